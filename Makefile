@@ -1,0 +1,58 @@
+# Everything runs in .venv, which `make setup` builds from the lock files (names, versions, hashes).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+LOCK   := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: setup setup-dev demo test check format bench lock clean
+
+setup: $(VENV)/.run
+setup-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "The collector needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)."; \
+	  echo "Debian/Ubuntu: sudo apt install python3 python3-venv    then: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "This Python has no venv or pip. Debian/Ubuntu: sudo apt install python3-venv python3-pip"; \
+	  echo "Fedora: sudo dnf install python3-pip    then run make again."; exit 1; }
+	@echo "Setting up $(VENV) (once; takes a minute)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python locks/run.txt pyproject.toml
+	@test -f $(VENV)/.dev || $(BIN)/python -m pip install --quiet --require-hashes -r locks/run.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python locks/dev.txt pyproject.toml
+	@$(BIN)/python -m pip install --quiet --require-hashes -r locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.run
+
+demo: setup
+	@$(BIN)/collector demo $(ARGS)
+
+test: setup-dev
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# Locks hold names, versions and hashes only: no addresses, so that any mirror serves them.
+lock:
+	uv pip compile $(LOCK) --extra demo -o locks/run.txt pyproject.toml locks/build.in
+	uv pip compile $(LOCK) --extra dev -o locks/dev.txt pyproject.toml locks/build.in
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
