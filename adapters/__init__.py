@@ -1,0 +1,1 @@
+"""Knows how to talk to machines and databases: one folder per protocol, named after the protocol."""

@@ -1,0 +1,36 @@
+"""Time as a thing that is handed in: tests of hours take milliseconds, and a wall clock that jumps breaks no wait.
+
+Waits use the monotonic clock, stamps the wall clock; `received` stamps rise strictly whatever the wall clock does
+(invariant I16), so that two values without a time of their own never get the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """now: ns since 1970 UTC, strictly rising per clock. monotonic: s, arbitrary origin. sleep: s, cancellable."""
+
+    def now(self) -> int: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The computer's clocks. After a step backwards `now` goes on one nanosecond at a time until the wall catches up."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def now(self) -> int:
+        self._last = max(self._last + 1, time.time_ns())
+        return self._last
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,130 @@
+"""What the line asks of a journal. Custody of a value changes hands at two points: when `append` returns (it is ours, and
+the source may be told so) and when a sink's write returns (it is the database's). Everything between them is this.
+
+Laws (tests/contracts/journal.py, run over every implementation)
+  1. `append` returns when batches, new points, refusals, gaps, ledger and checkpoint are durable together, or raises
+     and none of them is. Positions are contiguous and rise by one per append; an append of nothing stores nothing but
+     may move the checkpoint, and returns the last position.
+  2. `follow` yields every position after the follower's cursor exactly once, in order, waits at the tail, and yields again
+     from the cursor in a new call: what was yielded and not committed comes again.
+  3. `commit` makes the cursor, the refused values and the sink's count durable together. A cursor never passes the tail
+     and never goes back.
+  4. Followers do not see each other. What every follower has committed may be deleted, nothing else ever.
+  5. Ledger: per source decoded = journaled + refused + filtered; per sink journaled = stored + quarantined + pending.
+     `journaled` is counted from the stored blobs, `decoded` by the decoder; `unaccounted` is the difference.
+  6. `identity(source)` equals the fold of `Identity.replay` over the source's journaled batches, also after a crash.
+  7. After kill -9 at any moment: 1 to 6 hold, everything whose append returned is there, nothing is invented or altered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from adapters.base import Delivery, Entry, Position
+from pipelines.batch import Batch
+from pipelines.identity import Identity
+from pipelines.registry import Registry
+from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
+
+
+class JournalFailed(Exception):
+    """The disk or the file under the journal failed: fatal for the process. No acknowledgement may follow; the next
+    start decides from what reads back.
+    """
+
+
+class Slice(NamedTuple):
+    """What a follower gets: the batches of the positions after its cursor, up to and including `position`."""
+
+    position: Position
+    batches: Sequence[Batch]
+
+
+class Range(NamedTuple):
+    """A range whose boundaries are fixed in the journal (inclusive), for an archive to seal."""
+
+    first: Position
+    last: Position
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAccount:
+    """The books of one source since its first start. Counts are values."""
+
+    decoded: int = 0
+    journaled: int = 0
+    refused: int = 0
+    filtered: Mapping[Reason, int] = field(default_factory=dict)
+    remarks: Mapping[Remark, int] = field(default_factory=dict)
+    gaps: int = 0
+
+    @property
+    def unaccounted(self) -> int:
+        return self.decoded - self.journaled - self.refused - sum(self.filtered.values())
+
+
+@dataclass(frozen=True, slots=True)
+class SinkAccount:
+    """The books of one follower since it was registered: `journaled` counts what was appended since then."""
+
+    journaled: int = 0
+    stored: int = 0
+    quarantined: int = 0
+    pending: int = 0
+    cursor: Position = 0
+
+    @property
+    def unaccounted(self) -> int:
+        return self.journaled - self.stored - self.quarantined - self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    sources: Mapping[str, SourceAccount]
+    sinks: Mapping[str, SinkAccount]
+    size: int  # bytes on disk, write-ahead log included; 0 in memory
+    tail: Position
+
+    @property
+    def unaccounted(self) -> int:
+        """Sum of the absolute differences: a surplus must not hide a loss."""
+        at_sources = sum(abs(account.unaccounted) for account in self.sources.values())
+        return at_sources + sum(abs(account.unaccounted) for account in self.sinks.values())
+
+
+class StoredGap(NamedTuple):
+    source: str
+    position: Position
+    gap: Gap
+
+
+class Quarantined(NamedTuple):
+    """origin: the source or sink that refused it."""
+
+    number: int
+    origin: str
+    refusal: Refusal
+
+
+class Journal(Protocol):
+    """See the laws above. All methods are called from the event loop; none of them blocks it."""
+
+    registry: Registry
+
+    def checkpoint(self, source: str) -> bytes | None: ...
+    def identity(self, source: str) -> Identity: ...
+    async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position: ...
+    def follow(self, follower: str, *, values: int = 10_000) -> AsyncIterator[Slice]: ...
+    def ranges(self, follower: str, *, values: int, seconds: float) -> AsyncIterator[Range]: ...
+    async def commit(self, follower: str, position: Position, refused: Sequence[Refusal] = ()) -> None: ...
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
+        """What becomes durable from now on, for views: bounded, holds no space, skips ahead when the viewer is slow."""
+        ...
+
+    async def ledger(self) -> Ledger: ...
+    async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]: ...
+    async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]: ...

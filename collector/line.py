@@ -1,0 +1,47 @@
+"""The whole product in two short functions, and a third for the archive: wire -> journal -> database.
+
+Nothing here retries, waits or counts: an error ends the function, and the supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adapters.base import Archive, Sink, Source, SourceSession
+from adapters.errors import Rejected
+from collector.journal.base import Journal
+from pipelines.stage import Refine, Refusal
+
+Connected = Callable[[SourceSession | None], None]
+
+
+async def intake(source: Source, refine: Refine, journal: Journal, connected: Connected) -> None:
+    """From one source into the journal until the connection is lost. `refine` is new for every session."""
+    async with source.session(journal.checkpoint(source.name)) as session:
+        connected(session)
+        async for delivery in session:
+            refined = refine(delivery.batches, journal.identity(source.name))
+            await journal.append(source.name, delivery, refined)
+            await delivery.ack()
+
+
+async def outflow(journal: Journal, sink: Sink, connected: Connected) -> None:
+    """From the journal into one sink, in order, until the sink is lost."""
+    async with sink.session() as write:
+        connected(None)
+        async for position, batches in journal.follow(sink.name):
+            refused: tuple[Refusal, ...] = ()
+            try:
+                await write(batches)
+            except Rejected as rejection:
+                refused = tuple(rejection.refused)
+            await journal.commit(sink.name, position, refused)
+
+
+async def archival(journal: Journal, archive: Archive) -> None:
+    """From the journal into the history, one sealed range at a time."""
+    await archive.tidy()
+    async for span in journal.ranges(archive.name, values=archive.seal_values, seconds=archive.seal_seconds):
+        await archive.seal(span.first, span.last, span.entries)
+        await journal.commit(archive.name, span.last)
+        await archive.tidy()
