@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -168,6 +168,7 @@ class Reading(Strict):
 class SourceSettings(Strict):
     """Base of every `sources:` entry. `type` names the adapter."""
 
+    read_model: ClassVar[type[ReadSettings]]
     type: str
 
     def build(self, name: str, readings: Sequence[Reading], bench: Bench) -> Source:
