@@ -1,0 +1,163 @@
+"""What one may ask of an OPC UA server. Only words: parsing touches neither network nor disk nor the protocol library.
+
+The strong choice is the default and the weak one has to be written by name (`security: none`). A missing fingerprint is
+no error of the file, because `collector check --online` is how one learns it; the session refuses to go on without it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from adapters.base import Bench, Source
+from adapters.opcua.nodeid import parse_node_id
+from adapters.settings import Duration, Reading, ReadSettings, Secret, SignalSettings, SourceSettings
+
+_QUEUE_MOST = 10_000
+
+
+def _node_id(text: str) -> str:
+    parse_node_id(text)
+    return text.strip()
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{text!r}: the port is a number from 1 to 65535") from None
+    if parts.scheme != "opc.tcp" or not parts.hostname or port == 0:
+        raise ValueError(f"{text!r} is not the address of an OPC UA server: write opc.tcp://10.0.0.14:4840")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "no user or password in the url: write username: and password: (as ${file:…} or ${env:…})"
+        )
+    return text.strip() if port else text.strip().replace(parts.netloc, f"{parts.netloc}:4840", 1)
+
+
+def _fingerprint(text: str) -> str:
+    digits = re.sub(r"[:\s]", "", text).lower()
+    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
+        raise ValueError("a SHA-256 fingerprint has 64 hexadecimal digits, with or without colons")
+    return digits
+
+
+NodeIdText = Annotated[str, AfterValidator(_node_id)]
+OpcTcpUrl = Annotated[str, AfterValidator(_url)]
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+
+
+class OpcUaSignal(SignalSettings):
+    """One node of the server."""
+
+    node: NodeIdText = Field(
+        description="NodeId, best with the namespace's URI: nsu=urn:vendor:cnc;s=Spindle.Load"
+    )
+    every: Duration = Field(0.25, description="How often the server looks at the value (sampling interval)")
+    queue: int | None = Field(
+        None, ge=1, le=_QUEUE_MOST, description="Values the server keeps for us; left out: enough for `hold`"
+    )
+
+    def queue_for(self, hold: float) -> int:
+        """The queue size to ask for: as configured, else as many samples as `hold` seconds bring, 10 at least."""
+        if self.queue is not None:
+            return self.queue
+        if self.every == 0.0:
+            return 100
+        return max(10, min(_QUEUE_MOST, math.ceil(hold / self.every)))
+
+
+class OpcUaRead(ReadSettings):
+    """What a machine reads from an OPC UA source."""
+
+    signals: list[OpcUaSignal] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _reads_something(self) -> OpcUaRead:
+        if not self.signals and self.signals_file is None:
+            raise ValueError("nothing to read: give signals or a signals_file")
+        return self
+
+
+class OpcUaSource(SourceSettings):
+    """An OPC UA server. Times are durations such as 250ms or 5s."""
+
+    read_model: ClassVar[type[ReadSettings]] = OpcUaRead
+
+    type: Literal["opcua"]
+    url: OpcTcpUrl = Field(description="opc.tcp://host:port/path")
+    security: Literal["none", "sign_and_encrypt"] = "sign_and_encrypt"
+    policy: Literal["Basic256Sha256"] = "Basic256Sha256"
+    username: str | None = Field(None, min_length=1)
+    password: Secret | None = None
+    server_certificate_sha256: Fingerprint | None = Field(
+        None, description="Fingerprint of the server's certificate; `collector check --online` prints it"
+    )
+    certificate: str | None = Field(
+        None, description="Our own certificate (DER or PEM); left out: made on first use"
+    )
+    private_key: str | None = Field(None, description="The key of `certificate` (PEM or DER, not encrypted)")
+    publishing_interval: Duration = Field(0.25, gt=0)
+    keep_alive: Duration = Field(
+        5.0, gt=0, description="Silence after which the server says that it is alive"
+    )
+    session_timeout: Duration = Field(60.0, ge=10)
+    request_timeout: Duration = Field(10.0, gt=0, description="How long any single answer may take")
+    hold: Duration = Field(10.0, ge=0, description="How long the server should hold values when we are slow")
+    unacknowledged: int = Field(
+        500, ge=10, le=100_000, description="Notifications received and not yet durable, at most"
+    )
+
+    @model_validator(mode="after")
+    def _credentials_are_safe(self) -> OpcUaSource:
+        if self.password is not None and self.security == "none":
+            raise ValueError(
+                "a password needs an encrypted connection: remove `security: none` (or the username and password)"
+            )
+        if self.password is not None and self.username is None:
+            raise ValueError("a password needs a username")
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together: give both, or neither")
+        return self
+
+    def build(self, name: str, readings: Sequence[Reading], bench: Bench) -> Source:
+        from adapters.opcua.source import OpcUaReader
+
+        return OpcUaReader(name, self, tuple(readings), bench)
+
+    def review(self, readings: Sequence[Reading]) -> Sequence[str]:
+        return tuple(self._doubts(readings))
+
+    def _doubts(self, readings: Sequence[Reading]) -> Iterator[str]:
+        if self.security == "none":
+            yield "security: none: anybody on the network can read and change what the machine says"
+        elif self.server_certificate_sha256 is None:
+            yield (
+                "server_certificate_sha256 is missing, so the collector will not connect: "
+                "`collector check --online` prints the fingerprint; compare it with the one the machine shows"
+            )
+        by_index = [s.node for s in _signals(readings) if s.node.startswith("ns=")]
+        if by_index:
+            yield _renumbered(by_index)
+
+
+def _signals(readings: Sequence[Reading]) -> Iterator[OpcUaSignal]:
+    for reading in readings:
+        if isinstance(reading.read, OpcUaRead):
+            yield from reading.read.signals
+
+
+def _renumbered(nodes: Sequence[str]) -> str:
+    example = (
+        f"nsu=<uri of namespace {parse_node_id(nodes[0]).index}>;{parse_node_id(nodes[0]).identifier_text}"
+    )
+    return (
+        f"{len(nodes)} nodes are named by namespace index (such as {nodes[0]}): after a restart of the server the same "
+        f"number may mean another namespace. Write {example} instead; `collector check --online` shows each URI"
+    )
