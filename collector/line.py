@@ -45,3 +45,15 @@ async def archival(journal: Journal, archive: Archive) -> None:
         await archive.seal(span.first, span.last, span.entries)
         await journal.commit(archive.name, span.last)
         await archive.tidy()
+
+
+async def archive_rest(journal: Journal, archive: Archive) -> None:
+    """Seal what is in the journal now, however little it is: for an orderly stop."""
+    tail = (await journal.ledger()).tail
+    if (await journal.ledger()).sinks[archive.name].cursor >= tail:
+        return
+    async for span in journal.ranges(archive.name, values=1, seconds=0.0):
+        await archive.seal(span.first, span.last, span.entries)
+        await journal.commit(archive.name, span.last)
+        if span.last >= tail:
+            return

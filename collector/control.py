@@ -1,0 +1,112 @@
+"""The local control channel: commands such as `status` and `tap` speak to the running collector, not to its files.
+
+TCP on 127.0.0.1 with a port chosen by the system and a token, both in a file that only the owner can read. Not a Unix
+socket: those do not exist on every Windows and their paths are limited to 107 bytes; one way for all systems.
+One request per connection: a line of JSON {"token", "command", …}; the answer is lines of JSON until the connection closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+FILE = "control.json"
+_LINE = 1 << 16
+
+Answer = AsyncIterator[Mapping[str, Any]]
+Commands = Mapping[str, Callable[[Mapping[str, Any]], Answer]]
+
+
+class NotRunning(Exception):
+    """No collector answers for this state folder."""
+
+
+@asynccontextmanager
+async def serve_control(state_dir: Path, commands: Commands) -> AsyncIterator[None]:
+    """Answer commands while the body runs; the file with port and token exists exactly that long."""
+    token = secrets.token_urlsafe(24)
+
+    path = state_dir / FILE
+    async with asyncio.TaskGroup() as clients:
+
+        def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            open_clients.append(clients.create_task(_client(reader, writer, token, commands)))
+            open_clients[:] = [task for task in open_clients if not task.done()]
+
+        open_clients: list[asyncio.Task[None]] = []
+        server = await asyncio.start_server(client, "127.0.0.1", 0, limit=_LINE)
+        port = server.sockets[0].getsockname()[1]
+        _write_private(path, json.dumps({"port": port, "token": token, "pid": os.getpid()}))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            server.close()
+            for task in open_clients:
+                task.cancel()
+
+
+async def _client(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str, commands: Commands
+) -> None:
+    try:
+        with contextlib.suppress(ConnectionError, TimeoutError, ValueError):
+            await _serve(reader, writer, token, commands)
+    finally:
+        writer.close()
+
+
+async def _serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str, commands: Commands
+) -> None:
+    async with asyncio.timeout(5):
+        request = json.loads(await reader.readline())
+    if not isinstance(request, dict) or not hmac.compare_digest(
+        str(request.get("token", "")).encode(), token.encode()
+    ):
+        return
+    command = commands.get(str(request.get("command")))
+    if command is None:
+        await _send(writer, {"error": f"unknown command {request.get('command')!r}"})
+        return
+    async for row in command(request):
+        await _send(writer, row)
+
+
+async def _send(writer: asyncio.StreamWriter, row: Mapping[str, Any]) -> None:
+    writer.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    await writer.drain()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """A file only for its owner, complete or absent: written aside and moved into place."""
+    aside = path.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        file.write(text)
+    aside.replace(path)
+
+
+async def ask(state_dir: Path, command: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+    """The rows that the running collector answers. Raises NotRunning."""
+    try:
+        door = json.loads((state_dir / FILE).read_text(encoding="utf-8"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", door["port"], limit=1 << 24)
+    except (OSError, ValueError) as error:
+        raise NotRunning(f"no collector is running with its state in {state_dir}") from error
+    try:
+        await _send(writer, {"token": door["token"], "command": command, **arguments})
+        while line := await reader.readline():
+            yield json.loads(line)
+    finally:
+        writer.close()

@@ -1,0 +1,75 @@
+"""The books as people and scripts read them: one row per source and sink, and the one number that must be 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from collector.health import Health, JobHealth
+from collector.journal.base import Ledger, SinkAccount, SourceAccount
+
+
+def summary(ledger: Ledger, health: Health | None = None) -> dict[str, Any]:
+    """JSON-ready: `sources` and `sinks` (lists with `name` and counts of values), `unaccounted`, `buffer_bytes`."""
+    jobs = {} if health is None else {job.name: job for job in health.all()}
+    return {
+        "sources": [
+            _source(name, account, jobs.get(name)) for name, account in sorted(ledger.sources.items())
+        ],
+        "sinks": [_sink(name, account, jobs.get(name)) for name, account in sorted(ledger.sinks.items())],
+        "unaccounted": ledger.unaccounted,
+        "buffer_bytes": ledger.size,
+    }
+
+
+def _source(name: str, account: SourceAccount, job: JobHealth | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "decoded": account.decoded,
+        "journaled": account.journaled,
+        "refused": account.refused,
+        "filtered": sum(account.filtered.values()),
+        "filtered_by": {str(reason): count for reason, count in sorted(account.filtered.items())},
+        "remarks": {str(remark): count for remark, count in sorted(account.remarks.items())},
+        "gaps": account.gaps,
+        "unaccounted": account.unaccounted,
+        **_state(job),
+    }
+
+
+def _sink(name: str, account: SinkAccount, job: JobHealth | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "journaled": account.journaled,
+        "stored": account.stored,
+        "quarantined": account.quarantined,
+        "pending": account.pending,
+        "unaccounted": account.unaccounted,
+        **_state(job),
+    }
+
+
+def _state(job: JobHealth | None) -> dict[str, Any]:
+    if job is None:
+        return {}
+    return {
+        "state": str(job.state),
+        "since": job.since,
+        "error": job.error,
+        "remedy": job.remedy,
+        "facts": dict(job.facts),
+    }
+
+
+def table(books: dict[str, Any]) -> Iterable[str]:
+    """The same as lines for a terminal. In these words the journal is the buffer and the ledger 'accounted for'."""
+    yield f"{'source':<20}{'decoded':>12}{'buffered':>12}{'filtered':>12}{'refused':>10}"
+    for row in books["sources"]:
+        yield f"{row['name']:<20}{row['decoded']:>12}{row['journaled']:>12}{row['filtered']:>12}{row['refused']:>10}"
+    yield f"{'sink':<20}{'to store':>12}{'stored':>12}{'pending':>12}{'quarantined':>12}"
+    for row in books["sinks"]:
+        yield (
+            f"{row['name']:<20}{row['journaled']:>12}{row['stored']:>12}{row['pending']:>12}{row['quarantined']:>12}"
+        )
+    missing = books["unaccounted"]
+    yield "accounted for: every value" if missing == 0 else f"NOT accounted for: {missing} values"

@@ -1,0 +1,173 @@
+"""Keeps jobs alive: the only place that retries, and the only broad `except` of the code base.
+
+Jobs are independent: what one raises is logged, shown on the health board and tried again with back-off, and no other
+job notices. The one exception is a journal that failed: no acknowledgement may follow, so it ends the process.
+The log gets the edges (lost, back), not the level: a machine that is off all weekend is two lines, not 60,000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from adapters.base import SourceSession
+from adapters.clock import Clock
+from adapters.errors import AdapterError, Misconfigured, Throttled
+from collector.health import Health, JobHealth, State
+from collector.journal.base import JournalFailed
+from collector.words import duration_words
+from pipelines.registry import KindConflict
+
+log = logging.getLogger("collector")
+
+Connected = Callable[[SourceSession | None], None]
+Edge = Callable[[bool], Awaitable[None]]
+
+
+async def _nobody(_up: bool) -> None:
+    """Default edge listener."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """run: connects, calls `connected` once, and works until something is lost. edge: told up (True) and down (False)."""
+
+    name: str
+    role: str
+    run: Callable[[Connected], Awaitable[None]]
+    machines: tuple[str, ...] = ()
+    slowest: float = (
+        4.0  # seconds between two attempts, at most: a machine that is switched on is back within these
+    )
+    edge: Edge = field(default=_nobody)
+
+
+class Supervisor:
+    """Runs `keep` once per job, each in a task of its own."""
+
+    def __init__(self, health: Health, clock: Clock, chance: random.Random | None = None) -> None:
+        self._health, self._clock = health, clock
+        self._chance = chance or random.Random()  # noqa: S311 - jitter, not a secret
+
+    async def keep(self, job: Job) -> None:
+        """Run the job for ever. Returns only by cancellation; raises only JournalFailed."""
+        self._health.put(
+            JobHealth(job.name, job.role, State.STARTING, self._clock.now(), machines=job.machines)
+        )
+        pauses = self._pauses(job.slowest)
+        lost_at: float | None = None
+        while True:
+            life = _Life(self, job, lost_at)
+            error = await self._live(job, life)
+            if life.up:
+                await job.edge(False)
+            if life.lasted >= 10.0:
+                pauses = self._pauses(job.slowest)
+            lost_at = self._clock.monotonic() if life.up or lost_at is None else lost_at
+            await self._pause(
+                job, error, first=life.up or not self._health[job.name].attempts, pause=next(pauses)
+            )
+
+    async def _live(self, job: Job, life: _Life) -> BaseException:
+        """One life of a job, and what ended it."""
+        self._health.change(job.name, State.CONNECTING, self._clock.now())
+        try:
+            async with asyncio.TaskGroup() as edges:
+                life.edges = edges
+                await job.run(life.connected)
+        except asyncio.CancelledError:
+            self._health.change(job.name, State.STOPPED, self._clock.now())
+            raise
+        except (
+            Exception
+        ) as error:  # the one place: whatever a job raises ends this life of it, never the others
+            cause = cause_of(error)
+            if isinstance(cause, JournalFailed):
+                raise cause from error
+            return cause
+        return AdapterError("it ended by itself")
+
+    async def _pause(self, job: Job, error: BaseException, *, first: bool, pause: float) -> None:
+        attention = isinstance(error, (Misconfigured, KindConflict))
+        if first:
+            _log_lost(job, error)
+        state = State.NEEDS_ATTENTION if attention else State.WAITING
+        self._health.change(
+            job.name,
+            state,
+            self._clock.now(),
+            attempts=self._health[job.name].attempts + 1,
+            error=str(error) or type(error).__name__,
+            remedy=getattr(error, "remedy", ""),
+        )
+        wait = error.wait if isinstance(error, Throttled) else max(pause, 15.0 if attention else 0.0)
+        await self._clock.sleep(wait)
+
+    def _pauses(self, slowest: float) -> Iterator[float]:
+        """0.25 s, doubled up to `slowest`, each shortened by up to a half at random so that jobs do not march in step."""
+        step = 0.25
+        while True:
+            yield min(step, slowest) * (0.5 + self._chance.random() / 2)
+            step = min(step * 2, slowest)
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def mark_up(self, job: Job, session: SourceSession | None, lost_at: float | None) -> None:
+        facts = {} if session is None else dict(session.facts)
+        self._health.change(
+            job.name, State.CONNECTED, self._clock.now(), attempts=0, error="", remedy="", facts=facts
+        )
+        if lost_at is None:
+            log.info("%s: connected", job.name)
+        else:
+            log.info("%s: back after %s", job.name, duration_words(self._clock.monotonic() - lost_at))
+
+
+class _Life:
+    """One attempt of one job: knows whether it came up and how long that lasted."""
+
+    def __init__(self, supervisor: Supervisor, job: Job, lost_at: float | None) -> None:
+        self._supervisor, self._job, self._lost_at = supervisor, job, lost_at
+        self._since = 0.0
+        self.up = False
+        self.edges: asyncio.TaskGroup | None = None
+
+    def connected(self, session: SourceSession | None) -> None:
+        self.up, self._since = True, self._supervisor.now()
+        self._supervisor.mark_up(self._job, session, self._lost_at)
+        if self.edges is not None:
+            self.edges.create_task(_edge_up(self._job))
+
+    @property
+    def lasted(self) -> float:
+        return self._supervisor.now() - self._since if self.up else 0.0
+
+
+async def _edge_up(job: Job) -> None:
+    await job.edge(True)
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error that matters in a group: a failed journal first, then an adapter's word, then whatever came first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [cause_of(inner) for inner in error.exceptions]
+    for wanted in (JournalFailed, AdapterError):
+        for leaf in leaves:
+            if isinstance(leaf, wanted):
+                return leaf
+    return leaves[0]
+
+
+def _log_lost(job: Job, error: BaseException) -> None:
+    if isinstance(error, (AdapterError, KindConflict)):
+        remedy = getattr(error, "remedy", "")
+        log.warning("%s: %s%s", job.name, error, f" - {remedy}" if remedy else "")
+    else:
+        log.error(
+            "%s: stopped by an error that nobody foresaw; it is started again", job.name, exc_info=error
+        )
