@@ -1,0 +1,292 @@
+"""What one may ask of MQTT: a broker, the topics of a machine, and how their payloads are read.
+
+Encrypted and verified is the default (`mqtts://`); plain text is chosen by name (`mqtt://`). Imports no paho.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from adapters.base import Bench, Source
+from adapters.mqtt.paths import parse_path
+from adapters.mqtt.topics import Template, parse_template
+from adapters.settings import (
+    Duration,
+    Reading,
+    ReadSettings,
+    Secret,
+    SignalSettings,
+    Size,
+    SourceSettings,
+    Strict,
+)
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+TimeUnit = Literal["auto", "s", "ms", "us", "ns", "rfc3339"]
+
+
+class JsonPayload(Strict):
+    """A JSON document; each signal names the place of its value (`value: U.L1`)."""
+
+    type: Literal["json"] = "json"
+    time: str = Field("", description="Path of the time in the document; left out: the time of receipt")
+    time_unit: TimeUnit = Field(
+        "auto",
+        description="Left out: texts are RFC 3339; numbers below 1e11 are s, below 1e14 ms, below 1e17 us, else ns",
+    )
+
+    @field_validator("time")
+    @classmethod
+    def _is_path(cls, time: str) -> str:
+        parse_path(time)
+        return time
+
+
+class NumberPayload(Strict):
+    """One decimal number as text, such as 21.5 or -3e-2."""
+
+    type: Literal["number"] = "number"
+
+
+class TextPayload(Strict):
+    """One UTF-8 text."""
+
+    type: Literal["text"] = "text"
+
+
+class FlagPayload(Strict):
+    """One truth value: true/false, on/off, yes/no, 1/0, in any case."""
+
+    type: Literal["flag"] = "flag"
+
+
+class ShdrPayload(Strict):
+    """MTConnect SHDR lines: time|item|value|item|value…; conditions with six fields are recognised by themselves.
+
+    SHDR has no types: an item is text unless `numbers` (patterns such as `*load`) or the signal's own `kind` says otherwise.
+    """
+
+    type: Literal["shdr"] = "shdr"
+    numbers: Sequence[str] = Field((), description="Patterns (* and ?) of the items that are numbers")
+    conditions: Sequence[str] = Field((), description="Conditions that stand among other items of a line")
+    messages: Sequence[str] = Field((), description="Messages: item|native code|text")
+    time_series: Sequence[str] = Field((), description="Time series: item|count|rate|values")
+
+
+AnyPayload = Annotated[
+    JsonPayload | NumberPayload | TextPayload | FlagPayload | ShdrPayload, Field(discriminator="type")
+]
+
+
+def _payload_by_name(payload: Any) -> Any:
+    return {"type": payload} if isinstance(payload, str) else payload
+
+
+class MqttSignal(SignalSettings):
+    """One signal and where its value stands in the message."""
+
+    value: str = Field(
+        "", description="JSON: path of the value (U.L1, phases[0].U); left out: the whole document"
+    )
+    item: str = Field(
+        "", description="SHDR data item, or the {signal} segment of the topic; left out: the name"
+    )
+
+    @field_validator("value")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        parse_path(value)
+        return value
+
+    @property
+    def address(self) -> str:
+        """What the wire calls this signal, where the wire names signals."""
+        return self.item or self.name
+
+
+class MqttRead(ReadSettings):
+    """Topics of one machine that are read in one way."""
+
+    topic: str = Field(
+        min_length=1,
+        description="Topic filter; {machine} stands for the machine's id, {signal} names the signal, "
+        "other {names} become tags, + is one segment, # the rest",
+    )
+    payload: Annotated[AnyPayload, BeforeValidator(_payload_by_name)] = JsonPayload()
+    qos: Literal[0, 1] = 1
+    signals: Sequence[MqttSignal] = ()
+    adopt: bool = Field(
+        default=False, description="Take every item of the payload, or every {signal} segment, as a signal"
+    )
+
+    @field_validator("qos", mode="before")
+    @classmethod
+    def _never_two(cls, qos: Any) -> Any:
+        if qos == 2 and not isinstance(qos, bool):
+            raise ValueError(
+                "QoS 2 is not used: its second handshake is kept in memory only and loses messages at a crash. "
+                "Use qos: 1; repeated messages are recognised and dropped"
+            )
+        return qos
+
+    @field_validator("topic")
+    @classmethod
+    def _is_filter(cls, topic: str) -> str:
+        parse_template(topic)
+        return topic
+
+    @property
+    def template(self) -> Template:
+        return parse_template(self.topic)
+
+    @model_validator(mode="after")
+    def _signals_fit(self) -> MqttRead:
+        _check_signals(self)
+        return self
+
+
+def _check_signals(read: MqttRead) -> None:
+    named = "signal" in read.template.names
+    kind = read.payload.type
+    if not read.signals and not read.signals_file and not read.adopt:
+        raise ValueError(f"topic '{read.topic}': list its signals, or write adopt: true to take all of them")
+    if kind == "shdr" and named:
+        raise ValueError("SHDR lines name their items themselves: write + in place of {signal}")
+    if kind in ("number", "text", "flag") and not named:
+        if len(read.signals) > 1:
+            raise ValueError(
+                f"a {kind} payload carries one value: list one signal, or put {{signal}} in the topic"
+            )
+        if read.adopt and not read.signals and not read.signals_file:
+            raise ValueError("adopt needs names: put {signal} in the topic, or list the signal")
+    for signal in read.signals:
+        _check_signal(signal, kind, named)
+
+
+def _check_signal(signal: MqttSignal, kind: str, named: bool) -> None:
+    if signal.value and kind != "json":
+        raise ValueError(f"signal '{signal.name}': a {kind} payload has no value paths; remove value")
+    if signal.item and kind != "shdr" and not named:
+        raise ValueError(f"signal '{signal.name}': item is for SHDR and for topics with {{signal}}")
+    if named and set(signal.address) & set("/+#"):
+        raise ValueError(f"signal '{signal.name}': a topic segment cannot contain / + or #; set item")
+
+
+class MqttSource(SourceSettings):
+    """A broker, and the session that is kept there while the collector is away."""
+
+    read_model: ClassVar[type[ReadSettings]] = MqttRead
+    type: Literal["mqtt"] = "mqtt"
+    url: str = Field(
+        description="mqtts://host[:8883] (encrypted, verified) or mqtt://host[:1883] (plain text)",
+        examples=["mqtts://10.0.0.5", "mqtt://localhost:1883"],
+    )
+    version: Literal["auto", "3.1.1", "5"] = Field(
+        "auto", description="auto: 5, and 3.1.1 if the broker refuses 5"
+    )
+    client_id: str = Field(
+        "", max_length=200, description="Fixed and unique at the broker; left out: shopfloor-<source name>"
+    )
+    username: str = ""
+    password: Secret | None = None
+    ca: Path | None = Field(
+        None,
+        description="PEM file of the authority that signed the broker's certificate; left out: the system's",
+    )
+    certificate: Path | None = Field(None, description="PEM file of this client's certificate")
+    private_key: Path | None = Field(None, description="PEM file of this client's private key, unencrypted")
+    keep_alive: Duration = Field(20.0, ge=1, le=3600)
+    session_expiry: Duration = Field(7 * 86_400.0, ge=0, le=136 * 365 * 86_400.0)
+    receive_maximum: int = Field(500, ge=64, le=1000, description="Most messages in flight (MQTT 5)")
+    max_packet: Size = Field(1_000_000, ge=1_000, le=268_435_455)
+    adopt_limit: int = Field(1000, ge=1, le=100_000, description="Most signals that adopt may add")
+
+    @field_validator("url")
+    @classmethod
+    def _is_broker(cls, url: str) -> str:
+        _check_url(url)
+        return url
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> MqttSource:
+        if self.password is not None and not self.username:
+            raise ValueError("a password needs its username")
+        if self.password is not None and not self.tls and not self.loopback:
+            raise ValueError(
+                "a password would cross the network in plain text: use mqtts:// (or remove the password)"
+            )
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together: give both or neither")
+        if not self.tls and (self.ca or self.certificate):
+            raise ValueError("ca and certificate are for mqtts://; with mqtt:// nothing is encrypted")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("mqtts:")
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.url)
+        return parts.port or PORTS[parts.scheme]
+
+    @property
+    def loopback(self) -> bool:
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def build(self, name: str, readings: Sequence[Reading], bench: Bench) -> Source:
+        from adapters.mqtt.source import MqttBroker
+
+        return MqttBroker(name, self, readings, bench)
+
+    def review(self, readings: Sequence[Reading]) -> Sequence[str]:
+        return tuple(_reviewed(self, readings))
+
+
+def _reviewed(source: MqttSource, readings: Sequence[Reading]) -> Sequence[str]:
+    said: list[str] = []
+    if not source.tls and not source.loopback:
+        said.append(f"{source.url} is plain text: anyone on the network can read and forge it; use mqtts://")
+    if source.password is not None and not source.tls:
+        said.append(f"the password for {source.url} is sent in plain text (only to this computer)")
+    if not source.client_id:
+        said.append(
+            "client_id is left out and becomes shopfloor-<source name>: a second collector at this broker needs another one"
+        )
+    if source.session_expiry == 0:
+        said.append("session_expiry: 0s means that the broker keeps nothing while the collector is away")
+    said.extend(
+        f"{reading.machine}: topic '{reading.read.topic}' is read with QoS 0: losses are not noticed"
+        for reading in readings
+        if reading.read.qos == 0
+    )
+    return said
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in PORTS:
+        raise ValueError(
+            "the url begins with mqtts:// (encrypted) or mqtt:// (plain), such as mqtts://10.0.0.5"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("write username and password as keys of their own, not in the url")
+    if not parts.hostname:
+        raise ValueError("the url names no host; write it as mqtts://10.0.0.5 or mqtts://broker.example:8883")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("the url ends after host and port; topics belong to the machines' read entries")
+    if parts.port == 0:
+        raise ValueError("port 0 is not a port")
