@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -181,7 +181,7 @@ def _check_signal(signal: MqttSignal, kind: str, named: bool) -> None:
 class MqttSource(SourceSettings):
     """A broker, and the session that is kept there while the collector is away."""
 
-    read_model: ClassVar[type[ReadSettings]] = MqttRead
+    read_model = MqttRead
     type: Literal["mqtt"] = "mqtt"
     url: str = Field(
         description="mqtts://host[:8883] (encrypted, verified) or mqtt://host[:1883] (plain text)",
