@@ -1,0 +1,89 @@
+"""The collector's configuration for a run, as YAML text: what a user would write by hand, every signal once.
+
+Written as text, not through a YAML library: the island needs none, and the file is meant to be read. Every free text
+goes through JSON, whose strings are YAML strings.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from json import dumps
+
+from simulators.model import INTEGERS, Model, Publication, Signal, Type
+from simulators.units import config_text
+
+CLIENT_ID = "shopfloor-demo"
+
+
+def configuration(models: Sequence[Model], endpoints: Mapping[str, str]) -> str:
+    """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs."""
+    return "\n".join(_lines(models, endpoints)) + "\n"
+
+
+def _lines(models: Sequence[Model], endpoints: Mapping[str, str]) -> Iterator[str]:
+    yield "# Written by the simulators, for the machines they run. Restarting them may change the ports."
+    yield "version: 1"
+    yield "location: {enterprise: demo, site: lab, area: hall-1}"
+    yield "sources:"
+    for name, url in endpoints.items():
+        if name == "mqtt":
+            yield f"  broker: {{type: mqtt, url: {_text(url)}, client_id: {CLIENT_ID}}}"
+        else:
+            yield f"  {name}: {{type: opcua, url: {_text(url)}, security: none}}"
+    yield "machines:"
+    for model in models:
+        yield f"  - id: {model.machine}"
+        yield f"    label: {_text(model.title)}"
+        yield "    read:"
+        yield from _opcua(model) if model.interface == "opcua" else _mqtt(model)
+
+
+def _opcua(model: Model) -> Iterator[str]:
+    yield f"      - source: {model.machine}"
+    yield "        signals:"
+    for signal in model.signals:
+        node = f"nsu=urn:shopfloor:sim:{model.kind};s={signal.address or signal.name}"
+        parts = [
+            f"name: {signal.name}",
+            f"node: {_text(node)}",
+            *_unit(signal),
+            f"every: {model.period_ms}ms",
+        ]
+        yield f"          - {{{', '.join(parts)}}}"
+
+
+def _mqtt(model: Model) -> Iterator[str]:
+    signals = {signal.name: signal for signal in model.signals}
+    for publication in model.publications:
+        time = ", time: ts, time_unit: ms" if publication.form == "json" else ""
+        yield "      - source: broker"
+        yield f"        topic: shop/{model.machine}/{publication.topic}"
+        yield f"        payload: {{type: {publication.form}{time}}}"
+        yield "        signals:"
+        for name, path in publication.fields.items():
+            yield f"          - {{{', '.join(_field(signals[name], path, publication))}}}"
+
+
+def _field(signal: Signal, path: str, publication: Publication) -> Iterator[str]:
+    yield f"name: {signal.name}"
+    if publication.form == "json":
+        yield f"value: {path}"
+    if kind := _kind(signal, publication):
+        yield f"kind: {kind}"
+    yield from _unit(signal)
+
+
+def _kind(signal: Signal, publication: Publication) -> str:
+    """Only where the payload does not say it: JSON numbers are `number`, bare text is `text`."""
+    if signal.type in INTEGERS:
+        return "integer"
+    if signal.type is Type.BOOLEAN:
+        return "flag"
+    return "text" if signal.type is Type.STRING and publication.form == "json" else ""
+
+
+def _unit(signal: Signal) -> Iterator[str]:
+    if signal.unit:
+        yield f"unit: {_text(config_text(signal.unit))}"
+
+
+def _text(text: str) -> str:
+    return dumps(text, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""How a machine is spoken to: one file per interface; the physics knows none of them."""

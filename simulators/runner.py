@@ -1,0 +1,115 @@
+"""One run from ready line to stopped line: what `python -m simulators run` does once it knows what is wanted."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+
+from simulators.clock import SECOND, RealClock, wall_ns
+from simulators.core import drive
+from simulators.workshop import Plan, Workshop, open_workshop
+
+
+def say(row: Mapping[str, object]) -> None:
+    """One JSON line on stdout, out at once: a pipe would keep it otherwise."""
+    sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+    sys.stdout.flush()
+
+
+def tell(words: str) -> None:
+    """Words for people."""
+    sys.stderr.write(f"simulators: {words}\n")
+    sys.stderr.flush()
+
+
+async def run(plan: Plan) -> int:
+    """Open, say ready, simulate, drain, say stopped."""
+    stop, go = asyncio.Event(), asyncio.Event()
+    with stop_signals(stop):
+        async with open_workshop(plan) as workshop:
+            say(ready_line(plan, workshop))
+            if plan.hold:
+                _listen_to_stdin(go, stop)
+                await _first(go, stop)
+            if not stop.is_set():
+                await simulate(plan, workshop, stop)
+            await workshop.drain()
+            say({"event": "stopped", **workshop.report()})
+    return 0
+
+
+def ready_line(plan: Plan, workshop: Workshop) -> Mapping[str, object]:
+    """What another program needs to find everything."""
+    return {
+        "event": "ready",
+        "seed": plan.seed,
+        "machines": [machine for _, machine in plan.machines],
+        "endpoints": workshop.endpoints,
+        "config": str(plan.config),
+        "truth": str(plan.truth),
+    }
+
+
+async def simulate(plan: Plan, workshop: Workshop, stop: asyncio.Event) -> None:
+    """Run the clock; without --duration go on serving after the last change until told to stop."""
+    origin = (
+        workshop.opened_ns if plan.start_ns is not None else max(workshop.opened_ns + 1_000_000, wall_ns())
+    )
+    until = None if plan.duration_s is None else origin + round(plan.duration_s * SECOND)
+    clock = RealClock(plan.speed)
+    await drive(workshop.units, clock, workshop.truth, stop, origin_ns=origin, until_ns=until)
+    if clock.behind_s > 1.0:
+        tell(
+            f"the simulation is {clock.behind_s:.0f} s late: this computer is too slow for --speed {plan.speed:g}"
+        )
+    if plan.duration_s is None:
+        await stop.wait()
+
+
+async def _first(*events: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(event.wait()) for event in events]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+
+
+@contextmanager
+def stop_signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C set `stop`. Through `signal` rather than the loop: Windows knows only that."""
+    loop = asyncio.get_running_loop()
+
+    def ask(_number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen_to_stdin(go: asyncio.Event, stop: asyncio.Event) -> None:
+    """`go` and `stop` from stdin. A daemon thread on the bare descriptor: a pipe cannot be awaited on Windows, and a
+    thread inside sys.stdin would hold its lock while the interpreter ends.
+    """
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        rest = b""
+        while chunk := os.read(0, 4096):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                event = {b"go": go, b"stop": stop}.get(line.strip())
+                if event is not None:
+                    loop.call_soon_threadsafe(event.set)
+        if not go.is_set():
+            loop.call_soon_threadsafe(stop.set)  # whoever was to say go is gone
+
+    threading.Thread(target=read, name="simulators-stdin", daemon=True).start()
