@@ -256,6 +256,7 @@ class SourceContract:
             await eventually(lambda: before.has(first), "the first value arrives")
             before.gate.clear()
             held = await rig.emit(20)
+            await asyncio.sleep(0.5)  # the time of a slow disk; what was emitted is received meanwhile
             await rig.cut()
             before.gate.set()
             await eventually(lambda: before.error is not None, "the iterator ends")
