@@ -1,0 +1,145 @@
+"""A JSON document (RFC 8259) of which some places are values.
+
+Numbers are NUMBER whether they have a point or not, so that 5 and then 5.3 do not conflict; an integer stays exact only
+where the signal is configured as integer or unsigned. Duplicate keys: the last one counts (RFC 8259, 4, leaves it open).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.mqtt.paths import Path, spell
+from adapters.mqtt.payloads.shape import Decode, Decoded, Refused, Row, refusal
+from pipelines import quality as q
+from pipelines.batch import Kind
+
+DEEPEST = 32  # levels of an adopted document: deeper ones are data of another kind
+Time = Callable[[Any], int | None]
+
+MISSING: Any = object()
+
+
+def listed(paths: Sequence[Path], time: Path | None, read_time: Time) -> Decode:
+    """A decoder for the configured places; row keys are their numbers. A place may be missing, but not all of them."""
+    getters = [getter(path) for path in paths]
+    clock = getter(time) if time is not None else None
+    names = ", ".join(spell(path) or "(the document)" for path in paths)
+
+    def decode(payload: bytes) -> Decoded:
+        document = parse(payload)
+        if isinstance(document, Decoded):
+            return document
+        at = read_time(clock(document)) if clock else None
+        found = [
+            (number, value) for number, get in enumerate(getters) if (value := get(document)) is not MISSING
+        ]
+        if not found:
+            return refusal(f"none of the configured values ({names}): the message {_describe(document)}")
+        return _rows(found, at)
+
+    return decode
+
+
+def adopting(time: Path | None, read_time: Time) -> Decode:
+    """A decoder that takes every value of a document; row keys are their paths."""
+    clock = getter(time) if time is not None else None
+
+    def decode(payload: bytes) -> Decoded:
+        document = parse(payload)
+        if isinstance(document, Decoded):
+            return document
+        at = read_time(clock(document)) if clock else None
+        found = [(spell(path), value) for path, value in leaves(document) if path != time]
+        return _rows(found, at) if found else refusal(f"no values: the message {_describe(document)}")
+
+    return decode
+
+
+def parse(payload: bytes) -> Any:
+    """The document, or a Decoded that says why there is none."""
+    try:
+        return msgspec.json.decode(payload)
+    except UnicodeDecodeError:
+        return refusal("not JSON: a text in it is not UTF-8")
+    except msgspec.MsgspecError as error:
+        return refusal(
+            f"not JSON: {error}" if payload.strip() else "an empty message where JSON was expected"
+        )
+    except RecursionError:
+        return refusal("JSON that is nested too deeply")
+
+
+def getter(path: Path) -> Callable[[Any], Any]:
+    """The function that finds a path's value or MISSING; one plain key, the usual case, without a loop."""
+    if len(path) == 1 and isinstance(path[0], str):
+        key = path[0]
+        return lambda document: document.get(key, MISSING) if type(document) is dict else MISSING
+    return lambda document: _walk(document, path)
+
+
+def _walk(document: Any, path: Path) -> Any:
+    for step in path:
+        if isinstance(step, str):
+            if type(document) is not dict or step not in document:
+                return MISSING
+        elif type(document) is not list or step >= len(document):
+            return MISSING
+        document = document[step]
+    return document
+
+
+def _rows(found: Sequence[tuple[int | str, Any]], at: int | None) -> Decoded:
+    rows: list[Row] = []
+    refused: list[Refused] = []
+    for key, value in found:
+        row = _row(key, value, at)
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            refused.append(row)
+    return Decoded(len(found), rows, refused)
+
+
+def _row(key: int | str, value: Any, at: int | None) -> Row | Refused:
+    kind = _KINDS.get(type(value))
+    if kind is Kind.NUMBER:
+        try:
+            float(value)
+        except OverflowError:
+            return Refused("a number beyond the range of a double")
+        return Row(key, kind, value, at)
+    if kind is not None:
+        return Row(key, kind, value, at)
+    if value is None:
+        return Row(key, None, None, at, q.BAD_NO_DATA)
+    if type(value) is list and value and all(type(item) in (int, float) for item in value):
+        return Row(key, Kind.WAVEFORM, value, at)
+    return Refused(f"{'a list' if type(value) is list else 'an object'} where a value was expected")
+
+
+_KINDS = {int: Kind.NUMBER, float: Kind.NUMBER, bool: Kind.FLAG, str: Kind.TEXT}
+
+
+def leaves(document: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value of a document with its path; empty objects and lists have none."""
+    if isinstance(document, dict) and len(path) < DEEPEST:
+        for key, value in document.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(document, list) and len(path) < DEEPEST:
+        for index, value in enumerate(document):
+            yield from leaves(value, (*path, index))
+    else:
+        yield path, document
+
+
+def _describe(document: Any) -> str:
+    if isinstance(document, dict):
+        keys = list(document)
+        more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+        return f"has the keys {', '.join(keys[:8])}{more}" if keys else "is an empty object"
+    if isinstance(document, list):
+        return f"is a list of {len(document)}"
+    return "is nothing but a value: leave the signal's value path out to read it"
