@@ -114,6 +114,7 @@ class Cnc(Model):
                 self._fit(operation.tool)
             yield Phase("rapid", 1.5)
             yield Phase("cutting", 0.0, operation)
+        yield Phase("rapid", 2.5)  # retract and come to a stand before anyone opens the door
         self._inspect()
 
     def _fit(self, tool: int) -> None:
