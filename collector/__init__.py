@@ -1,0 +1,1 @@
+"""The running machine: the only place that starts jobs, retries sessions and counts."""

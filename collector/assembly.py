@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.base import Archive, Bench, Sink, Source
 from adapters.clock import Clock
 from config.settings import Settings
-from pipelines.registry import Registry
 from pipelines.refinery import refinery
+from pipelines.registry import Registry
 from pipelines.stage import Refine, Treatments
 
 
@@ -38,9 +38,11 @@ def followers(settings: Settings) -> list[str]:
 HISTORY = "history"
 
 
-def assemble(settings: Settings, registry: Registry, clock: Clock, state_dir: Path) -> Line:
+def assemble(
+    settings: Settings, registry: Registry, clock: Clock, state_dir: Path, *, scratch: bool = False
+) -> Line:
     """Raises Misconfigured only for what cannot be known before the libraries are loaded."""
-    bench = Bench(registry=registry, clock=clock, state_dir=str(state_dir))
+    bench = Bench(registry=registry, clock=clock, state_dir=str(state_dir), scratch=scratch)
     return Line(
         registry=registry,
         sources=[
@@ -52,7 +54,3 @@ def assemble(settings: Settings, registry: Registry, clock: Clock, state_dir: Pa
         archive=None if settings.history is None else settings.history.build(bench),
         treatments=settings.treatments(),
     )
-
-
-def machine_labels(settings: Settings) -> Mapping[str, str]:
-    return {machine.id: machine.label or machine.id for machine in settings.machines}

@@ -116,8 +116,7 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
     from collector.journal.sqlite import open_journal
 
     clock = clock or SystemClock()
-    state_dir = Path(settings.state)
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    state_dir = _private_folder(Path(settings.state))
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(
             open_journal(
@@ -130,3 +129,8 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
         )
         line = assemble(settings, journal.registry, clock, state_dir)
         yield Running(line, journal, Health(), clock, state_dir)
+
+
+def _private_folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path

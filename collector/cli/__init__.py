@@ -1,0 +1,1 @@
+"""One module per command: `add` declares its arguments, `main` runs it and returns an exit code."""

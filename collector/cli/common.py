@@ -1,0 +1,80 @@
+"""What several commands need: the configuration argument, loading it, words on standard error, the state folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.words import printable
+
+if TYPE_CHECKING:
+    from config.load import Loaded
+    from config.settings import Settings
+
+DEFAULT_CONFIG = "collector.yaml"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config",
+        nargs="*",
+        type=Path,
+        help=f"configuration files or folders, read as one (default: {DEFAULT_CONFIG})",
+    )
+
+
+def load_config(paths: Sequence[Path]) -> Loaded:
+    from config.load import load
+
+    return load(list(paths) or [Path(DEFAULT_CONFIG)], env=os.environ)
+
+
+def accepted(loaded: Loaded) -> Settings | None:
+    """The settings, or None after all problems have been said; warnings alone do not stop anything."""
+    from config.explain import render
+
+    if loaded.problems:
+        say(render(loaded.problems))
+    return loaded.settings
+
+
+def say(text: str) -> None:
+    """Words for a person: standard error, so that data on standard output stays data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def state_dir(arguments: argparse.Namespace) -> Path | None:
+    """Where the collector keeps its state: as given, else as configured; None after saying what is wrong."""
+    if arguments.state is not None:
+        return Path(arguments.state)
+    settings = accepted(load_config(arguments.config))
+    return None if settings is None else Path(settings.state)
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument(
+        "--state", metavar="FOLDER", help="the collector's state folder, instead of a configuration"
+    )
+
+
+class _OneLine(logging.Formatter):
+    """One line per event, whatever a machine puts into its names: control characters are shown, not obeyed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return (
+            "\n".join(printable(line) for line in text.splitlines()) if record.exc_info else printable(text)
+        )
+
+
+def log_to_stderr(*, quiet: bool = False) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("collector").setLevel(logging.WARNING if quiet else logging.INFO)

@@ -1,0 +1,99 @@
+"""`collector demo`: a simulated workshop, read, buffered and stored, with one command and nothing else installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from collector.cli.common import accepted, load_config, log_to_stderr, say
+from collector.cli.exits import Exit
+from collector.cli.run import duration, stop_after
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+MACHINES = ("cnc", "energy", "compressor")
+WITHOUT_TERMINAL = 30.0
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("demo", help="a simulated workshop, read and stored, with one command")
+    parser.add_argument(
+        "--for", dest="seconds", type=duration, metavar="TIME", help="stop after this time (default: Ctrl-C)"
+    )
+    parser.add_argument("--json", action="store_true", help="the books at the end as JSON on standard output")
+    parser.add_argument(
+        "--seed", type=int, default=42, help="the same seed gives the same machines (default: 42)"
+    )
+    parser.add_argument("--dir", type=Path, help="keep everything in this folder (default: a temporary one)")
+    parser.add_argument(
+        "--influx", metavar="URL", help="store in this InfluxDB too, such as http://localhost:8086"
+    )
+    parser.add_argument("--influx-org", default="demo")
+    parser.add_argument("--influx-bucket", default="demo")
+    parser.add_argument(
+        "--influx-token", default="${env:INFLUX_TOKEN}", help="default: the environment's INFLUX_TOKEN"
+    )
+    parser.add_argument("--influx-api", choices=("v1", "v2"), default="v2", help="v1 for InfluxDB before 1.8")
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    if arguments.seconds is None and not sys.stdout.isatty():
+        say(
+            f"No terminal: the demo ends after {WITHOUT_TERMINAL:.0f} s. Choose with --for, such as --for 5min."
+        )
+        arguments.seconds = WITHOUT_TERMINAL
+    live = sys.stderr.isatty() and not arguments.json
+    log_to_stderr(quiet=live)
+    from collector.system import run
+
+    with ExitStack() as stack:
+        folder = arguments.dir or Path(stack.enter_context(TemporaryDirectory(prefix="shopfloor-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        return run(_demo(arguments, folder, live=live))
+
+
+async def _demo(arguments: argparse.Namespace, folder: Path, *, live: bool) -> int:
+    from collector.service import serve
+    from collector.simulated import simulated
+
+    stop = stop_after(arguments.seconds)
+    async with simulated(MACHINES, folder, seed=arguments.seed) as workshop:
+        settings = _settings(workshop.config, folder, arguments)
+        if settings is None:
+            return Exit.CONFIG
+        books = await serve(settings, stop, live_terminal(settings) if live else progress_words)
+    _report(books, arguments, folder)
+    return Exit.OK if books["unaccounted"] == 0 else Exit.PROBLEMS
+
+
+def _settings(config: Path, folder: Path, arguments: argparse.Namespace) -> Settings | None:
+    files = [config]
+    if arguments.influx:
+        files.append(folder / "demo-influxdb.yaml")
+        files[-1].write_text(_influx(arguments), encoding="utf-8")
+    return accepted(load_config(files))
+
+
+def _influx(arguments: argparse.Namespace) -> str:
+    target = {"type": "influxdb", "url": arguments.influx, "api": arguments.influx_api, "create": True}
+    v2 = {"org": arguments.influx_org, "bucket": arguments.influx_bucket, "token": arguments.influx_token}
+    target |= v2 if arguments.influx_api == "v2" else {"database": arguments.influx_bucket}
+    return json.dumps({"version": 1, "sinks": [target]})  # JSON is YAML
+
+
+def _report(books: dict[str, Any], arguments: argparse.Namespace, folder: Path) -> None:
+    from collector.summary import table
+
+    if arguments.json:
+        print(json.dumps(books, ensure_ascii=False))
+    else:
+        print("\n".join(table(books)))
+    if arguments.dir:
+        say(f"Everything is in {folder}: look with  collector export {folder}/collector.yaml --machine cnc-1")

@@ -1,0 +1,116 @@
+"""`collector run`: the main command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from collector.cli.common import accepted, add_config, load_config, log_to_stderr, say
+from collector.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from collector.run import Running
+    from config.settings import Settings
+
+ONCE_PATIENCE = 60.0
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("run", help="collect: read every source, store in history and databases")
+    add_config(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="print what would be stored, store nothing")
+    how.add_argument(
+        "--once", action="store_true", help="stop when every source has delivered and everything is stored"
+    )
+    parser.add_argument(
+        "--for", dest="seconds", type=duration, metavar="TIME", help="stop after this time, such as 60s"
+    )
+    parser.add_argument("--json", action="store_true", help="rows (dry run) and the books at the end as JSON")
+    parser.set_defaults(main=main)
+
+
+def duration(text: str) -> float:
+    from adapters.settings import parse_duration
+
+    try:
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def main(arguments: argparse.Namespace) -> int:
+    log_to_stderr()
+    settings = accepted(load_config(arguments.config))
+    if settings is None:
+        return Exit.CONFIG
+    from collector.journal.base import JournalBusy, JournalFailed
+    from collector.system import run
+
+    try:
+        work = _dry_run(settings, arguments) if arguments.dry_run else _serve(settings, arguments)
+        return run(work)
+    except* (JournalBusy, JournalFailed) as errors:
+        for error in errors.exceptions:
+            say(f"collector: {error}")
+    return Exit.FAILED
+
+
+async def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    from collector.service import serve
+    from collector.summary import table
+
+    stop = stop_after(arguments.seconds)
+    books = await serve(settings, stop, *([_once] if arguments.once else []))
+    if arguments.json:
+        print(json.dumps(books, ensure_ascii=False))
+    else:
+        say("\n".join(table(books)))
+    silent = [row["name"] for row in books["sources"] if not row["decoded"]]
+    if arguments.once and silent:
+        say(f"nothing received from: {', '.join(silent)}")
+        return Exit.PROBLEMS
+    return Exit.OK
+
+
+async def _dry_run(settings: Settings, arguments: argparse.Namespace) -> int:
+    from collector.dry_run import rows
+    from collector.live import line_of
+
+    stop = stop_after(arguments.seconds)
+    async for row in rows(settings, stop):
+        print(json.dumps(row, ensure_ascii=False) if arguments.json else line_of(row))
+        sys.stdout.flush()
+    return Exit.OK
+
+
+def stop_after(seconds: float | None) -> asyncio.Event:
+    """An event that is set by Ctrl-C, by the system's wish, or when the time is over."""
+    from collector.system import on_stop
+
+    stop = asyncio.Event()
+    on_stop(stop.set)
+    if seconds is not None:
+        asyncio.get_running_loop().call_later(seconds, stop.set)
+    return stop
+
+
+async def _once(running: Running, stop: asyncio.Event) -> None:
+    """Stop when every source has delivered something, or cannot before somebody changes something."""
+    from collector.health import State
+
+    deadline = running.clock.monotonic() + ONCE_PATIENCE
+    names = [source.name for source in running.line.sources]
+    while running.clock.monotonic() < deadline and not stop.is_set():
+        accounts = (await running.journal.ledger()).sources
+        jobs = {job.name: job.state for job in running.health.all()}
+        if all(
+            (name in accounts and accounts[name].decoded) or jobs.get(name) is State.NEEDS_ATTENTION
+            for name in names
+        ):
+            break
+        await running.clock.sleep(0.1)
+    stop.set()

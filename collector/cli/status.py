@@ -1,0 +1,67 @@
+"""`collector status`: what the running collector says of itself; of a stopped one, what its books say."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from collector.cli.common import add_state, say, state_dir
+from collector.cli.exits import Exit
+from collector.control import NotRunning, ask
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("status", help="state of every source and database, and the books")
+    add_state(parser)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    folder = state_dir(arguments)
+    if folder is None:
+        return Exit.CONFIG
+    books = asyncio.run(_books(folder))
+    if books is None:
+        say(f"No collector is running here and nothing was ever stored in {folder}.")
+        return Exit.UNAVAILABLE
+    _print(books, as_json=arguments.json)
+    return Exit.OK if books["running"] else Exit.UNAVAILABLE
+
+
+async def _books(folder: Path) -> dict[str, Any] | None:
+    try:
+        async for row in ask(folder, "status"):
+            return row
+    except NotRunning:
+        pass
+    return _books_at_rest(folder)
+
+
+def _books_at_rest(folder: Path) -> dict[str, Any] | None:
+    from collector.journal.reader import JournalReader, NoJournal
+    from collector.summary import summary
+
+    try:
+        with JournalReader(folder / "buffer.sqlite") as reader:
+            return {"running": False, **summary(reader.ledger())}
+    except NoJournal:
+        return None
+
+
+def _print(books: dict[str, Any], *, as_json: bool) -> None:
+    from collector.summary import table
+
+    if as_json:
+        print(json.dumps(books, ensure_ascii=False))
+        return
+    if not books["running"]:
+        say("The collector is not running; these are its books from the last time.")
+    for line in table(books):
+        print(line)
+    for row in [*books["sources"], *books["sinks"]]:
+        if row.get("error"):
+            say(f"{row['name']}: {row['state']}: {row['error']} {row['remedy']}")

@@ -1,0 +1,46 @@
+"""`collector tap`: the values as they flow through the running collector, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from collector.cli.common import add_state, say, state_dir
+from collector.cli.exits import Exit
+from collector.control import NotRunning, ask
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("tap", help="print live values of the running collector")
+    add_state(parser)
+    parser.add_argument("--machine", default="*", help="machine id or glob")
+    parser.add_argument("--signal", default="*", help="signal name or glob")
+    parser.add_argument("--count", type=int, default=0, help="stop after this many values (default: never)")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    folder = state_dir(arguments)
+    if folder is None:
+        return Exit.CONFIG
+    try:
+        asyncio.run(_tap(folder, arguments))
+    except NotRunning as error:
+        say(f"{error}: start it with `collector run`")
+        return Exit.UNAVAILABLE
+    return Exit.OK
+
+
+async def _tap(folder: Path, arguments: argparse.Namespace) -> None:
+    from collector.live import line_of
+
+    seen = 0
+    async for row in ask(folder, "tap", machine=arguments.machine, signal=arguments.signal):
+        print(json.dumps(row, ensure_ascii=False) if arguments.json else line_of(row), flush=True)
+        seen += 1
+        if arguments.count and seen >= arguments.count:
+            return
