@@ -162,9 +162,7 @@ def _value(name: str, text: str, at: int | None, *, number: bool = False) -> Row
     return Row(name, Kind.TEXT, text, at)
 
 
-def _items(
-    items: Items, found: Sequence[str], at: int | None, rows: list[Row], refused: list[Refused]
-) -> int:
+def _items(items: Items, found: Sequence[str], at: int | None, out: _Out) -> int:
     if found[0] in _ASSETS:
         return _asset(found, at, out)
     if _is_condition(found):

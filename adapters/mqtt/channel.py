@@ -1,0 +1,238 @@
+"""paho's client with its socket on our event loop, and our own receive path for PUBLISH. Everything private of paho is here.
+
+paho asks the system for every single byte of a header and makes an object per message (34 µs each); a thread per client
+and callbacks across threads would come on top. Here one `recv` takes what the system has, PUBLISH packets are cut out of it
+directly, and every other packet goes to paho unchanged: handshake, session, subscriptions and keep-alive stay its business.
+Pinned to paho-mqtt 2.2.0; tests/mqtt/test_channel.py compares this path with paho's own, packet by packet.
+
+A PUBLISH beyond `max_packet` (brokers keep to it in MQTT 5, 3.1.2.11.4; in 3.1.1 nobody does) is not stored: its beginning is
+kept for the quarantine, the rest is skipped, and it is acknowledged like any other. To drop the connection would bring it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+PUBLISH = 0x30
+PUBACK = 0x40
+CHUNK = 1 << 16
+KEPT = 1 << 16  # of an oversize message, for the quarantine
+
+
+class Message(NamedTuple):
+    """A PUBLISH as received. topic: the bytes of the wire. at: ns, our clock at receipt. size: of the payload, all of it."""
+
+    topic: bytes
+    payload: bytes
+    mid: int
+    qos: int
+    dup: bool
+    retain: bool
+    at: int
+    size: int
+
+
+class Malformed(Exception):
+    """Bytes that are not MQTT: the connection cannot go on."""
+
+
+def varint(buffer: bytes | bytearray, place: int, end: int) -> tuple[int, int] | None:
+    """A variable byte integer (MQTT 5, 1.5.5) and the place behind it; None if it is not complete."""
+    value = shift = 0
+    for at in range(place, min(place + 4, end)):
+        value |= (buffer[at] & 0x7F) << shift
+        if buffer[at] < 0x80:
+            return value, at + 1
+        shift += 7
+    if end - place >= 4:
+        raise Malformed("a length of more than four bytes")
+    return None
+
+
+def parse_publish(first: int, body: bytes, size: int, at: int, *, five: bool) -> Message:
+    """A PUBLISH from its flags and the bytes after the fixed header (MQTT 5, 3.3); size: of the whole body on the wire."""
+    qos = (first >> 1) & 3
+    try:
+        place = 2 + (body[0] << 8 | body[1])
+        topic = body[2:place]
+        mid = 0
+        if qos:
+            mid = body[place] << 8 | body[place + 1]
+            place += 2
+        if five:
+            place = _behind_properties(body, place)
+    except IndexError:
+        raise Malformed("a PUBLISH that ends in its header") from None
+    if qos == 3 or place > len(body) or (qos and not mid):
+        raise Malformed("a PUBLISH with an impossible header")
+    return Message(topic, body[place:], mid, qos, bool(first & 8), bool(first & 1), at, size - place)
+
+
+def _behind_properties(body: bytes, place: int) -> int:
+    if body[place] == 0:
+        return place + 1
+    length = varint(body, place, len(body))
+    if length is None:
+        raise Malformed("a PUBLISH that ends in its properties")
+    return length[0] + length[1]
+
+
+class Wire(paho.Client):
+    """The client of one connection. `messages` grows as they come; nothing here calls back for a message."""
+
+    def __init__(
+        self,
+        prepared: socket.socket,
+        client_id: str,
+        version: MQTTProtocolVersion,
+        largest: int,
+        now: Callable[[], int],
+    ) -> None:
+        self._prepared: socket.socket | None = prepared
+        self._five = version == MQTTProtocolVersion.MQTTv5
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if self._five else False,
+            protocol=version,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        self.messages: deque[Message] = deque()
+        self.received = 0
+        self._largest = largest
+        self._now = now
+        self._rest = bytearray()
+        self._skipping = 0
+
+    def _create_socket(self) -> socket.socket:
+        """Connected already, by the event loop: paho's own way blocks it for name resolution and TLS."""
+        if self._prepared is None:
+            raise ConnectionError("one connection, one client")
+        prepared, self._prepared = self._prepared, None
+        return prepared
+
+    def receive(self) -> MQTTErrorCode:
+        """Take what the system has, without waiting. What is not MQTT ends the connection."""
+        try:
+            chunk = self._sock_recv(CHUNK)
+        except BlockingIOError:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        except OSError:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        if not chunk:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        self._last_bytes_received = paho.time_func()
+        try:
+            return self._loop_rc_handle(self.feed(chunk))
+        except Malformed:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
+
+    def feed(self, chunk: bytes) -> MQTTErrorCode:
+        """Cut packets out of the bytes; the incomplete last one waits for more."""
+        if self._skipping:
+            passed = min(self._skipping, len(chunk))
+            self._skipping -= passed
+            chunk = chunk[passed:]
+        buffer = bytes(self._rest) + chunk if self._rest else chunk
+        place, end = 0, len(buffer)
+        while end - place >= 2:
+            length = varint(buffer, place + 1, end)
+            if length is None:
+                break
+            size, body = length
+            if size > self._largest and self._skip(buffer[place], buffer[body:], size):
+                place = end
+                break
+            if body + size > end:
+                break
+            rc = self._packet(buffer[place], buffer[body : body + size], size)
+            place = body + size
+            if rc:
+                return rc
+        self._rest = bytearray(buffer[place:])
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _packet(self, first: int, body: bytes, size: int) -> MQTTErrorCode:
+        if first & 0xF0 == PUBLISH:
+            self._keep(parse_publish(first, body, size, self._now(), five=self._five))
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        self._in_packet = {
+            "command": first,
+            "have_remaining": 1,
+            "remaining_count": [],
+            "remaining_mult": 1,
+            "remaining_length": size,
+            "packet": bytearray(body),
+            "to_process": 0,
+            "pos": 0,
+        }
+        try:
+            return self._packet_handle()
+        except paho.MalformedPacket as error:
+            raise Malformed(str(error)) from error
+
+    def _skip(self, first: int, begun: bytes, size: int) -> bool:
+        """True if an oversize packet was dealt with: its beginning is kept as a message, the rest will be skipped."""
+        if first & 0xF0 != PUBLISH:
+            raise Malformed("a packet beyond max_packet")
+        if len(begun) < min(size, KEPT):
+            return False
+        head = begun[:KEPT]
+        self._keep(parse_publish(first, head, size, self._now(), five=self._five))
+        self._skipping = max(0, size - len(begun))
+        self._rest = bytearray()
+        if size < len(begun):
+            self.feed(begun[size:])
+        return True
+
+    def _keep(self, message: Message) -> None:
+        self.messages.append(message)
+        self.received += 1
+
+    def acknowledge(self, mids: Sequence[int]) -> None:
+        """PUBACK for these packets, in this order, in one piece (MQTT 5, 4.6)."""
+        if self._sock is not None and mids:
+            acks = b"".join(b"\x40\x02" + mid.to_bytes(2, "big") for mid in mids)
+            self._packet_queue(PUBACK, acks, mids[-1], 1)
+
+    def ping_unanswered(self) -> float:
+        """Seconds since the oldest unanswered PINGREQ; 0 if there is none."""
+        return paho.time_func() - self._ping_t if self._ping_t else 0.0
+
+    def pardon(self) -> None:
+        """While the socket is left unread on purpose, answers to pings are unread too: they do not count as missing."""
+        self._ping_t = 0.0
+        self._last_bytes_received = paho.time_func()
+
+    def drop(self) -> None:
+        """Close the socket now."""
+        self._sock_close()
+        if self._prepared is not None:
+            self._prepared.close()
+
+
+def connect_properties(session_expiry: float, receive_maximum: int, largest: int) -> Properties:
+    """What MQTT 5 lets us ask for in CONNECT (3.1.2.11)."""
+    wanted: Any = Properties(PacketTypes.CONNECT)
+    wanted.SessionExpiryInterval = min(round(session_expiry), 0xFFFFFFFF)
+    wanted.ReceiveMaximum = receive_maximum
+    wanted.MaximumPacketSize = largest
+    return wanted  # type: ignore[no-any-return]
+
+
+def say_goodbye(wire: Wire) -> None:
+    """Send what is queued and DISCONNECT, as far as the socket takes it without waiting, and close."""
+    with contextlib.suppress(OSError):
+        wire.disconnect()
+        wire.loop_write()
+    wire.drop()
