@@ -1,0 +1,40 @@
+"""What differs between two pictures: only that travels to the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def changes(before: Json, after: Json) -> Json | None:
+    """The parts of `after` that `before` lacks, `now` added; None when nothing but the time has changed.
+
+    Law (tests/page): `merged(before, changes(before, after))` is `after`. Machines and signals are never removed.
+    """
+    changed = {key: value for key, value in after.items() if key != "now" and before.get(key) != value}
+    if not changed:
+        return None
+    if "machines" in changed:
+        known = {machine["key"]: machine for machine in before["machines"]}
+        parts = [_machine(known.get(machine["key"]), machine) for machine in after["machines"]]
+        changed["machines"] = [part for part in parts if part is not None]
+    return changed | {"now": after["now"]}
+
+
+def _machine(before: Json | None, after: Json) -> Json | None:
+    if before is None or before == after:
+        return None if before else after
+    known = {signal["id"]: signal for signal in before["signals"]}
+    signals = [signal for signal in after["signals"] if known.get(signal["id"]) != signal]
+    return after | {"signals": signals}
+
+
+def merged(before: Json, change: Json) -> Json:
+    """What the browser does with a change (static/app.js), in Python for the test of the law."""
+    machines = {machine["key"]: machine for machine in before["machines"]}
+    for part in change.get("machines", ()):
+        known = {signal["id"]: signal for signal in machines.get(part["key"], {"signals": []})["signals"]}
+        known |= {signal["id"]: signal for signal in part["signals"]}
+        machines[part["key"]] = part | {"signals": [known[key] for key in sorted(known)]}
+    return before | change | {"machines": list(machines.values())}

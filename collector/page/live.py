@@ -1,0 +1,187 @@
+"""What every machine says right now, and how sure we are of it: the picture that the page paints.
+
+It is fed with what became durable (never with what was only received), keeps one row per signal, and tells the truth
+about it: a value that is bad or missing is not shown as a value, the last good one is told apart, with its age.
+Rows are built only when their signal changed, so that a picture costs what changed and not what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.clock import Clock, SystemClock
+from collector.health import Health
+from collector.journal.base import Journal, Ledger, Slice
+from collector.page.accounts import accounts
+from collector.page.connections import Connections
+from collector.page.newest import NEVER, Newest
+from collector.page.words import LONGEST_NAME, clip, flag_names, milliseconds, quality_name, shown
+from pipelines.batch import Flag
+from pipelines.quality import class_of
+from pipelines.registry import Registry
+
+SHOWN_SIGNALS: Final = 500
+SHOWN_MACHINES: Final = 500
+
+Json = dict[str, Any]
+
+
+class Tile(NamedTuple):
+    """A machine that has a tile from the start, in the order of the configuration."""
+
+    id: str
+    label: str = ""
+
+
+class LiveView:
+    """Newest value per signal, and connections. Not safe for threads: everything happens on the event loop.
+
+    stale_after: s by (machine, signal), where configured. limit: signals told per machine; the rest is counted.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        machines: Sequence[Tile] = (),
+        clock: Clock | None = None,
+        stale_after: Mapping[tuple[str, str], float] | None = None,
+        limit: int = SHOWN_SIGNALS,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self._newest = Newest(registry)
+        self._connections = Connections()
+        self._limit = limit
+        self._stale_after = dict(stale_after or {})
+        self._labels = {tile.id: tile.label or tile.id for tile in machines}
+        self._slots: dict[str, list[int]] = {tile.id: [] for tile in machines}
+        self._machine_of: list[str] = []
+        self._patience = np.zeros(0, dtype=np.int64)
+        self._stale = np.zeros(0, dtype=np.bool_)
+        self._rows: list[Json | None] = []
+
+    def fold(self, piece: Slice) -> None:
+        """Take in what became durable. Older rows do not replace newer ones, in whatever order they come."""
+        for batch in piece.batches:
+            changed = self._newest.fold(batch)
+            self._learn()
+            for slot in changed.tolist():
+                self._rows[slot] = None
+
+    async def follow(self, journal: Journal) -> None:
+        """Fold what the journal's `watch` yields, until cancelled."""
+        async with journal.watch() as pieces:
+            async for piece in pieces:
+                self.fold(piece)
+
+    def _learn(self) -> None:
+        fresh = self._newest.signals[len(self._rows) :]
+        for slot, (machine, name) in enumerate(fresh, len(self._rows)):
+            self._slots.setdefault(machine, []).append(slot)
+            self._machine_of.append(machine)
+            patience = int(self._stale_after.get((machine, name), 0) * 1e9)
+            self._patience = np.append(self._patience, np.int64(patience))
+            self._stale = np.append(self._stale, np.bool_(False))
+            self._rows.append(None)
+
+    def observe(self, health: Health) -> None:
+        """Look at the board; done often, `since` is exact even when nobody looks at the page."""
+        self._connections.observe(health)
+
+    def overview(self, health: Health, ledger: Ledger | None) -> Json:
+        """The picture with the age of every value (s). See `picture` for the rest."""
+        told = self.picture(health, ledger)
+        machines = [
+            machine | {"signals": _aged(machine["signals"], told["now"])} for machine in told["machines"]
+        ]
+        return told | {"machines": machines}
+
+    def picture(self, health: Health, ledger: Ledger | None) -> Json:
+        """Everything that the page shows, as JSON; times in ms since 1970 UTC, ages left to the reader.
+
+        Rows of signals that did not change are the same objects as in the picture before: do not modify them.
+        """
+        self.observe(health)
+        now = self.clock.now()
+        self._mark_stale(now)
+        shown_machines = list(self._slots)[:SHOWN_MACHINES]
+        machines = [self._machine(key, machine) for key, machine in enumerate(shown_machines)]
+        more = max(0, len(self._slots) - SHOWN_MACHINES)
+        return {
+            "now": milliseconds(now),
+            "machines": machines,
+            "more_machines": more,
+            **accounts(self._connections, ledger),
+        }
+
+    def _machine(self, key: int, machine: str) -> Json:
+        slots = [slot for slot in self._slots[machine] if self._newest.rows.rank[slot] != NEVER]
+        return {
+            "key": key,
+            "id": clip(machine, LONGEST_NAME),
+            "label": clip(self._labels.get(machine, machine), LONGEST_NAME),
+            "connection": self._connections.of(machine),
+            "signals": [self._row(slot) for slot in slots[: self._limit]],
+            "more_signals": max(0, len(slots) - self._limit),
+        }
+
+    def _mark_stale(self, now: int) -> None:
+        stale = self._stale_now(now)
+        for slot in np.flatnonzero(stale != self._stale).tolist():
+            self._rows[slot] = None
+        self._stale = stale
+
+    def _stale_now(self, now: int) -> NDArray[np.bool_]:
+        """Its source is lost, or it was silent for longer than configured (DESIGN 8)."""
+        count = len(self._rows)
+        down = {machine: self._connections.down(machine, now) for machine in self._slots}
+        lost_at = np.fromiter((down[machine] for machine in self._machine_of), np.int64, count)
+        rows = self._newest.rows
+        silent = (self._patience > 0) & (rows.rank[:count] < now - self._patience)
+        return (rows.received[:count] <= lost_at) | silent
+
+    def _row(self, slot: int) -> Json:
+        row = self._rows[slot]
+        if row is None:
+            row = self._rows[slot] = self._build(slot)
+        return row
+
+    def _build(self, slot: int) -> Json:
+        rows = self._newest.rows
+        point = self._newest.registry[int(rows.point[slot])]
+        code, flags = int(rows.quality[slot]), int(rows.flags[slot])
+        usable = not flags & Flag.NO_VALUE and class_of(code) != "bad"
+        value = shown(point.kind, rows.value[slot]) if usable else None
+        return {
+            "id": slot,
+            "name": clip(point.name, LONGEST_NAME),
+            "kind": point.kind.name.lower(),
+            "unit": clip(point.unit, LONGEST_NAME),
+            "value": value,
+            "quality": class_of(code),
+            "quality_code": code,
+            "quality_name": quality_name(code),
+            "at": milliseconds(int(rows.at[slot])),
+            "stale": bool(self._stale[slot]),
+            "flags": flag_names(flags),
+            "last_good": self._last_good(slot) if value is None else None,
+        }
+
+    def _last_good(self, slot: int) -> Json | None:
+        good = self._newest.good
+        if good.rank[slot] == NEVER:
+            return None
+        point = self._newest.registry[int(good.point[slot])]
+        value = shown(point.kind, good.value[slot])
+        return {
+            "value": value,
+            "unit": clip(point.unit, LONGEST_NAME),
+            "at": milliseconds(int(good.at[slot])),
+        }
+
+
+def _aged(signals: Sequence[Json], now: int) -> list[Json]:
+    return [signal | {"age_s": max(0, now - signal["at"]) / 1000} for signal in signals]
