@@ -62,6 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
 async def _demo(arguments: argparse.Namespace, folder: Path, *, live: bool) -> int:
     from collector.service import serve
     from collector.simulated import simulated
+    from collector.terminal import live_terminal, progress_words
 
     stop = stop_after(arguments.seconds)
     async with simulated(MACHINES, folder, seed=arguments.seed) as workshop:

@@ -1,0 +1,87 @@
+"""The control channel answers its owner and nobody else, and leaves no file behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.control import FILE, NotRunning, ask, serve_control
+
+
+async def count(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    for number in range(int(request.get("to", 3))):
+        yield {"number": number}
+
+
+async def forever(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    while True:
+        yield {"tick": True}
+        await asyncio.sleep(0.001)
+
+
+COMMANDS = {"count": count, "forever": forever}
+
+
+async def test_a_command_answers_in_rows(tmp_path: Path) -> None:
+    async with serve_control(tmp_path, COMMANDS):
+        assert [row async for row in ask(tmp_path, "count", to=2)] == [{"number": 0}, {"number": 1}]
+        assert [row async for row in ask(tmp_path, "nonsense")] == [{"error": "unknown command 'nonsense'"}]
+
+
+async def test_the_door_is_private_and_closed_afterwards(tmp_path: Path) -> None:
+    async with serve_control(tmp_path, COMMANDS):
+        if os.name == "posix":
+            assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotRunning):
+        await anext(ask(tmp_path, "count"))
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"\n",
+        b"5\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"token": null}\n',
+        b'{"token": "\xc3\xa9"}\n',
+        b"\xff\xfe\n",
+        b"{" * 100_000,
+    ],
+)
+async def test_strangers_get_nothing(tmp_path: Path, request_line: bytes) -> None:
+    async with serve_control(tmp_path, COMMANDS):
+        door = json.loads((tmp_path / FILE).read_text())
+        reader, writer = await asyncio.open_connection("127.0.0.1", door["port"])
+        writer.write(request_line)
+        writer.write_eof()
+        try:
+            answer = await reader.read()
+        except ConnectionResetError:
+            answer = b""
+        writer.close()
+        assert answer == b""
+        assert [row async for row in ask(tmp_path, "count", to=1)] == [{"number": 0}]
+
+
+async def test_leaving_ends_an_open_stream(tmp_path: Path) -> None:
+    async with serve_control(tmp_path, COMMANDS):
+        rows = ask(tmp_path, "forever")
+        assert await anext(rows) == {"tick": True}
+    assert [row async for row in rows][-1:] in ([], [{"tick": True}])
+
+
+async def test_a_door_left_by_a_killed_process_is_not_mistaken_for_a_running_one(tmp_path: Path) -> None:
+    async with serve_control(tmp_path, COMMANDS):
+        left = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(left)
+    with pytest.raises(NotRunning):
+        await anext(ask(tmp_path, "count"))

@@ -1,0 +1,38 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.words import duration_words, printable, size_words, time_words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.42, "0.4 s"), (12, "12 s"), (252, "4 min 12 s"), (3600, "1 h"), (90_061, "1 d 1 h"), (-3, "0.0 s")],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (999, "999 B"), (3_400_000, "3.4 MB"), (2e15, "2000.0 TB")]
+)
+def test_sizes(count: float, words: str) -> None:
+    assert size_words(count) == words
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_every_time_has_words(ns: int) -> None:
+    assert time_words(ns)
+
+
+def test_a_time_keeps_its_nanoseconds() -> None:
+    assert time_words(1_795_223_754_801_000_001) == "2026-11-21T01:15:54.801000001Z"
+
+
+@given(st.text())
+def test_what_is_printed_obeys_nobody(text: str) -> None:
+    assert all(char.isprintable() for char in printable(text))

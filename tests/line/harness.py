@@ -1,0 +1,207 @@
+"""Starts the real things as processes: simulators, collector, databases; and ends them, whatever the test did."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.line.oracle import Hole, Series, Truth, from_jsonl, read_truth
+
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """The first true answer of `condition`; fails by name when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := condition():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+class Simulation:
+    """`python -m simulators run --hold`: sockets listen, the clock waits for `go`."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "simulators",
+            "run",
+            *arguments,
+            "--hold",
+            "--dir",
+            str(folder),
+        ]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the simulators did not start"
+        self.ready: dict[str, Any] = json.loads(line)
+        self.config = Path(self.ready["config"])
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def truth(self) -> Truth:
+        return read_truth(Path(self.ready["truth"]))
+
+    def emitted(self) -> int:
+        return Path(self.ready["truth"]).read_bytes().count(b'"kind":"value"')
+
+    def wait_until_quiet(self) -> None:
+        """All changes were made: the truth has stopped growing for a second."""
+        state = {"count": -1, "since": time.monotonic()}
+
+        def quiet() -> bool:
+            if (now := self.emitted()) != state["count"]:
+                state.update(count=now, since=time.monotonic())
+            return time.monotonic() - state["since"] > 1.5
+
+        eventually(quiet, "the simulators have made all changes", 120)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=20)
+
+
+@contextmanager
+def simulation(folder: Path, *arguments: str) -> Iterator[Simulation]:
+    running = Simulation(folder, *arguments)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+class Collector:
+    """`collector run` as a process that can be asked, killed and started again with the same state."""
+
+    def __init__(self, *config: Path) -> None:
+        self.config = config
+        self.folder = config[0].parent
+        self.state = self.folder / "state"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        log = (self.folder / "collector.log").open("a")
+        command = [sys.executable, "-P", "-m", "collector", "run", "--json", *map(str, self.config)]
+        with log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT, text=True
+            )
+
+    def books(self) -> dict[str, Any] | None:
+        """What the running collector says; None while it does not answer."""
+        from collector.control import NotRunning, ask
+
+        async def first() -> dict[str, Any] | None:
+            async for row in ask(self.state, "status"):
+                return row
+            return None
+
+        try:
+            return asyncio.run(first())
+        except (NotRunning, ConnectionError):
+            return None
+
+    def wait_connected(self, *names: str) -> None:
+        def connected() -> bool:
+            books = self.books()
+            if books is None:
+                return False
+            states = {row["name"]: row.get("state") for row in [*books["sources"], *books["sinks"]]}
+            return all(states.get(name) == "connected" for name in names)
+
+        eventually(connected, f"connected: {names}; log:\n{self.log()[-2000:]}")
+
+    def wait_settled(self, *sinks: str) -> dict[str, Any]:
+        """Nothing new comes in for a second and these sinks have everything."""
+        state: dict[str, Any] = {"count": -1, "since": time.monotonic(), "books": None}
+
+        def settled() -> bool:
+            books = self.books()
+            if books is None:
+                return False
+            count = sum(row["decoded"] for row in books["sources"] if row["name"] != "collector")
+            if count != state["count"]:
+                state.update(count=count, since=time.monotonic())
+            state["books"] = books
+            pending = sum(row["pending"] for row in books["sinks"] if row["name"] in sinks)
+            return time.monotonic() - state["since"] > 1.0 and pending == 0
+
+        eventually(settled, "everything is stored", 90)
+        assert state["books"] is not None
+        return dict(state["books"])
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate(timeout=20)
+
+    def stop(self) -> dict[str, Any]:
+        """An orderly stop; the books that it prints at the end."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        output, _ = self.process.communicate(timeout=40)
+        assert self.process.returncode == 0, self.log()[-3000:]
+        return dict(json.loads(output.splitlines()[-1]))
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def log(self) -> str:
+        path = self.folder / "collector.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def export(self) -> Series:
+        target = self.folder / "export.jsonl"
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "collector",
+            "export",
+            *map(str, self.config),
+            "-o",
+            str(target),
+        ]
+        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=60)
+        return from_jsonl(target)
+
+    def holes(self, machines: Mapping[str, str]) -> dict[str, list[Hole]]:
+        """The gap records by machine; `machines` names the source of each machine. Read with plain SQL."""
+        import sqlite3
+
+        with sqlite3.connect(f"file:{self.state / 'buffer.sqlite'}?mode=ro", uri=True) as books:
+            rows = [Hole(*row) for row in books.execute("SELECT source, begins, ends FROM gaps")]
+        return {
+            machine: [hole for hole in rows if hole.source == source] for machine, source in machines.items()
+        }
+
+
+@contextmanager
+def collector(*config: Path) -> Iterator[Collector]:
+    running = Collector(*config)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.close()
