@@ -144,7 +144,7 @@ class Collector:
                 state.update(count=count, since=time.monotonic())
             state["books"] = books
             pending = sum(row["pending"] for row in books["sinks"] if row["name"] in sinks)
-            return time.monotonic() - state["since"] > 1.0 and pending == 0
+            return bool(time.monotonic() - state["since"] > 1.0 and pending == 0)
 
         eventually(settled, "everything is stored", 90)
         assert state["books"] is not None
