@@ -1,0 +1,110 @@
+"""What no single key can be blamed for: names that clash, names that refer to nothing, things that nobody uses.
+
+Checked on the tree and not on the finished settings, so that these problems are listed beside all others even when
+something else prevents settings from being made at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from config.problems import Findings, Mark, did_you_mean
+from config.settings import RESERVED
+from config.tree import Keys, Node, items_at, keys_at, mark_at, text_at
+
+
+def check(root: Keys, findings: Findings) -> None:
+    """Every relation between the parts of the configuration."""
+    _machines(root, findings)
+    _sources(root, findings)
+    _sinks(root, findings)
+    for machine in items_at(root, "machines"):
+        _signals(machine, findings)
+
+
+def reads_of(machine: Node) -> tuple[Node, ...]:
+    return items_at(machine, "read")
+
+
+def _machines(root: Keys, findings: Findings) -> None:
+    machines = items_at(root, "machines")
+    if not machines and not isinstance(root.entries.get("machines"), Keys):
+        findings.error(mark_at(root, "machines"), "there are no machines", "add machines: with at least one")
+    first: dict[str, Mark] = {}
+    for machine in machines:
+        mark, name = mark_at(machine, "id"), text_at(machine, "id")
+        if name is not None and name in first:
+            findings.error(
+                mark,
+                f"two machines have the id {name}: first in {_line(first[name])}",
+                _unlike(mark, first[name]),
+            )
+        first.setdefault(name or "", mark)
+        if isinstance(machine, Keys) and not reads_of(machine):
+            findings.error(
+                machine.mark, f"the machine {name or ''} reads nothing".replace("  ", " "), _HOW_TO_READ
+            )
+
+
+_HOW_TO_READ = "name its source and signals: {id: cnc-1, source: plc, signals: […]}, or a list beneath read:"
+
+
+def _unlike(mark: Mark, first: Mark) -> str:
+    return "put the variable into it: id: mill-{n}" if mark == first else "give one of the two another id"
+
+
+def _sources(root: Keys, findings: Findings) -> None:
+    sources = keys_at(root, "sources") or Keys({}, {}, root.mark)
+    used: set[str] = set()
+    for machine in items_at(root, "machines"):
+        for read in reads_of(machine):
+            name = text_at(read, "source")
+            used.add(name or "")
+            if name is not None and name not in sources.entries:
+                hint = did_you_mean(name, sources.entries) or "add it beneath sources:"
+                findings.error(mark_at(read, "source"), f"there is no source {name!r}", hint)
+    for name in sources.entries:
+        if name not in used:
+            findings.warning(
+                sources.marks[name], f"no machine reads from the source {name}", "remove it, or use it"
+            )
+
+
+def _sinks(root: Keys, findings: Findings) -> None:
+    first: dict[str, Mark] = {}
+    for sink in items_at(root, "sinks"):
+        name = text_at(sink, "name") or text_at(sink, "type")
+        mark = mark_at(sink, "name")
+        if name == RESERVED:
+            findings.error(
+                mark, f"the name {RESERVED} belongs to the built-in history", "give the sink another name"
+            )
+        elif name is not None and name in first:
+            message = f"two sinks are named {name}: first in {_line(first[name])}"
+            findings.error(mark, message, "give one of them a name: of its own")
+        first.setdefault(name or "", mark)
+    if not items_at(root, "sinks") and text_at(root, "history") == "off":
+        findings.warning(mark_at(root, "history"), "without sinks and history nothing is kept", "add a sink")
+
+
+def _signals(machine: Node, findings: Findings) -> None:
+    first: dict[str, Mark] = {}
+    for signal in _each(reads_of(machine)):
+        mark, name = mark_at(signal, "name"), text_at(signal, "name")
+        if name is None:
+            continue
+        if not name.isprintable():
+            findings.error(mark, "name: control characters (line breaks, tabs …) are not allowed here")
+        if name in first:
+            message = f"the signal {name} is there twice in one machine: first in {_line(first[name])}"
+            findings.error(mark, message, "give one of the two another name")
+        first.setdefault(name, mark)
+
+
+def _each(reads: Sequence[Node]) -> Iterator[Node]:
+    for read in reads:
+        yield from items_at(read, "signals")
+
+
+def _line(mark: Mark) -> str:
+    return f"{mark.file}:{mark.line}"
