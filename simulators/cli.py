@@ -119,16 +119,20 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    folder: Path = options.dir or Path(tempfile.mkdtemp(prefix="shopfloor-sim-"))
+    machines = _named(options.machines)
+    broker = parse(options.broker) if options.broker else None
+    folder: Path = options.dir or Path(
+        tempfile.mkdtemp(prefix="shopfloor-sim-")
+    )  # last: a refused run leaves nothing
     return Plan(
-        machines=_named(options.machines),
+        machines=machines,
         seed=secrets.randbelow(2**31) if options.seed is None else options.seed,
         truth=(options.truth or folder / "truth.jsonl").absolute(),
         config=(options.config or folder / "collector.yaml").absolute(),
         speed=options.speed,
         host=options.host,
         port=options.port,
-        broker=parse(options.broker) if options.broker else None,
+        broker=broker,
         duration_s=options.duration,
         max_changes=options.max_changes,
         start_ns=options.start,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from simulators.errors import SimulatorError
 
 DRAIN_STEP_S = 0.02
+CLOSE_S = 2.0
 
 
 class Address(NamedTuple):
@@ -65,8 +66,9 @@ async def own_broker(host: str, port: int) -> AsyncIterator[OwnBroker]:
     """Run amqtt here on `port` (0: a free one)."""
     broker = _amqtt()
     await broker.start()
+    connections: set[asyncio.Task[Any]] = set()
     try:
-        listener = await _listen(broker, host, port)
+        listener = await _listen(broker, host, port, connections)
         address = Address("127.0.0.1" if host == "0.0.0.0" else host, listener.sockets[0].getsockname()[1])
         try:
             yield OwnBroker(broker, address)
@@ -74,6 +76,8 @@ async def own_broker(host: str, port: int) -> AsyncIterator[OwnBroker]:
             listener.close()
     finally:
         await broker.shutdown()
+        if connections:
+            await asyncio.wait(connections, timeout=CLOSE_S)
 
 
 def _amqtt() -> Any:
@@ -89,11 +93,19 @@ def _amqtt() -> Any:
     return Broker(BrokerConfig(listeners=listeners, plugins={"simulators.faces.open_door.OpenDoor": {}}))
 
 
-async def _listen(broker: Any, host: str, port: int) -> asyncio.Server:
+async def _listen(broker: Any, host: str, port: int, connections: set[asyncio.Task[Any]]) -> asyncio.Server:
     from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
+        if (task := asyncio.current_task()) is not None:
+            connections.add(task)
+            task.add_done_callback(connections.discard)
+        try:
+            await broker.external_connected(
+                StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default"
+            )
+        finally:
+            writer.close()  # amqtt leaves some open
 
     try:
         return await asyncio.start_server(connected, host, port)

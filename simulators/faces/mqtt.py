@@ -6,6 +6,7 @@ acknowledged, because paho repeats them after telling us, and a newer value must
 """
 
 import asyncio
+import socket
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -114,6 +115,10 @@ class Publisher:
         """On paho's thread."""
         self._loop.call_soon_threadsafe(self.connected.clear)
 
+    def on_socket_open(self, _client: Client, _data: Any, sock: Any) -> None:
+        """On paho's thread. Without this, small messages wait 40 ms for the acknowledgement of the one before."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def on_publish(self, _client: Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
         """On paho's thread: the broker's PUBACK."""
         self._loop.call_soon_threadsafe(self._acknowledged, mid)
@@ -175,11 +180,8 @@ async def open_publisher(address: Address, truth: Truth, client_id: str) -> Asyn
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv311)
     client.reconnect_delay_set(1, 2)
     publisher = Publisher(client, truth, asyncio.get_running_loop())
-    client.on_connect, client.on_disconnect, client.on_publish = (
-        publisher.on_connect,
-        publisher.on_disconnect,
-        publisher.on_publish,
-    )
+    client.on_connect, client.on_disconnect = publisher.on_connect, publisher.on_disconnect
+    client.on_publish, client.on_socket_open = publisher.on_publish, publisher.on_socket_open
     client.connect_async(address.host, address.port, keepalive=20)
     client.loop_start()
     try:

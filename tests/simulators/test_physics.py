@@ -50,6 +50,8 @@ def test_tank_pressure_rate() -> None:
     assert physics.tank_rate(load=3.0, use=1.5, leak=0.0, volume_m3=0.5) == pytest.approx(0.05065)
 
 
-@pytest.mark.parametrize(("code", "number"), [("CEL", 4408652), ("P1", 20529), ("BAR", 4342098), ("H81", 4732977)])
+@pytest.mark.parametrize(
+    ("code", "number"), [("CEL", 4408652), ("P1", 20529), ("BAR", 4342098), ("H81", 4732977)]
+)
 def test_unit_ids_of_the_official_table(code: str, number: int) -> None:
     assert units.unit_id(code) == number
