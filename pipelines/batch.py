@@ -88,6 +88,8 @@ class Batch:
     values: kind.dtype[n] (see Kind). quality: uint32[n], OPC UA status code (Part 4, 7.39). flags: uint8[n], Flag.
     server_at: int64[n] ns, the second time where the protocol has one, 0 where a row lacks it; else None.
     received: ns, our clock, once per batch. registry_version: the length of the registry when the batch was made.
+    moved: int64[n] ns by which the identity rule moved each row (at - moved is the time that the machine gave), 0 where
+    it did not; None when no row was moved. Only refining sets it.
     """
 
     kind: Kind
@@ -99,6 +101,7 @@ class Batch:
     received: int
     server_at: NDArray[np.int64] | None = None
     registry_version: int = 0
+    moved: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -113,11 +116,13 @@ class Batch:
             quality=self.quality[rows],
             flags=self.flags[rows],
             server_at=None if self.server_at is None else self.server_at[rows],
+            moved=None if self.moved is None else self.moved[rows],
         )
 
     @property
     def has_value(self) -> NDArray[np.bool_]:
-        return np.equal(self.flags & Flag.NO_VALUE, 0)
+        present: NDArray[np.bool_] = (self.flags & Flag.NO_VALUE) == 0
+        return present
 
 
 def column(kind: Kind, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:

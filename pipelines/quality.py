@@ -27,11 +27,13 @@ OVERFLOW: Final = 0x0480  # InfoType DataValue (0x0400) with the Overflow bit (0
 
 
 def is_good(quality: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    return np.equal(quality >> 30, 0)
+    good: NDArray[np.bool_] = quality < UNCERTAIN
+    return good
 
 
 def is_bad(quality: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    return np.equal(quality >> 31, 1)
+    bad: NDArray[np.bool_] = quality >= BAD
+    return bad
 
 
 def class_of(code: int) -> str:
