@@ -69,6 +69,8 @@ def _common(node: Any) -> Any:
 def _without_new_words(node: dict[str, Any]) -> dict[str, Any]:
     """`prefixItems` becomes the array form of `items`; `discriminator` is OpenAPI's and unknown to JSON Schema."""
     node.pop("discriminator", None)
+    if "$ref" in node and len(node) > 1:  # draft-07 ignores what stands beside a $ref
+        node["allOf"] = [{"$ref": node.pop("$ref")}]
     if "prefixItems" in node:
         node["items"] = node.pop("prefixItems")
     return node
@@ -86,7 +88,7 @@ def _referable(node: dict[str, Any]) -> dict[str, Any]:
     simple = node.get("type") in _NUMERIC or (node.get("type") == "string" and _constrained(node))
     if not simple or "const" in node:
         return node
-    about = {key: node.pop(key) for key in ("description", "title", "default") if key in node}
+    about: dict[str, Any] = {key: node.pop(key) for key in ("description", "title", "default") if key in node}
     return {**about, "anyOf": [node, _REFERENCE]}
 
 

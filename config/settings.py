@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from types import NoneType
+from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import (
     AfterValidator,
-    Discriminator,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
-    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -123,13 +123,21 @@ class Configured:
     signal: SignalSettings
 
 
-def _off_or_on(value: Any) -> str:
-    return "off" if value == "off" else "on"
+class OrOff:
+    """A part that `off` turns off: then it is None. A part that is merely left empty is a mistake and not off."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        model = next(member for member in get_args(source) if member is not NoneType)
+        return core_schema.no_info_wrap_validator_function(_none_if_off, handler.generate_schema(model))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(schema), {"const": "off"}]}
 
 
-Off = Annotated[Literal["off"], Tag("off")]
-HistoryOrOff = Annotated[Annotated[HistorySettings, Tag("on")] | Off, Discriminator(_off_or_on)]
-PageOrOff = Annotated[Annotated[Page, Tag("on")] | Off, Discriminator(_off_or_on)]
+def _none_if_off(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return None if value == "off" else handler(value)
 
 
 class Settings(Strict):
@@ -140,9 +148,9 @@ class Settings(Strict):
     sources: Mapping[Name, AnySource] = Field(default_factory=dict)
     machines: tuple[Machine, ...] = ()
     sinks: tuple[AnySink, ...] = ()
-    history: HistoryOrOff = Field(default_factory=HistorySettings)
+    history: Annotated[HistorySettings | None, OrOff()] = Field(default_factory=HistorySettings)
     buffer: Buffer = Field(default_factory=Buffer)
-    page: PageOrOff = Field(default_factory=Page)
+    page: Annotated[Page | None, OrOff()] = Field(default_factory=Page)
     state: Path = Field(
         Path("state"), description="Folder of buffer and history; relative to the first configuration file"
     )
