@@ -87,6 +87,7 @@ async def open_opcua(
     try:
         yield face, _advertise(server, host)
     finally:
+        await _stop_clock(server)
         await server.stop()
 
 
@@ -110,6 +111,14 @@ async def _first_values(server: Server, index: int, model: Model, at_ns: int) ->
     for signal in model.signals:
         data = data_value(model.values[signal.name], ua.VariantType[signal.type.value], at_ns)
         await server.write_attribute_value(node_id(node_text(signal), index), data)
+
+
+async def _stop_clock(server: Server) -> None:
+    """End asyncua's task that writes CurrentTime; its own stop would sleep out the running second."""
+    if (task := server.iserver.time_task) is not None:
+        server.iserver.time_task = None
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _advertise(server: Server, host: str) -> str:

@@ -21,8 +21,8 @@ ALL = tuple(KINDS)
 
 @pytest.fixture(scope="module")
 def shift() -> Run:
-    """Two hours of milling."""
-    return run("cnc", 7, 7200)
+    """An hour and a half of milling."""
+    return run("cnc", 7, 5400)
 
 
 @pytest.mark.parametrize("name", ALL)
