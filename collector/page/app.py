@@ -136,11 +136,11 @@ async def _stream(reader: Reader, send: Send, method: str) -> None:
 
 def _static() -> list[Route]:
     root = files("collector.page") / "static"
-    found = dict(_walk(root, "/static"))
-    return [
-        Route(path, _file(content, TYPES[path[path.rindex(".") :]]))
-        for path, content in {"/": found["/static/index.html"], **found}.items()
-    ]
+    found = {
+        path: _file(content, TYPES[path[path.rindex(".") :]])
+        for path, content in _walk(root, "/static")
+    }
+    return [Route(path, answer) for path, answer in {"/": found["/static/index.html"], **found}.items()]
 
 
 def _walk(folder: Traversable, path: str) -> list[tuple[str, bytes]]:

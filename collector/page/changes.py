@@ -10,7 +10,8 @@ Json = dict[str, Any]
 def changes(before: Json, after: Json) -> Json | None:
     """The parts of `after` that `before` lacks, `now` added; None when nothing but the time has changed.
 
-    Law (tests/page): `merged(before, changes(before, after))` is `after`. Machines and signals are never removed.
+    Law (tests/page): laid over `before`, machines by `key` and signals by `id`, it gives `after`. Machines and signals
+    are never removed and new ones come last.
     """
     changed = {key: value for key, value in after.items() if key != "now" and before.get(key) != value}
     if not changed:
@@ -28,13 +29,3 @@ def _machine(before: Json | None, after: Json) -> Json | None:
     known = {signal["id"]: signal for signal in before["signals"]}
     signals = [signal for signal in after["signals"] if known.get(signal["id"]) != signal]
     return after | {"signals": signals}
-
-
-def merged(before: Json, change: Json) -> Json:
-    """What the browser does with a change (static/app.js), in Python for the test of the law."""
-    machines = {machine["key"]: machine for machine in before["machines"]}
-    for part in change.get("machines", ()):
-        known = {signal["id"]: signal for signal in machines.get(part["key"], {"signals": []})["signals"]}
-        known |= {signal["id"]: signal for signal in part["signals"]}
-        machines[part["key"]] = part | {"signals": [known[key] for key in sorted(known)]}
-    return before | change | {"machines": list(machines.values())}

@@ -58,9 +58,9 @@ class LiveView:
         self._stale_after = dict(stale_after or {})
         self._labels = {tile.id: tile.label or tile.id for tile in machines}
         self._slots: dict[str, list[int]] = {tile.id: [] for tile in machines}
-        self._machine_of: list[str] = []
         self._patience = np.zeros(0, dtype=np.int64)
         self._stale = np.zeros(0, dtype=np.bool_)
+        self._has_row: list[bool] = []
         self._rows: list[Json | None] = []
 
     def fold(self, piece: Slice) -> None:
@@ -69,7 +69,7 @@ class LiveView:
             changed = self._newest.fold(batch)
             self._learn()
             for slot in changed.tolist():
-                self._rows[slot] = None
+                self._changed(slot)
 
     async def follow(self, journal: Journal) -> None:
         """Fold what the journal's `watch` yields, until cancelled."""
@@ -77,15 +77,20 @@ class LiveView:
             async for piece in pieces:
                 self.fold(piece)
 
+    def _changed(self, slot: int) -> None:
+        self._rows[slot] = None
+        if not self._has_row[slot]:
+            self._has_row[slot] = True
+            self._slots.setdefault(self._newest.signals[slot][0], []).append(slot)
+
     def _learn(self) -> None:
         fresh = self._newest.signals[len(self._rows) :]
-        for slot, (machine, name) in enumerate(fresh, len(self._rows)):
-            self._slots.setdefault(machine, []).append(slot)
-            self._machine_of.append(machine)
-            patience = int(self._stale_after.get((machine, name), 0) * 1e9)
-            self._patience = np.append(self._patience, np.int64(patience))
-            self._stale = np.append(self._stale, np.bool_(False))
-            self._rows.append(None)
+        if fresh:
+            patience = [int(self._stale_after.get(signal, 0) * 1e9) for signal in fresh]
+            self._patience = np.append(self._patience, np.asarray(patience, dtype=np.int64))
+            self._stale = np.append(self._stale, np.zeros(len(fresh), dtype=np.bool_))
+            self._has_row += [False] * len(fresh)
+            self._rows += [None] * len(fresh)
 
     def observe(self, health: Health) -> None:
         """Look at the board; done often, `since` is exact even when nobody looks at the page."""
@@ -118,7 +123,7 @@ class LiveView:
         }
 
     def _machine(self, key: int, machine: str) -> Json:
-        slots = [slot for slot in self._slots[machine] if self._newest.rows.rank[slot] != NEVER]
+        slots = self._slots[machine]
         return {
             "key": key,
             "id": clip(machine, LONGEST_NAME),
@@ -137,8 +142,9 @@ class LiveView:
     def _stale_now(self, now: int) -> NDArray[np.bool_]:
         """Its source is lost, or it was silent for longer than configured (DESIGN 8)."""
         count = len(self._rows)
-        down = {machine: self._connections.down(machine, now) for machine in self._slots}
-        lost_at = np.fromiter((down[machine] for machine in self._machine_of), np.int64, count)
+        machines = {machine for machine, _ in self._newest.signals[:count]}
+        down = {machine: self._connections.down(machine, now) for machine in machines}
+        lost_at = np.fromiter((down[machine] for machine, _ in self._newest.signals[:count]), np.int64, count)
         rows = self._newest.rows
         silent = (self._patience > 0) & (rows.rank[:count] < now - self._patience)
         return (rows.received[:count] <= lost_at) | silent
