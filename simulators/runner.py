@@ -16,9 +16,14 @@ from simulators.workshop import Plan, Workshop, open_workshop
 
 
 def say(row: Mapping[str, object]) -> None:
-    """One JSON line on stdout, out at once: a pipe would keep it otherwise."""
-    sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
-    sys.stdout.flush()
+    """One JSON line on stdout, out at once: a pipe would keep it otherwise. A reader that is gone is no error."""
+    try:
+        sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or Python complains again when it ends
 
 
 def tell(words: str) -> None:

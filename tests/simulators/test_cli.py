@@ -113,6 +113,18 @@ def test_who_is_gone_before_go_is_not_waited_for(start: Start) -> None:
     assert list(rows(Path(ready["truth"]))) == []
 
 
+def test_who_no_longer_reads_does_not_break_it(start: Start) -> None:
+    process = start("run", "energy")
+    line(process)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stdout = None
+
+
 def test_the_truth_survives_a_kill(start: Start) -> None:
     process = start("run", "cnc", "--speed", "50")
     ready = line(process)
