@@ -139,14 +139,14 @@ def column(kind: Kind, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
 
 def batch_of(
     kind: Kind,
-    points: Sequence[int] | NDArray[np.int32],
-    at: Sequence[int] | NDArray[np.int64] | int,
+    points: Sequence[int] | NDArray[Any],
+    at: Sequence[int] | NDArray[Any] | int,
     values: Sequence[Any] | NDArray[Any],
     *,
     received: int,
-    quality: Sequence[int] | NDArray[np.uint32] | int = q.GOOD,
-    flags: Sequence[int] | NDArray[np.uint8] | int = 0,
-    server_at: Sequence[int] | NDArray[np.int64] | None = None,
+    quality: Sequence[int] | NDArray[Any] | int = q.GOOD,
+    flags: Sequence[int] | NDArray[Any] | int = 0,
+    server_at: Sequence[int] | NDArray[Any] | None = None,
     registry_version: int = 0,
 ) -> Batch:
     """A batch from plain sequences; a single `at`, `quality` or `flags` counts for every row."""
