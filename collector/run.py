@@ -120,7 +120,7 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(
             open_journal(
-                state_dir / settings.buffer.path,
+                settings.buffer_file,
                 followers=followers(settings),
                 clock=clock,
                 window=settings.buffer.window,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.cli.common import accepted, load_config, log_to_stderr, say
 from collector.cli.exits import Exit
-from collector.cli.run import duration, stop_after
+from collector.cli.run import duration, guarded, stop_after
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -51,12 +51,11 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.seconds = WITHOUT_TERMINAL
     live = sys.stderr.isatty() and not arguments.json
     log_to_stderr(quiet=live)
-    from collector.system import run
 
     with ExitStack() as stack:
         folder = arguments.dir or Path(stack.enter_context(TemporaryDirectory(prefix="shopfloor-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
-        return run(_demo(arguments, folder, live=live))
+        return guarded(_demo(arguments, folder, live=live))
 
 
 async def _demo(arguments: argparse.Namespace, folder: Path, *, live: bool) -> int:

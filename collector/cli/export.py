@@ -48,8 +48,8 @@ def main(arguments: argparse.Namespace) -> int:
     from collector.journal.reader import NoJournal
     from collector.query import stored_values
 
-    journal = Path(settings.state) / settings.buffer.path
-    history = None if settings.history is None else Path(settings.history.path)
+    journal = settings.buffer_file
+    history = None if settings.history is None else settings.state / settings.history.path
     try:
         table: pa.Table = stored_values(
             journal,

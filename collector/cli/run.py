@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from collector.cli.common import accepted, add_config, load_config, log_to_stderr, say
@@ -47,16 +48,25 @@ def main(arguments: argparse.Namespace) -> int:
     settings = accepted(load_config(arguments.config))
     if settings is None:
         return Exit.CONFIG
-    from collector.journal.base import JournalBusy, JournalFailed
+    return guarded(_dry_run(settings, arguments) if arguments.dry_run else _serve(settings, arguments))
+
+
+def guarded(work: Coroutine[Any, Any, int]) -> int:
+    """Run to the end; what makes going on impossible becomes one sentence instead of a traceback."""
+    from collector.journal.base import JournalFailed
+    from collector.journal.lock import JournalInUse
+    from collector.journal.schema import NotAJournal
+    from collector.supervisor import cause_of
     from collector.system import run
 
     try:
-        work = _dry_run(settings, arguments) if arguments.dry_run else _serve(settings, arguments)
         return run(work)
-    except* (JournalBusy, JournalFailed) as errors:
-        for error in errors.exceptions:
-            say(f"collector: {error}")
-    return Exit.FAILED
+    except (JournalFailed, JournalInUse, NotAJournal, BaseExceptionGroup) as error:
+        cause = cause_of(error)
+        if not isinstance(cause, (JournalFailed, JournalInUse, NotAJournal)):
+            raise
+        say(f"collector: {cause}")
+        return Exit.FAILED
 
 
 async def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
