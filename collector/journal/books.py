@@ -1,0 +1,124 @@
+"""The books within a transaction: accounts of the sources, quarantine, gaps, registry. The caller begins and commits.
+
+Quarantine and gaps are bounded: a peer that sends rubbish for a week must not push out the values. The oldest go first
+and are counted; the accounts keep counting what the list no longer shows.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from adapters.base import Delivery, Position
+from pipelines.registry import Registry
+from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
+
+RAW: Final = 64 * 1024
+QUARANTINE_ROWS: Final = 10_000
+QUARANTINE_BYTES: Final = 32 * 1024 * 1024
+GAP_ROWS: Final = 100_000
+
+
+def add_points(connection: sqlite3.Connection, registry: Registry, stored: int) -> int:
+    """Write the points that came since `stored` of them were written; returns how many are written now."""
+    new = registry.since(stored)
+    connection.executemany(
+        "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (stored + row, p.machine, p.name, int(p.kind), p.unit, json.dumps(dict(sorted(p.tags.items()))))
+            for row, p in enumerate(new)
+        ],
+    )
+    return stored + len(new)
+
+
+def book(
+    connection: sqlite3.Connection, source: str, journaled: int, delivery: Delivery, refined: Refined
+) -> None:
+    """One append in the account of its source, and its checkpoint if it brought one."""
+    connection.execute("INSERT OR IGNORE INTO sources (name) VALUES (?)", (source,))
+    filtered, remarks = connection.execute(
+        "SELECT filtered, remarks FROM sources WHERE name = ?", (source,)
+    ).fetchone()
+    refused = sum(r.values for r in delivery.refused) + sum(r.values for r in refined.refused)
+    connection.execute(
+        "UPDATE sources SET decoded = decoded + ?, journaled = journaled + ?, refused = refused + ?, gaps = gaps + ?,"
+        " filtered = ?, remarks = ?, checkpoint = coalesce(?, checkpoint) WHERE name = ?",
+        (
+            delivery.decoded,
+            journaled,
+            refused,
+            len(delivery.gaps),
+            _added(filtered, refined.counts),
+            _added(remarks, refined.remarks),
+            delivery.checkpoint,
+            source,
+        ),
+    )
+
+
+def _added(stored: str, more: Mapping[Reason, int] | Mapping[Remark, int]) -> str:
+    if not more:
+        return stored
+    counts = Counter(json.loads(stored))
+    counts.update({str(key): count for key, count in more.items()})
+    return json.dumps(counts)
+
+
+def add_refusals(connection: sqlite3.Connection, origin: str, refused: Iterable[Refusal]) -> int:
+    """Into quarantine, cut to 64 KiB each; returns the bytes that were added."""
+    rows = [(origin, r.where, r.reason, bytes(r.raw[:RAW]), r.at, r.values) for r in refused]
+    connection.executemany(
+        "INSERT INTO quarantine (origin, place, reason, raw, at, count) VALUES (?, ?, ?, ?, ?, ?)", rows
+    )
+    return sum(len(row[3]) + len(row[1]) + len(row[2]) for row in rows)
+
+
+def quarantine_size(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Rows and bytes (raw bytes and texts)."""
+    rows, size = connection.execute(
+        "SELECT count(*), coalesce(sum(length(raw) + length(place) + length(reason)), 0) FROM quarantine"
+    ).fetchone()
+    return int(rows), int(size)
+
+
+def trim_quarantine(connection: sqlite3.Connection, rows: int, size: int) -> None:
+    """Drop the oldest refusals until the bounds hold again, and count what was dropped."""
+    doomed, freed = 0, 0
+    oldest = connection.execute(
+        "SELECT number, length(raw) + length(place) + length(reason) FROM quarantine ORDER BY number"
+    )
+    last = 0
+    for number, length in oldest:
+        if rows - doomed <= QUARANTINE_ROWS and size - freed <= QUARANTINE_BYTES:
+            break
+        last, doomed, freed = number, doomed + 1, freed + length
+    oldest.close()
+    connection.execute("DELETE FROM quarantine WHERE number <= ?", (last,))
+    connection.execute("UPDATE meta SET value = value + ? WHERE key = 'quarantine_dropped'", (doomed,))
+
+
+def add_gaps(connection: sqlite3.Connection, source: str, position: Position, gaps: Sequence[Gap]) -> None:
+    connection.executemany(
+        "INSERT INTO gaps (source, position, begins, ends, reason, detail, machines, count)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (source, position, g.begins, g.ends, g.reason, g.detail, json.dumps(list(g.machines)), g.count)
+            for g in gaps
+        ],
+    )
+    if gaps:
+        _trim_gaps(connection)
+
+
+def _trim_gaps(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM gaps WHERE number <= (SELECT max(number) FROM gaps) - ?",
+        (GAP_ROWS,),
+    )
+    dropped = int(connection.execute("SELECT changes()").fetchone()[0])
+    if dropped:
+        connection.execute("UPDATE meta SET value = value + ? WHERE key = 'gaps_dropped'", (dropped,))

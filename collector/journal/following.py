@@ -1,0 +1,93 @@
+"""How followers read, whatever the journal is kept in: the two generators over a handful of questions to it.
+
+They hold nothing while they are suspended: a generator that is dropped in the middle leaves no lock and no transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+from adapters.base import Entry, Position
+from adapters.clock import Clock
+from collector.journal.base import Range, Slice
+from collector.journal.queries import First
+from collector.journal.waiting import Tail, first_of
+from pipelines.batch import Batch
+from pipelines.stage import Refusal
+
+
+class Chunk(NamedTuple):
+    """The entries behind a cursor up to `position`; none where nothing reads back or nothing is left."""
+
+    position: Position
+    entries: Sequence[Entry]
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [entry.batch for entry in self.entries]
+
+
+class Readable(Protocol):
+    """What the generators need to know of a journal."""
+
+    tail: Tail
+    clock: Clock
+
+    async def cursor(self, follower: str) -> Position: ...
+    async def planned(self, follower: str) -> tuple[Position, Position] | None: ...
+    async def read(
+        self, follower: str, after: Position, values: int, last: Position | None = None
+    ) -> Chunk: ...
+    async def first_behind(self, after: Position, values: int) -> First | None: ...
+    async def plan(self, follower: str, first: Position, last: Position) -> None: ...
+    async def commit(self, follower: str, position: Position, refused: Sequence[Refusal] = ()) -> None: ...
+
+
+async def slices(journal: Readable, follower: str, values: int) -> AsyncIterator[Slice]:
+    """Law 2. What holds nothing that reads back is committed here: nobody could do anything with it."""
+    at = await journal.cursor(follower)
+    while True:
+        await journal.tail.beyond(at)
+        before, chunk = at, await journal.read(follower, at, values)
+        at = chunk.position
+        if chunk.entries:
+            yield Slice(at, chunk.batches)
+        elif await journal.cursor(follower) == before:
+            await journal.commit(follower, at)
+
+
+async def ranges(journal: Readable, follower: str, values: int, seconds: float) -> AsyncIterator[Range]:
+    """Fixed before it is yielded, and the same again until it is committed."""
+    at = await journal.cursor(follower)
+    while True:
+        planned = await journal.planned(follower)
+        if planned is None or planned[1] <= at:
+            planned = await _next_range(journal, at, values, seconds)
+            await journal.plan(follower, *planned)
+        first, last = planned
+        chunk = await journal.read(follower, at, 1 << 62, last)
+        if chunk.entries:
+            yield Range(first, last, chunk.entries)
+        elif await journal.cursor(follower) == at:
+            await journal.commit(follower, last)
+        at = last
+
+
+async def _next_range(
+    journal: Readable, after: Position, values: int, seconds: float
+) -> tuple[Position, Position]:
+    """Waits until the range is full or its oldest entry old enough, and says where it ends."""
+    while True:
+        await journal.tail.beyond(after)
+        tail = journal.tail.position
+        found = await journal.first_behind(after, values)
+        if found is None:  # a hole at the end: nothing will ever come there
+            return after + 1, tail
+        if found.full_at is not None:
+            return after + 1, found.full_at
+        age = (journal.clock.now() - found.appended) / 1e9
+        if age >= seconds:
+            return after + 1, tail
+        # On the monotonic clock from here on: a wall clock that is set back cannot hold a range open for years.
+        await first_of(journal.tail.beyond(tail), journal.clock.sleep(min(seconds, seconds - age)))

@@ -1,0 +1,62 @@
+"""The high-water mark: the last durable position, kept outside the database (fault matrix D7, D8).
+
+A flipped bit in the write-ahead log makes SQLite ignore all that follows it, silently; a deleted file begins again at 1.
+Both are seen at the next start, because the mark is then ahead of the file. It is written after every commit and never
+synced: it may lag after a power cut, which tells less and never something wrong, and it costs no flush.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+_RECORD = struct.Struct("<4sQQ16sI")
+_MAGIC = b"SFM1"
+
+
+class HighWater(NamedTuple):
+    """position: of the last durable append. total: values up to it. store: the id of the journal that it speaks of."""
+
+    position: int
+    total: int
+    store: str
+
+
+@dataclass(slots=True)
+class Mark:
+    """The open file of the mark. Errors of writing it are the caller's I/O errors."""
+
+    handle: int
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        return cls(os.open(mark_path(path), flags, 0o600))
+
+    def write(self, high: HighWater) -> None:
+        body = _RECORD.pack(_MAGIC, high.position, high.total, high.store.encode(), 0)[:-4]
+        os.lseek(self.handle, 0, os.SEEK_SET)
+        os.write(self.handle, body + struct.pack("<I", zlib.crc32(body)))
+
+    def close(self) -> None:
+        os.close(self.handle)
+
+
+def mark_path(path: Path) -> Path:
+    return path.with_name(path.name + ".mark")
+
+
+def read_mark(path: Path) -> HighWater | None:
+    """What the mark of the journal at `path` says; None if there is none or it does not read back whole."""
+    try:
+        record = mark_path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(record) != _RECORD.size or zlib.crc32(record[:-4]) != struct.unpack("<I", record[-4:])[0]:
+        return None
+    _, position, total, store, _ = _RECORD.unpack(record)
+    return HighWater(position, total, store.rstrip(b"\0").decode(errors="replace"))

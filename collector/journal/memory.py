@@ -1,0 +1,233 @@
+"""The journal's laws without the disk, for dry runs and tests: everything is gone with the process.
+
+Kept apart from the SQLite journal down to its accounts, which are counted here value by value: two implementations that
+share their arithmetic would agree on its mistakes. What the two do share is how followers are driven (following.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from adapters.base import Delivery, Entry, Position
+from adapters.clock import Clock
+from collector.journal.base import (
+    Ledger,
+    Quarantined,
+    Range,
+    SinkAccount,
+    Slice,
+    SourceAccount,
+    StoredGap,
+)
+from collector.journal.following import Chunk, ranges, slices
+from collector.journal.queries import First
+from collector.journal.viewers import Viewers
+from collector.journal.waiting import Tail
+from pipelines.batch import Batch
+from pipelines.identity import Identity
+from pipelines.registry import Registry
+from pipelines.stage import Reason, Refined, Refusal, Remark
+
+MAX_VALUES: Final = 1_000_000
+ROWS: Final = 10_000
+"""Refusals and gaps that are kept."""
+
+
+@dataclass(slots=True)
+class _Row:
+    position: Position
+    appended: int
+    batches: tuple[Batch, ...]
+
+    def __len__(self) -> int:
+        return sum(len(batch) for batch in self.batches)
+
+
+@dataclass(slots=True)
+class _Books:
+    counts: Counter[str] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
+    checkpoint: bytes | None = None
+    identity: Identity = field(default_factory=Identity)
+
+
+@dataclass(slots=True)
+class _Cursor:
+    position: Position = 0
+    journaled: int = 0
+    stored: int = 0
+    quarantined: int = 0
+    planned: tuple[Position, Position] | None = None
+
+
+class MemoryJournal:
+    """See `collector.journal.base.Journal`. Holds at most `max_values`; then `append` waits for the followers."""
+
+    def __init__(self, *, followers: Sequence[str], clock: Clock, max_values: int = MAX_VALUES) -> None:
+        self.registry = Registry()
+        self.clock = clock
+        self.tail = Tail(0)
+        self._max = max_values
+        self._rows: deque[_Row] = deque()
+        self._books: dict[str, _Books] = {}
+        self._cursors = {name: _Cursor() for name in followers}
+        self._gaps: deque[StoredGap] = deque(maxlen=ROWS)
+        self._quarantine: deque[Quarantined] = deque(maxlen=ROWS)
+        self._quarantine_number = 0
+        self._viewers = Viewers()
+        self._space = asyncio.Condition()
+
+    def checkpoint(self, source: str) -> bytes | None:
+        return self._books.setdefault(source, _Books()).checkpoint
+
+    def identity(self, source: str) -> Identity:
+        return self._books.setdefault(source, _Books()).identity
+
+    async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
+        values = sum(len(batch) for batch in refined.batches)
+        async with self._space:
+            await self._space.wait_for(lambda: self._fits(values))
+            if values:
+                self._add(tuple(refined.batches), values)
+            self._book(source, delivery, refined, values)
+        return self.tail.position
+
+    def _fits(self, values: int) -> bool:
+        if not self._cursors:
+            while self._rows and self._held() + values > self._max:
+                self._rows.popleft()
+        return not values or not self._rows or self._held() + values <= self._max
+
+    def _held(self) -> int:
+        return sum(len(row) for row in self._rows)
+
+    def _add(self, batches: tuple[Batch, ...], values: int) -> None:
+        row = _Row(self.tail.position + 1, self.clock.now(), batches)
+        self._rows.append(row)
+        for cursor in self._cursors.values():
+            cursor.journaled += values
+        self._viewers.show(Slice(row.position, batches))
+        self.tail.advance(row.position)
+
+    def _book(self, source: str, delivery: Delivery, refined: Refined, values: int) -> None:
+        books = self._books.setdefault(source, _Books())
+        refused = [*delivery.refused, *refined.refused]
+        books.counts["decoded"] += delivery.decoded
+        books.counts["journaled"] += values
+        books.counts["refused"] += sum(r.values for r in refused)
+        books.counts["gaps"] += len(delivery.gaps)
+        books.filtered.update({str(reason): count for reason, count in refined.counts.items()})
+        books.remarks.update({str(remark): count for remark, count in refined.remarks.items()})
+        books.identity.learn(refined.learned)
+        if delivery.checkpoint is not None:
+            books.checkpoint = delivery.checkpoint
+        self._gaps.extend(StoredGap(source, self.tail.position, gap) for gap in delivery.gaps)
+        self._refuse(source, refused)
+
+    def _refuse(self, origin: str, refused: Sequence[Refusal]) -> None:
+        for refusal in refused:
+            self._quarantine_number += 1
+            self._quarantine.append(Quarantined(self._quarantine_number, origin, refusal))
+
+    def follow(self, follower: str, *, values: int = 10_000) -> AsyncIterator[Slice]:
+        self._cursor(follower)
+        return slices(self, follower, values)
+
+    def ranges(self, follower: str, *, values: int, seconds: float) -> AsyncIterator[Range]:
+        self._cursor(follower)
+        return ranges(self, follower, values, seconds)
+
+    async def commit(self, follower: str, position: Position, refused: Sequence[Refusal] = ()) -> None:
+        cursor = self._cursor(follower)
+        if position > self.tail.position:
+            raise ValueError(f"{follower}: position {position} is behind the tail {self.tail.position}")
+        if position <= cursor.position:
+            return
+        done = sum(len(row) for row in self._rows if cursor.position < row.position <= position)
+        refused_values = sum(r.values for r in refused)
+        cursor.position = position
+        cursor.stored += done - refused_values
+        cursor.quarantined += refused_values
+        self._refuse(follower, refused)
+        await self._delete()
+
+    async def _delete(self) -> None:
+        slowest = min(cursor.position for cursor in self._cursors.values())
+        async with self._space:
+            while self._rows and self._rows[0].position <= slowest:
+                self._rows.popleft()
+            self._space.notify_all()
+
+    def _cursor(self, follower: str) -> _Cursor:
+        if follower not in self._cursors:
+            raise ValueError(f"{follower!r} is not a follower of this journal: {sorted(self._cursors)}")
+        return self._cursors[follower]
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
+        return self._watch()
+
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[AsyncIterator[Slice]]:
+        with self._viewers.viewing() as viewer:
+            yield viewer.slices()
+
+    async def ledger(self) -> Ledger:
+        sources = {name: _source_account(books) for name, books in self._books.items() if books.counts}
+        sinks = {name: self._sink_account(cursor) for name, cursor in self._cursors.items()}
+        return Ledger(sources, sinks, 0, self.tail.position)
+
+    def _sink_account(self, cursor: _Cursor) -> SinkAccount:
+        pending = sum(len(row) for row in self._rows if row.position > cursor.position)
+        return SinkAccount(cursor.journaled, cursor.stored, cursor.quarantined, pending, cursor.position)
+
+    async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
+        return list(self._gaps)[-limit:]
+
+    async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
+        return list(self._quarantine)[-limit:]
+
+    async def cursor(self, follower: str) -> Position:
+        return self._cursor(follower).position
+
+    async def planned(self, follower: str) -> tuple[Position, Position] | None:
+        return self._cursor(follower).planned
+
+    async def plan(self, follower: str, first: Position, last: Position) -> None:
+        self._cursor(follower).planned = (first, last)
+
+    async def read(self, follower: str, after: Position, values: int, last: Position | None = None) -> Chunk:
+        entries: list[Entry] = []
+        for row in self._rows:
+            if row.position > after and (last is None or row.position <= last):
+                entries += [Entry(row.position, batch) for batch in row.batches]
+                if sum(len(entry.batch) for entry in entries) >= values:
+                    break
+        return Chunk(entries[-1].position if entries else self.tail.position, entries)
+
+    async def first_behind(self, after: Position, values: int) -> First | None:
+        behind = [row for row in self._rows if row.position > after]
+        if not behind:
+            return None
+        held = 0
+        for row in behind:
+            held += len(row)
+            if held >= values:
+                return First(behind[0].position, behind[0].appended, row.position)
+        return First(behind[0].position, behind[0].appended, None)
+
+
+def _source_account(books: _Books) -> SourceAccount:
+    return SourceAccount(
+        decoded=books.counts["decoded"],
+        journaled=books.counts["journaled"],
+        refused=books.counts["refused"],
+        filtered={Reason(reason): count for reason, count in books.filtered.items()},
+        remarks={Remark(remark): count for remark, count in books.remarks.items()},
+        gaps=books.counts["gaps"],
+    )

@@ -1,0 +1,209 @@
+"""What can be read from a journal's file, by the running collector and by other processes alike.
+
+Every function is one short read: a reader that stays open holds the write-ahead log and lets it grow without bound.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from adapters.base import Position
+from collector.journal.base import Ledger, Quarantined, SinkAccount, SourceAccount, StoredGap
+from pipelines.batch import Kind, Point
+from pipelines.registry import Registry
+from pipelines.stage import Gap, Reason, Refusal, Remark
+
+
+class Row(NamedTuple):
+    """One append as stored. appended: ns, our clock. total: running sum of `count`, this row included. values: how many, by the blob's own word."""
+
+    position: Position
+    source: str
+    appended: int
+    values: int
+    total: int
+    damaged: bool
+    blob: bytes
+
+
+class Follower(NamedTuple):
+    """cursor: last committed position. reached: total there. planned: a range fixed and not yet committed."""
+
+    name: str
+    cursor: Position
+    reached: int
+    planned: tuple[Position, Position] | None
+
+
+def tail(connection: sqlite3.Connection) -> tuple[Position, int]:
+    """The last position and the total there. The newest row is never deleted; before the first one there is the base."""
+    row = connection.execute("SELECT position, total FROM entries ORDER BY position DESC LIMIT 1").fetchone()
+    base = (int(meta(connection, "base_position")), int(meta(connection, "base_total")))
+    return base if row is None else max(base, (int(row[0]), int(row[1])))
+
+
+def meta(connection: sqlite3.Connection, key: str) -> str:
+    return str(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+
+
+def rows(
+    connection: sqlite3.Connection, after: Position, values: int, last: Position | None = None
+) -> list[Row]:
+    """The rows behind `after` until they hold `values` values (at least one row), up to and including `last`."""
+    found: list[Row] = []
+    held = 0
+    cursor = connection.execute(
+        "SELECT position, source, appended, count, total, damaged, blob FROM entries"
+        " WHERE position > ? AND position <= ? ORDER BY position",
+        (after, (1 << 62) if last is None else last),
+    )
+    for position, source, appended, count, total, damaged, blob in cursor:
+        found.append(Row(position, source, appended, count, total, bool(damaged), blob))
+        held += count
+        if held >= values:
+            break
+    cursor.close()
+    return found
+
+
+class First(NamedTuple):
+    """The oldest row behind a cursor, and the row where `values` values are reached, if there are so many."""
+
+    position: Position
+    appended: int
+    full_at: Position | None
+
+
+def first_behind(connection: sqlite3.Connection, after: Position, values: int) -> First | None:
+    """Where the range that begins behind `after` begins, and where it is full; None if nothing is there."""
+    oldest = connection.execute(
+        "SELECT position, appended, total - count FROM entries WHERE position > ? ORDER BY position LIMIT 1",
+        (after,),
+    ).fetchone()
+    if oldest is None:
+        return None
+    position, appended, before = oldest
+    # The walk stops at the row that fills the range: never longer than one range, whatever the backlog.
+    full = connection.execute(
+        "SELECT position FROM entries WHERE position > ? AND total >= ? ORDER BY position LIMIT 1",
+        (after, before + values),
+    ).fetchone()
+    return First(position, appended, None if full is None else full[0])
+
+
+def follower(connection: sqlite3.Connection, name: str) -> Follower | None:
+    row = connection.execute(
+        "SELECT cursor, reached, planned_first, planned_last FROM followers WHERE name = ?", (name,)
+    ).fetchone()
+    if row is None:
+        return None
+    cursor, reached, first, last = row
+    planned = None if last is None or last <= cursor else (first, last)
+    return Follower(name, cursor, reached, planned)
+
+
+def checkpoints(connection: sqlite3.Connection) -> dict[str, bytes]:
+    found = connection.execute("SELECT name, checkpoint FROM sources WHERE checkpoint IS NOT NULL")
+    return dict(found.fetchall())
+
+
+def ledger(connection: sqlite3.Connection, path: Path) -> Ledger:
+    return Ledger(
+        source_accounts(connection), sink_accounts(connection), disk_bytes(path), tail(connection)[0]
+    )
+
+
+def disk_bytes(path: Path) -> int:
+    """What the file and its write-ahead log take on the disk."""
+    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
+
+
+def source_accounts(connection: sqlite3.Connection) -> dict[str, SourceAccount]:
+    found = connection.execute(
+        "SELECT name, decoded, journaled, refused, filtered, remarks, gaps FROM sources"
+    )
+    return {
+        name: SourceAccount(
+            decoded=decoded,
+            journaled=journaled,
+            refused=refused,
+            filtered={Reason(reason): count for reason, count in json.loads(filtered).items()},
+            remarks={Remark(remark): count for remark, count in json.loads(remarks).items()},
+            gaps=gaps,
+        )
+        for name, decoded, journaled, refused, filtered, remarks, gaps in found.fetchall()
+    }
+
+
+def sink_accounts(connection: sqlite3.Connection) -> dict[str, SinkAccount]:
+    _, total = tail(connection)
+    found = connection.execute("SELECT name, cursor, reached, registered, stored, quarantined FROM followers")
+    return {
+        name: SinkAccount(
+            journaled=total - registered,
+            stored=stored,
+            quarantined=quarantined,
+            pending=total - reached,
+            cursor=cursor,
+        )
+        for name, cursor, reached, registered, stored, quarantined in found.fetchall()
+    }
+
+
+def gaps(connection: sqlite3.Connection, limit: int) -> list[StoredGap]:
+    """The newest gaps, oldest of them first."""
+    found = connection.execute(
+        "SELECT source, position, begins, ends, reason, detail, machines, count FROM gaps"
+        " ORDER BY number DESC LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [
+        StoredGap(source, position, Gap(begins, ends, reason, detail, tuple(json.loads(machines)), count))
+        for source, position, begins, ends, reason, detail, machines, count in reversed(found)
+    ]
+
+
+def quarantined(connection: sqlite3.Connection, limit: int) -> list[Quarantined]:
+    """The newest refusals, oldest of them first."""
+    found = connection.execute(
+        "SELECT number, origin, place, reason, raw, at, count FROM quarantine ORDER BY number DESC LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [
+        Quarantined(number, origin, Refusal(place, reason, raw, at, count))
+        for number, origin, place, reason, raw, at, count in reversed(found)
+    ]
+
+
+def registry(connection: sqlite3.Connection) -> Registry:
+    """The points by their stored ids. A lost id keeps its place under a name that says so: no later point may move."""
+    known = Registry()
+    for point_id, machine, name, kind, unit, tags in connection.execute(
+        "SELECT id, machine, name, kind, unit, tags FROM points ORDER BY id"
+    ).fetchall():
+        while known.version < point_id:
+            known.intern(Point("unknown", f"lost-{known.version}", Kind.NUMBER))
+        known.intern(Point(machine, name, Kind(kind), unit, json.loads(tags)))
+    return known
+
+
+def base_total(connection: sqlite3.Connection, position: Position) -> int:
+    """The total at the end of what was lost before the last start, if that lies at or before `position`; else 0."""
+    return int(meta(connection, "base_total")) if int(meta(connection, "base_position")) <= position else 0
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the pages in use; free pages will be used again and do not count."""
+    return _pragma(connection, "page_count") * _pragma(connection, "page_size") - free_bytes(connection)
+
+
+def free_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the pages that the file holds for later use."""
+    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

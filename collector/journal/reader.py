@@ -1,0 +1,114 @@
+"""The journal for other processes, read-only, whether the collector runs or not: `status`, `export`, `query`, `quarantine`.
+
+Every question is one short read transaction, so that a slow reader never holds the collector's write-ahead log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from adapters.base import Entry, Position
+from collector.journal import queries
+from collector.journal.base import JournalFailed, Ledger, Quarantined, StoredGap
+from collector.journal.schema import NotAJournal, check_format, connect
+from pipelines import codec
+from pipelines.registry import Registry
+
+STEP: Final = 50_000
+"""Values per read."""
+
+T = TypeVar("T")
+
+
+class NoJournal(Exception):
+    """There is no journal at this path."""
+
+
+class JournalReader:
+    """`with JournalReader(path) as reader: …`. Raises NoJournal, NotAJournal, and JournalFailed if it does not read back."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._open: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        if not self._path.exists() or self._path.stat().st_size == 0:
+            raise NoJournal(
+                f"{self._path}: there is no buffer here. Has the collector run with this state directory?"
+            )
+        self._open = _connected(self._path)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open = None
+
+    @property
+    def registry(self) -> Registry:
+        """As stored now; read it after the entries that it is to explain, or again."""
+        return self._ask(queries.registry)
+
+    def ledger(self) -> Ledger:
+        return self._ask(queries.ledger, self._path)
+
+    def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
+        return self._ask(queries.gaps, limit)
+
+    def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
+        return self._ask(queries.quarantined, limit)
+
+    def cursor(self, follower: str) -> Position | None:
+        """The last position that this follower has committed; None if nobody of that name is registered."""
+        found = self._ask(queries.follower, follower)
+        return None if found is None else found.cursor
+
+    def entries(self, after: Position = 0, last: Position | None = None) -> Iterator[Entry]:
+        """What is held behind `after`, in order, up to `last` or what was the tail at the beginning.
+
+        What is deleted while this is being read is left out (every follower has it); what does not read back, too.
+        """
+        last = self._ask(queries.tail)[0] if last is None else last
+        while rows := self._ask(queries.rows, after, STEP, last):
+            after = rows[-1].position
+            for row in rows:
+                with suppress(codec.CodecError):  # the collector itself sets it aside and tells
+                    yield from (
+                        Entry(row.position, b) for b in ([] if row.damaged else codec.decode(row.blob))
+                    )
+
+    def _ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        if self._open is None:
+            raise ValueError("use `with JournalReader(path) as reader`")
+        try:
+            self._open.execute("BEGIN")
+            try:
+                return question(self._open, *arguments)
+            finally:
+                self._open.execute("ROLLBACK")
+        except sqlite3.DatabaseError as error:
+            raise JournalFailed(f"{self._path}: the buffer does not read back ({error})") from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = connect(path, readonly=True)
+    try:
+        check_format(connection)
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise JournalFailed(f"{path}: the buffer cannot be read ({error})") from error
+    except NotAJournal:
+        connection.close()
+        raise
+    if not tables:
+        connection.close()
+        raise NoJournal(f"{path}: the buffer is still empty")
+    return connection

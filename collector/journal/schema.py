@@ -1,0 +1,108 @@
+"""The file that the journal is: its tables, and how a connection to it is opened.
+
+Plain tables with plain names, so that anybody can look inside with the `sqlite3` program. `entries` holds one row per
+append and the values in one compact blob with its own checksum, because a row per value costs ten times the space and time.
+`total` is the running sum of `count`: whatever lies between two rows is known without reading what lies between them,
+also when it is gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+APPLICATION_ID: Final = 0x53464A4C  # "SFJL"; in the file's header, so that `file` and we can tell what it is
+FORMAT: Final = 1
+PAGE: Final = 2048  # small pages: a small commit rewrites whole pages, and flash wears by bytes written
+
+TABLES: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE points (id INTEGER PRIMARY KEY, machine TEXT NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+    unit TEXT NOT NULL, tags TEXT NOT NULL);
+CREATE TABLE sources (name TEXT PRIMARY KEY, decoded INTEGER NOT NULL DEFAULT 0, journaled INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0, filtered TEXT NOT NULL DEFAULT '{}', remarks TEXT NOT NULL DEFAULT '{}',
+    gaps INTEGER NOT NULL DEFAULT 0, checkpoint BLOB) WITHOUT ROWID;
+CREATE TABLE entries (position INTEGER PRIMARY KEY, source TEXT NOT NULL, appended INTEGER NOT NULL,
+    count INTEGER NOT NULL, total INTEGER NOT NULL, damaged INTEGER NOT NULL DEFAULT 0, blob BLOB NOT NULL);
+CREATE TABLE identities (source TEXT PRIMARY KEY, position INTEGER NOT NULL, snapshot BLOB NOT NULL);
+CREATE TABLE followers (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, reached INTEGER NOT NULL,
+    registered INTEGER NOT NULL, registered_at INTEGER NOT NULL, stored INTEGER NOT NULL DEFAULT 0,
+    quarantined INTEGER NOT NULL DEFAULT 0, planned_first INTEGER, planned_last INTEGER) WITHOUT ROWID;
+CREATE TABLE quarantine (number INTEGER PRIMARY KEY AUTOINCREMENT, origin TEXT NOT NULL, place TEXT NOT NULL,
+    reason TEXT NOT NULL, raw BLOB NOT NULL, at INTEGER NOT NULL, count INTEGER NOT NULL);
+CREATE TABLE gaps (number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, position INTEGER NOT NULL,
+    begins INTEGER NOT NULL, ends INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, machines TEXT NOT NULL,
+    count INTEGER);
+"""
+
+COUNTERS: Final = ("base_position", "base_total", "identity_floor", "quarantine_dropped", "gaps_dropped")
+"""Numbers in `meta`. base: where the journal goes on behind something that was lost. identity_floor: everything up to
+here is covered by snapshots."""
+
+
+class NotAJournal(Exception):
+    """The file is there and is something else, or was written by a newer version: it is left alone."""
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode that may be handed to the one thread that will use it."""
+    address = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+    connection = sqlite3.connect(
+        address, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=64
+    )
+    connection.execute("PRAGMA cache_size=-2048")
+    return connection
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints. Creates the file and its tables if they are not there."""
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(connect(path)))
+        _prepare(connection)
+        stack.pop_all()
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    # These three hold only if set before the first table is made, in this order.
+    connection.execute(f"PRAGMA page_size={PAGE}")
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    connection.execute("PRAGMA secure_delete=0")
+    check_format(connection)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA journal_size_limit=4194304")
+    # Our own checkpoints (Store.checkpoint): SQLite's automatic one swallows I/O errors, and these must end the process.
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    if _pragma(connection, "user_version") == 0:
+        _create(connection)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.executescript(
+        f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; {TABLES}"
+    )
+    connection.execute("INSERT INTO meta VALUES ('store', ?)", (secrets.token_hex(8),))
+    connection.executemany("INSERT INTO meta VALUES (?, 0)", [(counter,) for counter in COUNTERS])
+    connection.execute("COMMIT")
+
+
+def check_format(connection: sqlite3.Connection) -> None:
+    """Raises NotAJournal for a file of another program or a later version, sqlite3.DatabaseError for a broken one."""
+    known, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables == 0:
+        return
+    if known != APPLICATION_ID:
+        raise NotAJournal("this is an SQLite file of another program: give the buffer another path")
+    if version > FORMAT:
+        raise NotAJournal(
+            f"the buffer was written by a newer version (format {version}, known here: {FORMAT}): update the collector"
+        )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,0 +1,258 @@
+"""The journal in one SQLite file (DESIGN section 6): what the line calls, on the event loop; the disk is elsewhere.
+
+Two threads of its own: one that writes and checkpoints, one that reads and decodes for the followers, each with its
+connection. Nothing here waits for the disk on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from adapters.base import Delivery, Entry, Position
+from adapters.clock import Clock
+from collector.journal import queries
+from collector.journal.base import JournalFailed, Ledger, Quarantined, Range, Slice, StoredGap
+from collector.journal.following import Chunk, ranges, slices
+from collector.journal.lock import locked
+from collector.journal.recovery import open_store, suspect_path
+from collector.journal.schema import connect
+from collector.journal.store import Appending, Store
+from collector.journal.viewers import Viewers
+from collector.journal.waiting import Tail
+from collector.journal.writer import Job, Writer
+from pipelines import codec
+from pipelines.identity import Identity
+from pipelines.registry import Registry
+from pipelines.stage import Refined, Refusal
+
+MAX_BYTES: Final = 2 * 1024**3
+MIN_FREE: Final = 64 * 1024**2
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_journal(
+    path: str | Path,
+    *,
+    followers: Sequence[str],
+    clock: Clock,
+    window: float = 0.2,
+    max_bytes: int = MAX_BYTES,
+    min_free: int = MIN_FREE,
+) -> AsyncIterator[SqliteJournal]:
+    """The journal at `path`, created if it is not there. Leaving commits what waits and closes the file.
+
+    followers: who must have read a value before it is deleted. New ones begin at the oldest value held; those of
+    earlier runs that are not named here are let go. Without any, everything is kept until `max_bytes`, then the oldest
+    goes. window: s. max_bytes: the file's used pages and its write-ahead log; beyond it `append` waits. min_free: bytes
+    of the disk that are left to others. Raises JournalInUse, NotAJournal, JournalFailed.
+    """
+    path = Path(path)
+    with locked(path), ThreadPoolExecutor(1, "journal-write") as writing:
+        opening = partial(open_store, path, followers, clock, max_bytes=max_bytes, min_free=min_free)
+        store = await asyncio.get_running_loop().run_in_executor(writing, opening)
+        try:
+            with (
+                closing(connect(path, readonly=True)) as connection,
+                ThreadPoolExecutor(1, "journal-read") as reading,
+            ):
+                writer = Writer(store, writing, clock, window)
+                async with _running(writer):
+                    yield SqliteJournal(store, writer, _Reader(connection, reading), frozenset(followers))
+        finally:
+            await asyncio.get_running_loop().run_in_executor(writing, store.close)
+
+
+@asynccontextmanager
+async def _running(writer: Writer) -> AsyncIterator[None]:
+    """The writer at work. An error of the body leaves as it is, not as a group of one."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(writer.run())
+            try:
+                yield
+            finally:
+                writer.close()
+    except ExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
+class _Reader:
+    """Short reads, one after the other, on a thread of their own."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._connection, self._thread = connection, thread
+
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        """question(connection, *arguments). Raises JournalFailed when the file cannot be read."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._answer, question, *arguments)
+
+    def _answer(self, question: Callable[..., T], *arguments: Any) -> T:
+        self._connection.execute("BEGIN")
+        try:
+            return question(self._connection, *arguments)
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+class SqliteJournal:
+    """See `collector.journal.base.Journal` for the promises. Opened by `open_journal`."""
+
+    def __init__(self, store: Store, writer: Writer, reader: _Reader, followers: frozenset[str]) -> None:
+        self.registry: Registry = store.registry
+        self.clock = store.clock
+        self.tail = Tail(store.standing.position)
+        self._store, self._writer, self._reader, self._followers = store, writer, reader, followers
+        self._viewers = Viewers()
+        self._behind: set[str] = set()
+
+    def checkpoint(self, source: str) -> bytes | None:
+        return self._store.checkpoints.get(source)
+
+    def identity(self, source: str) -> Identity:
+        return self._store.identities.setdefault(source, Identity())
+
+    async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
+        if _is_nothing(delivery, refined):
+            return self.tail.position
+        item = Appending(source, delivery, refined)
+        job = Job(lambda store: store.append(item), _future(), append=item, then=partial(self._durable, item))
+        return int(await self._writer.submit(job))
+
+    def _durable(self, item: Appending, position: Position) -> None:
+        """In the order of the positions, before anybody learns of them: memory follows the disk and never leads it."""
+        self.identity(item.source).learn(item.refined.learned)
+        if item.delivery.checkpoint is not None:
+            self._store.checkpoints[item.source] = item.delivery.checkpoint
+        if item.blob:
+            self._viewers.show(Slice(position, item.refined.batches))
+            self.tail.advance(position)
+
+    def follow(self, follower: str, *, values: int = 10_000) -> AsyncIterator[Slice]:
+        return slices(self, self._known(follower), values)
+
+    def ranges(self, follower: str, *, values: int, seconds: float) -> AsyncIterator[Range]:
+        return ranges(self, self._known(follower), values, seconds)
+
+    async def commit(self, follower: str, position: Position, refused: Sequence[Refusal] = ()) -> None:
+        self._known(follower)
+        if position > self.tail.position:
+            raise ValueError(f"{follower}: position {position} is behind the tail {self.tail.position}")
+        # Who has a backlog is not held up by the window; who follows live shares the commit of the next append.
+        job = Job(
+            lambda store: store.commit(follower, position, tuple(refused)),
+            _future(),
+            urgent=follower in self._behind,
+        )
+        await self._writer.submit(job)
+
+    def _known(self, follower: str) -> str:
+        if follower not in self._followers:
+            raise ValueError(f"{follower!r} is not a follower of this journal: {sorted(self._followers)}")
+        return follower
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
+        return self._watch()
+
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[AsyncIterator[Slice]]:
+        with self._viewers.viewing() as viewer:
+            yield viewer.slices()
+
+    async def ledger(self) -> Ledger:
+        return await self._ask(queries.ledger, self._store.path)
+
+    async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
+        return await self._ask(queries.gaps, limit)
+
+    async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
+        return await self._ask(queries.quarantined, limit)
+
+    async def _ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return await self._reader.ask(question, *arguments)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+                suspect_path(self._store.path).touch()
+            raise JournalFailed(f"{self._store.path}: the buffer does not read back ({error})") from error
+
+    async def cursor(self, follower: str) -> Position:
+        return (await self._row(follower)).cursor
+
+    async def planned(self, follower: str) -> tuple[Position, Position] | None:
+        return (await self._row(follower)).planned
+
+    async def _row(self, follower: str) -> queries.Follower:
+        found = await self._ask(queries.follower, follower)
+        if found is None:
+            raise JournalFailed(f"{follower} has vanished from the buffer's file {self._store.path}")
+        return found
+
+    async def first_behind(self, after: Position, values: int) -> queries.First | None:
+        return await self._ask(queries.first_behind, after, values)
+
+    async def plan(self, follower: str, first: Position, last: Position) -> None:
+        work = partial(_plan, follower=follower, first=first, last=last)
+        await self._writer.submit(Job(work, _future(), urgent=True))
+
+    async def read(self, follower: str, after: Position, values: int, last: Position | None = None) -> Chunk:
+        """Never beyond the tail: the file may be ahead of what the event loop has been told."""
+        last = self.tail.position if last is None else min(last, self.tail.position)
+        chunk, broken = await self._ask(_decoded, after, values, last)
+        if broken:
+            await self._writer.submit(Job(partial(_condemn, rows=broken), _future(), urgent=True))
+        (self._behind.add if chunk.position < last else self._behind.discard)(follower)
+        return chunk
+
+
+def _is_nothing(delivery: Delivery, refined: Refined) -> bool:
+    told = (
+        delivery.decoded,
+        refined.batches,
+        delivery.refused,
+        refined.refused,
+        delivery.gaps,
+        refined.counts,
+    )
+    return not any(told) and not refined.remarks and delivery.checkpoint is None
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _plan(store: Store, follower: str, first: Position, last: Position) -> None:
+    store.plan(follower, first, last)
+
+
+def _condemn(store: Store, rows: Sequence[queries.Row]) -> None:
+    store.condemn(rows)
+
+
+def _decoded(
+    connection: sqlite3.Connection, after: Position, values: int, last: Position
+) -> tuple[Chunk, list[queries.Row]]:
+    """On the reading thread: what lies behind `after`, and the rows whose checksum does not hold."""
+    rows = queries.rows(connection, after, values, last)
+    entries: list[Entry] = []
+    broken: list[queries.Row] = []
+    for row in rows:
+        try:
+            entries += [
+                Entry(row.position, batch) for batch in ([] if row.damaged else codec.decode(row.blob))
+            ]
+        except codec.CodecError:
+            broken.append(row)
+    full = bool(rows) and sum(row.values for row in rows) >= values
+    return Chunk(rows[-1].position if full else last, entries), broken

@@ -1,0 +1,38 @@
+"""Waiting without polling: for the journal to grow, and for the first of several things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from adapters.base import Position
+
+
+class Tail:
+    """The last durable position, for any number of waiters. Advanced by the one who commits."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self._moved = asyncio.Event()
+
+    def advance(self, position: Position) -> None:
+        if position > self.position:
+            self.position = position
+            # A fresh event for the next waiters: those of this one are released exactly once, whenever they run.
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
+    async def beyond(self, position: Position) -> None:
+        """Returns when something behind `position` is durable."""
+        while self.position <= position:
+            await self._moved.wait()
+
+
+async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Returns when the first of these is done; the others are cancelled and gone by then."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(wait) for wait in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()

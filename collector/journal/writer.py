@@ -1,0 +1,255 @@
+"""When to commit: the queue before the writer's thread, and the window in which several changes share one flush.
+
+The window is kept here, on the event loop and on the injected clock, and not on the thread: the thread only ever runs
+one step at a time and is idle in between, so that whatever it owns may be looked at while it is.
+The queue holds one job per caller that waits for it, so it is bounded by the number of sources and followers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from adapters.clock import Clock
+from collector.journal import housekeeping
+from collector.journal.base import JournalFailed
+from collector.journal.recovery import suspect_path
+from collector.journal.store import OVERHEAD, Appending, Store, Work, is_full
+from collector.journal.waiting import first_of
+
+log = logging.getLogger("collector.journal")
+
+LARGE: Final = 50_000
+"""Values that are committed without waiting for the window: by then the flush costs nothing per value."""
+
+RETRY: Final = 1.0
+"""Seconds between two looks at a full disk that nobody here can make room on."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One change and who waits for it. append: set for the changes that need space. then: on the loop, once durable."""
+
+    work: Work
+    done: asyncio.Future[Any]
+    append: Appending | None = None
+    then: Callable[[Any], None] | None = None
+    urgent: bool = False
+    taken: bool = False
+    withdrawn: bool = False
+
+    @property
+    def values(self) -> int:
+        return 0 if self.append is None else sum(len(batch) for batch in self.append.refined.batches)
+
+    @property
+    def pressing(self) -> asyncio.Event | None:
+        return None if self.append is None else self.append.delivery.pressing
+
+
+class Writer:
+    """Runs in the journal's task group until closed. After a disk error everything fails and nothing is tried again."""
+
+    def __init__(self, store: Store, thread: ThreadPoolExecutor, clock: Clock, window: float) -> None:
+        self._store, self._thread, self._clock, self._window = store, thread, clock, window
+        self._jobs: deque[Job] = deque()
+        self._came = asyncio.Event()
+        self._last = -window
+        self._full = False
+        self._closing = False
+        self._failure: str | None = None
+
+    async def submit(self, job: Job) -> Any:
+        """Returns what the job's work returned, when it is durable. Raises JournalFailed."""
+        self._check()
+        self._jobs.append(job)
+        self._came.set()
+        try:
+            return await asyncio.shield(job.done)
+        except asyncio.CancelledError:
+            await self._withdraw(job)
+            raise
+
+    async def _withdraw(self, job: Job) -> None:
+        """Not begun: it never happens. Under way: wait, so that the next session of this source sees what was learned."""
+        job.withdrawn = True
+        if not job.taken and job in self._jobs:
+            self._jobs.remove(job)
+            job.done.cancel()
+        await asyncio.wait([job.done])
+        if not job.done.cancelled():
+            job.done.exception()
+
+    def _check(self) -> None:
+        if self._failure is not None or self._closing:
+            raise JournalFailed(self._failure or "the buffer is closed")
+
+    def close(self) -> None:
+        """Commit what waits, without the window, and end."""
+        self._closing = True
+        self._came.set()
+
+    async def run(self) -> None:
+        try:
+            while not self._closing:
+                await self._reason()
+                await self._flush()
+                await self._tidy()
+            self._refuse_rest(JournalFailed("the buffer is closed"))
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+
+    async def _reason(self) -> None:
+        """Returns when there is something to commit and no reason to wait for more."""
+        while not self._now():
+            self._came.clear()
+            if self._full:
+                await first_of(self._came.wait(), self._clock.sleep(RETRY))
+                return
+            jobs = self._waiting()
+            waits: list[Coroutine[Any, Any, Any]] = [
+                self._came.wait(),
+                *(job.pressing.wait() for job in jobs if job.pressing),
+            ]
+            if jobs:
+                waits.append(self._clock.sleep(self._last + self._window - self._clock.monotonic()))
+            await first_of(*waits)
+
+    def _waiting(self) -> list[Job]:
+        """What a commit could do something about now: appends that found no space wait for followers, or for time."""
+        return [job for job in self._jobs if job.append is None or not self._full]
+
+    def _now(self) -> bool:
+        if self._closing:
+            return True
+        jobs = self._waiting()
+        if not jobs:
+            return False
+        overdue = self._clock.monotonic() - self._last >= self._window
+        return (
+            overdue
+            or self._full
+            or any(_hurries(job) for job in jobs)
+            or sum(j.values for j in jobs) >= LARGE
+        )
+
+    async def _flush(self) -> None:
+        """One transaction with all that waits and fits. What did not fit stays, in order."""
+        jobs = list(self._jobs)
+        for job in jobs:
+            job.taken = True
+        durable = await self._on_thread(flush, self._store, jobs)
+        self._last = self._clock.monotonic()
+        settled = {id(job) for job, _ in durable}
+        left = [job for job in jobs if id(job) not in settled]
+        self._jobs = deque(job for job in self._jobs if id(job) not in settled and not job.withdrawn)
+        for job in left:
+            job.taken = False
+            if job.withdrawn:
+                job.done.cancel()
+        self._turn_full(any(job.append for job in left))
+        for job, result in durable:
+            self._settle(job, result)
+
+    def _turn_full(self, full: bool) -> None:
+        if full and not self._full:
+            log.warning("the buffer is full: the sources wait until the sinks have taken something")
+        elif self._full and not full:
+            log.info("the buffer has space again")
+        self._full = full
+
+    def _settle(self, job: Job, result: Any) -> None:
+        if job.then is not None:
+            job.then(result)
+        if not job.done.done():
+            job.done.set_result(result)
+
+    async def _tidy(self) -> None:
+        """Steps of housekeeping while nobody waits; when appends wait for space, until there is none left to free."""
+        while housekeeping.due(self._store) or self._full:
+            kept = {
+                # Taken on the loop: refining looks at the same memory, and may make room in it.
+                name: self._store.identities[name].snapshot()
+                for name in housekeeping.wanted(self._store, pressed=self._full)
+            }
+            deleted = await self._on_thread(_tidy, self._store, kept, self._full)
+            if self._full and deleted:
+                await self._flush()
+            elif self._jobs or not deleted:
+                return
+
+    async def _on_thread(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """A step on the writer's thread. Never abandoned: what was begun on the disk must be known to its end."""
+        running = asyncio.get_running_loop().run_in_executor(self._thread, step, *arguments)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = (
+            f"{self._store.path}: the disk failed under the buffer ({error}). Nothing more is acknowledged; "
+            "check the disk and start again: what was acknowledged is decided by what reads back."
+        )
+        log.critical(self._failure)
+        if isinstance(error, sqlite3.DatabaseError) and _corrupt(error):
+            suspect_path(self._store.path).touch()
+        self._refuse_rest(JournalFailed(self._failure))
+
+    def _refuse_rest(self, error: JournalFailed) -> None:
+        for job in self._jobs:
+            if not job.done.done():
+                job.done.set_exception(JournalFailed(*error.args))
+        self._jobs.clear()
+
+
+def _hurries(job: Job) -> bool:
+    return job.urgent or (job.pressing is not None and job.pressing.is_set())
+
+
+def _corrupt(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def flush(store: Store, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
+    """On the thread: the jobs that became durable, with their results. On a full disk the followers still go on."""
+    admitted = _admitted(store, jobs)
+    for attempt in (admitted, [job for job in admitted if job.append is None]):
+        try:
+            return list(
+                zip(attempt, store.group([job.work for job in attempt]) if attempt else [], strict=True)
+            )
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+    return []
+
+
+def _admitted(store: Store, jobs: Sequence[Job]) -> list[Job]:
+    """All that frees space, and of those that take it the first ones that fit: nobody overtakes an older append."""
+    admitted: list[Job] = []
+    more, fits = 0, True
+    for job in jobs:
+        if job.append is not None and fits:
+            job.append.encode()
+            more += len(job.append.blob) + OVERHEAD
+            fits = store.fits(more)
+        if job.append is None or fits:
+            admitted.append(job)
+    return admitted
+
+
+def _tidy(store: Store, kept: dict[str, bytes], pressed: bool) -> int:
+    try:
+        return housekeeping.step(store, kept, pressed=pressed)
+    except sqlite3.Error as error:
+        if not is_full(error):
+            raise
+        return 0

@@ -1,0 +1,444 @@
+"""The laws of a journal (collector/journal/base.py), one test each, run over every implementation.
+
+The oracle is what the test itself handed in and what it saw come back: lists of numbers, kept outside the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from adapters.base import Delivery, Position
+from collector.journal.base import Journal, Range, SinkAccount, Slice
+from pipelines.batch import Batch, Kind, Point, batch_of
+from pipelines.identity import Identity, Learned
+from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
+from tests.fakes import FakeClock, eventually
+
+START = 1_700_000_000_000_000_000
+NOTHING = Refined((), (), {}, {}, Learned())
+
+
+class JournalRig(ABC):
+    """clock: the one that the journal is opened with. survives: whether what was appended is there after a reopening."""
+
+    clock: FakeClock
+    survives: bool
+
+    @abstractmethod
+    def open(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
+        """The journal, without a commit window. A second call after leaving reopens it."""
+
+    @abstractmethod
+    def open_small(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
+        """A journal that is full after at most 40,000 values."""
+
+
+def point(journal: Journal, machine: str = "m1", name: str = "load") -> int:
+    return journal.registry.intern(Point(machine, name, Kind.NUMBER, "%"))
+
+
+def numbers(
+    journal: Journal, values: Iterable[float], *, at: int | None = None, machine: str = "m1"
+) -> Batch:
+    """Values of one point; each value says its own time, so that distinct numbers are distinct samples."""
+    listed = list(values)
+    times = [START + round(value * 1000) for value in listed] if at is None else [at] * len(listed)
+    ids = [point(journal, machine)] * len(listed)
+    return batch_of(
+        Kind.NUMBER, ids, times, listed, received=START, registry_version=journal.registry.version
+    )
+
+
+def refine(batches: Sequence[Batch], identity: Identity) -> Refined:
+    """Identity and nothing else."""
+    kept, parts, dropped, shifted = [], [], 0, 0
+    for batch in batches:
+        assigned = identity.assign(batch)
+        moved = assigned.at - batch.at if assigned.shifted.any() else None
+        dropped += int((~assigned.keep).sum())
+        shifted += int((assigned.shifted & assigned.keep).sum())
+        if assigned.keep.any():
+            kept.append(replace(batch, at=assigned.at, moved=moved).take(assigned.keep))
+            parts.append(assigned.learned)
+    counts = {Reason.DUPLICATE: dropped} if dropped else {}
+    remarks = {Remark.SHIFTED: shifted} if shifted else {}
+    return Refined(kept, (), counts, remarks, Learned.merge(parts))
+
+
+async def append(
+    journal: Journal,
+    values: Iterable[float] = (),
+    *,
+    source: str = "s1",
+    at: int | None = None,
+    refused: Sequence[Refusal] = (),
+    gaps: Sequence[Gap] = (),
+    checkpoint: bytes | None = None,
+    pressing: asyncio.Event | None = None,
+) -> Position:
+    """What intake does with one delivery."""
+    listed = list(values)
+    batches = [numbers(journal, listed, at=at, machine=source)] if listed else []
+    decoded = len(listed) + sum(r.values for r in refused)
+    delivery = Delivery(batches, decoded, refused, gaps, checkpoint, pressing=pressing)
+    return await journal.append(source, delivery, refine(batches, journal.identity(source)))
+
+
+def values_of(batches: Iterable[Batch]) -> list[float]:
+    return [float(value) for batch in batches for value in batch.values]
+
+
+def following(journal: Journal, follower: str, *, values: int = 10_000) -> AsyncGenerator[Slice, None]:
+    return cast("AsyncGenerator[Slice, None]", journal.follow(follower, values=values))
+
+
+async def take(journal: Journal, follower: str, last: Position, *, values: int = 10_000) -> list[Slice]:
+    """What `follow` yields up to a position, nothing committed."""
+    seen: list[Slice] = []
+    async with aclosing(following(journal, follower, values=values)) as slices:
+        async for one in slices:
+            seen.append(one)
+            if one.position >= last:
+                break
+    return seen
+
+
+async def next_range(journal: Journal, follower: str, *, values: int, seconds: float) -> Range:
+    spans = cast("AsyncGenerator[Range, None]", journal.ranges(follower, values=values, seconds=seconds))
+    async with aclosing(spans):
+        return await anext(spans)
+
+
+def seen_by(slices: Iterable[Slice]) -> list[float]:
+    return [value for one in slices for value in values_of(one.batches)]
+
+
+def noise(count: int) -> list[float]:
+    """Numbers that no codec makes small, so that they fill a buffer."""
+    listed: list[float] = (np.random.default_rng(1).random(count) * 1e12).tolist()
+    return listed
+
+
+def refusal(values: int = 1, raw: bytes = b"?") -> Refusal:
+    return Refusal("topic/a", "not a number; send numbers", raw, START, values)
+
+
+class JournalLaws:
+    """Subclass with a fixture `rig`."""
+
+    async def test_law_1_positions_are_contiguous_and_rise_by_one(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            assert [await append(journal, [n]) for n in range(5)] == [1, 2, 3, 4, 5]
+
+    async def test_law_1_an_append_of_nothing_moves_only_the_checkpoint(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            assert await append(journal) == 0
+            await append(journal, [1.0], checkpoint=b"one")
+            assert await append(journal, checkpoint=b"two") == 1
+            assert journal.checkpoint("s1") == b"two"
+            assert await append(journal) == 1
+            assert journal.checkpoint("s1") == b"two"
+            assert journal.checkpoint("other") is None
+
+    async def test_law_1_refusals_and_gaps_are_kept_with_the_append(self, rig: JournalRig) -> None:
+        gap = Gap(START, START + 5, "connection_lost", "cable", ("m1",), 3)
+        async with rig.open("sink") as journal:
+            await append(journal, [1.0], refused=[refusal(2, b"abc")], gaps=[gap])
+            assert [tuple(g) for g in await journal.gaps()] == [("s1", 1, gap)]
+            (kept,) = await journal.quarantined()
+            assert (kept.origin, kept.refusal) == ("s1", refusal(2, b"abc"))
+
+    async def test_law_1_appends_of_several_sources_all_arrive(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal, asyncio.TaskGroup() as tasks:
+            jobs = [
+                tasks.create_task(append(journal, [n * 10.0, n * 10.0 + 1], source=f"s{n}")) for n in range(8)
+            ]
+            assert sorted([await job for job in jobs]) == list(range(1, 9))
+            seen = seen_by(await take(journal, "sink", 8))
+            assert sorted(seen) == sorted(n * 10.0 + i for n in range(8) for i in (0, 1))
+
+    async def test_law_2_every_value_once_and_in_order(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            for n in range(0, 100, 10):
+                await append(journal, range(n, n + 10))
+            assert seen_by(await take(journal, "sink", 10, values=25)) == list(map(float, range(100)))
+
+    async def test_law_2_positions_are_merged_up_to_the_number_of_values(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            for n in range(0, 60, 10):
+                await append(journal, range(n, n + 10))
+            slices = await take(journal, "sink", 6, values=20)
+            assert [one.position for one in slices] == [2, 4, 6]
+            assert [one.position for one in await take(journal, "sink", 6)] == [6]
+
+    async def test_law_2_waits_at_the_tail_and_wakes(self, rig: JournalRig) -> None:
+        async with (
+            rig.open("sink") as journal,
+            aclosing(following(journal, "sink")) as slices,
+            asyncio.TaskGroup() as tasks,
+        ):
+            waiting = tasks.create_task(anext(slices))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            await append(journal, [1.0])
+            assert seen_by([await waiting]) == [1.0]
+
+    async def test_law_2_what_was_not_committed_comes_again(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            for n in range(6):
+                await append(journal, [n])
+            first = await take(journal, "sink", 6, values=1)
+            await journal.commit("sink", 2)
+            again = await take(journal, "sink", 6, values=1)
+            assert [one.position for one in again] == [3, 4, 5, 6]
+            assert seen_by(again) == seen_by(first)[2:]
+
+    async def test_law_2_kinds_flags_and_times_come_back_as_they_were(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            ids = [journal.registry.intern(Point("m1", f"p{kind}", kind)) for kind in Kind]
+            cells: dict[Kind, Sequence[Any]] = {
+                Kind.NUMBER: [0.1, -0.0],
+                Kind.INTEGER: [-(2**63), 2**63 - 1],
+                Kind.UNSIGNED: [0, 2**64 - 1],
+                Kind.FLAG: [True, False],
+                Kind.TEXT: ["", "é\n\0"],
+                Kind.WAVEFORM: [[], [1.0, 2.5]],
+            }
+            sent = [
+                batch_of(
+                    kind,
+                    [ids[i]] * 2,
+                    [START + i, START - i - 1],
+                    cells[kind],
+                    received=START,
+                    flags=[4, 8],
+                    quality=[0, 0x80000000],
+                    server_at=[START, 0],
+                )
+                for i, kind in enumerate(Kind)
+            ]
+            delivery = Delivery(sent, 12)
+            await journal.append("s1", delivery, refine(sent, journal.identity("s1")))
+            (got,) = await take(journal, "sink", 1)
+            assert [repr(_cells(batch)) for batch in got.batches] == [repr(_cells(batch)) for batch in sent]
+
+    async def test_law_3_a_commit_moves_cursor_counts_and_quarantine_together(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            await append(journal, range(10))
+            await append(journal, range(10, 15))
+            await journal.commit("sink", 1, [refusal(3)])
+            account = (await journal.ledger()).sinks["sink"]
+            assert account == SinkAccount(journaled=15, stored=7, quarantined=3, pending=5, cursor=1)
+            (kept,) = await journal.quarantined()
+            assert (kept.origin, kept.refusal.values) == ("sink", 3)
+
+    async def test_law_3_a_cursor_never_goes_back_nor_beyond_the_tail(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            await append(journal, [1.0])
+            await append(journal, [2.0])
+            await journal.commit("sink", 2)
+            await journal.commit("sink", 1, [refusal()])
+            assert (await journal.ledger()).sinks["sink"] == SinkAccount(2, 2, 0, 0, 2)
+            with pytest.raises(ValueError, match="behind the tail"):
+                await journal.commit("sink", 3)
+
+    async def test_law_3_strangers_are_told_who_is_known(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            with pytest.raises(ValueError, match="sink"):
+                await journal.commit("nobody", 0)
+            with pytest.raises(ValueError, match="sink"):
+                await anext(following(journal, "nobody"))
+
+    async def test_law_4_followers_do_not_see_each_other(self, rig: JournalRig) -> None:
+        async with rig.open("a", "b") as journal:
+            for n in range(700):
+                await append(journal, [n])
+                await journal.commit("a", n + 1)
+            assert (await journal.ledger()).sinks["a"].pending == 0
+            assert (await journal.ledger()).sinks["b"].pending == 700
+            assert seen_by(await take(journal, "b", 700)) == list(map(float, range(700)))
+
+    async def test_law_5_the_ledger_balances(self, rig: JournalRig) -> None:
+        async with rig.open("a", "b") as journal:
+            await append(journal, [1.0, 1.0, 2.0], refused=[refusal(4)])  # one duplicate
+            await append(journal, [1.0, 3.0], source="s2")
+            await append(journal, [2.0])  # a duplicate and nothing else
+            await journal.commit("a", 1, [refusal(1)])
+            ledger = await journal.ledger()
+            first = ledger.sources["s1"]
+            assert (first.decoded, first.journaled, first.refused) == (8, 2, 4)
+            assert first.filtered == {Reason.DUPLICATE: 2}
+            assert ledger.sinks["a"] == SinkAccount(4, 1, 1, 2, 1)
+            assert ledger.sinks["b"] == SinkAccount(4, 0, 0, 4, 0)
+            assert (ledger.unaccounted, ledger.tail) == (0, 2)
+
+    async def test_law_5_a_value_that_a_source_loses_is_unaccounted(self, rig: JournalRig) -> None:
+        async with rig.open("a") as journal:
+            batches = [numbers(journal, [1.0, 2.0])]
+            await journal.append("s1", Delivery(batches, 3), refine(batches, Identity()))
+            await journal.append("s2", Delivery((), 0, (refusal(1),)), NOTHING)
+            ledger = await journal.ledger()
+            assert (ledger.sources["s1"].unaccounted, ledger.sources["s2"].unaccounted) == (1, -1)
+            assert ledger.unaccounted == 2
+
+    async def test_law_5_remarks_are_counted(self, rig: JournalRig) -> None:
+        async with rig.open("a") as journal:
+            await append(journal, [1.0, 2.0], at=START)
+            account = (await journal.ledger()).sources["s1"]
+            assert (account.remarks, account.journaled) == ({Remark.SHIFTED: 1}, 2)
+
+    async def test_law_6_identity_is_the_fold_of_what_was_journaled(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            for n in range(20):
+                await append(journal, [n % 7, n % 5 + 0.5], at=START + n // 2)
+            slices = await take(journal, "sink", (await journal.ledger()).tail)
+            fold = Identity()
+            fold.replay([batch for one in slices for batch in one.batches])
+            assert journal.identity("s1") == fold
+            assert journal.identity("s1") != Identity()
+            assert journal.identity("s2") == Identity()
+
+    async def test_law_7_all_of_it_is_there_after_a_reopening(self, rig: JournalRig) -> None:
+        gap = Gap(START, START, "collector_down")
+        async with rig.open("a", "b") as journal:
+            for n in range(50):
+                await append(journal, [n, n + 0.5], source=f"s{n % 3}", checkpoint=b"%d" % n)
+            await append(journal, refused=[refusal()], gaps=[gap])
+            await journal.commit("a", 20, [refusal(2)])
+            ledger, memory = await journal.ledger(), journal.identity("s1").snapshot()
+        if not rig.survives:
+            return
+        async with rig.open("a", "b") as journal:
+            after = await journal.ledger()
+            assert (after.sources, after.sinks, after.tail) == (ledger.sources, ledger.sinks, ledger.tail)
+            assert journal.identity("s1").snapshot() == memory
+            assert [journal.checkpoint(f"s{i}") for i in range(3)] == [b"48", b"49", b"47"]
+            assert [stored.gap for stored in await journal.gaps()] == [gap]
+            assert [kept.origin for kept in await journal.quarantined()] == ["s1", "a"]
+            assert seen_by(await take(journal, "b", 50)) == [n + i for n in range(50) for i in (0, 0.5)]
+            assert [p.machine for p in journal.registry.since(0)] == ["s0", "s1", "s2"]
+            assert await append(journal, [99.0]) == 51
+
+    async def test_ranges_close_at_the_number_of_values(self, rig: JournalRig) -> None:
+        async with rig.open("archive") as journal:
+            for n in range(0, 50, 10):
+                await append(journal, range(n, n + 10))
+            span = await next_range(journal, "archive", values=25, seconds=1e9)
+            assert (span.first, span.last) == (1, 3)
+            assert [entry.position for entry in span.entries] == [1, 2, 3]
+            assert values_of(entry.batch for entry in span.entries) == list(map(float, range(30)))
+
+    async def test_ranges_close_at_the_age_of_their_oldest_entry(self, rig: JournalRig) -> None:
+        async with rig.open("archive") as journal, asyncio.TaskGroup() as tasks:
+            await append(journal, [1.0])
+            waiting = tasks.create_task(next_range(journal, "archive", values=100, seconds=60.0))
+            await eventually(lambda: rig.clock.sleeping > 0)
+            rig.clock.advance(59.0)
+            await append(journal, [2.0])
+            await eventually(lambda: rig.clock.sleeping > 0)
+            assert not waiting.done()
+            rig.clock.advance(1.1)
+            span = await waiting
+            assert (span.first, span.last) == (1, 2)
+
+    async def test_ranges_come_again_unchanged_until_committed(self, rig: JournalRig) -> None:
+        async with rig.open("archive", "b") as journal:
+            for n in range(6):
+                await append(journal, [n])
+            span = await next_range(journal, "archive", values=3, seconds=1e9)
+            again = await next_range(journal, "archive", values=5, seconds=0.0)
+            assert (span.first, span.last) == (again.first, again.last) == (1, 3)
+            await journal.commit("archive", 3)
+            rest = await next_range(journal, "archive", values=100, seconds=0.0)
+            assert (rest.first, rest.last) == (4, 6)
+        if rig.survives:
+            async with rig.open("archive", "b") as journal:
+                await append(journal, [7.0])
+                again = await next_range(journal, "archive", values=100, seconds=0.0)
+                assert (again.first, again.last) == (4, 6)
+
+    async def test_watch_shows_what_comes_and_holds_nothing(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            await append(journal, [1.0])
+            async with journal.watch() as slices:
+                await append(journal, [2.0])
+                assert seen_by([await anext(slices)]) == [2.0]
+                for n in range(1000):
+                    await append(journal, range(n * 200, n * 200 + 200))
+                first = await anext(slices)
+                assert first.position > 500  # skipped ahead: 200,000 values are not kept for a view
+                assert values_of(first.batches)[0] == (first.position - 3) * 200
+
+    async def test_a_full_journal_waits_and_loses_nothing(self, rig: JournalRig) -> None:
+        async with rig.open_small("slow") as journal, asyncio.TaskGroup() as tasks:
+            appended, sent = 0, noise(80_000)
+
+            async def feed() -> None:
+                nonlocal appended
+                for n in range(0, 80_000, 400):
+                    await append(journal, sent[n : n + 400])
+                    appended = n + 400
+
+            feeding = tasks.create_task(feed())
+            await _stands_still(lambda: appended)
+            assert not feeding.done()
+            stopped = appended
+            seen: list[float] = []
+            async with aclosing(following(journal, "slow", values=4000)) as slices:
+                async for one in slices:
+                    seen += values_of(one.batches)
+                    await journal.commit("slow", one.position)
+                    if len(seen) >= 80_000:
+                        break
+            await feeding
+            assert 0 < stopped <= 40_000
+            assert seen == sent
+            assert (await journal.ledger()).unaccounted == 0
+
+    async def test_a_full_journal_without_followers_keeps_the_newest(self, rig: JournalRig) -> None:
+        async with rig.open_small() as journal:
+            sent = noise(80_000)
+            for n in range(0, 80_000, 400):
+                await append(journal, sent[n : n + 400])
+            assert (await journal.ledger()).sources["s1"].journaled == 80_000
+
+    async def test_a_cancelled_append_is_whole_or_not_at_all(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            for n in range(30):
+                async with asyncio.TaskGroup() as tasks:
+                    job = tasks.create_task(append(journal, [n]))
+                    for _ in range(n % 6):
+                        await asyncio.sleep(0)
+                    job.cancel()
+                await append(journal, [n])  # redelivery
+            tail = (await journal.ledger()).tail
+            assert seen_by(await take(journal, "sink", tail)) == list(map(float, range(30)))
+            assert (await journal.ledger()).unaccounted == 0
+
+
+def _cells(batch: Batch) -> list[object]:
+    columns = (batch.points, batch.at, batch.values, batch.quality, batch.flags, batch.server_at)
+    listed: list[object] = [batch.kind, batch.received]
+    for column in columns:
+        listed.append(None if column is None else [_plain(cell) for cell in column])
+    return listed
+
+
+def _plain(cell: object) -> object:
+    return cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
+
+
+async def _stands_still(count: Callable[[], int]) -> None:
+    """Returns when the count has not moved for a good while (a journal that waits; there is no event to wait for)."""
+    before = -1
+    while count() != before or before <= 0:
+        before = count()
+        await asyncio.sleep(0.3)
