@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PUBLISH = 0x30
 PUBACK = 0x40
+_ACK = (b"", b"\x40\x02", b"\x50\x02")  # PUBACK; PUBREC for what we never asked for
 CHUNK = 1 << 16
 KEPT = 1 << 16  # of an oversize message, for the quarantine
 
@@ -86,33 +88,35 @@ def _behind_properties(body: bytes, place: int) -> int:
     return length[0] + length[1]
 
 
+class Identity(NamedTuple):
+    """Who connects and how. largest: bytes of a packet. visiting: the broker keeps no session."""
+
+    client_id: str
+    version: MQTTProtocolVersion
+    largest: int
+    visiting: bool
+    now: Callable[[], int]
+
+
 class Wire(paho.Client):
     """The client of one connection. `messages` grows as they come; nothing here calls back for a message."""
 
-    def __init__(
-        self,
-        prepared: socket.socket,
-        client_id: str,
-        version: MQTTProtocolVersion,
-        largest: int,
-        now: Callable[[], int],
-    ) -> None:
+    def __init__(self, prepared: socket.socket, who: Identity) -> None:
         self._prepared: socket.socket | None = prepared
-        self._five = version == MQTTProtocolVersion.MQTTv5
+        self._five = who.version == MQTTProtocolVersion.MQTTv5
         super().__init__(
             CallbackAPIVersion.VERSION2,
-            client_id,
-            clean_session=None if self._five else False,
-            protocol=version,
+            who.client_id,
+            clean_session=None if self._five else who.visiting,
+            protocol=who.version,
             reconnect_on_failure=False,
             manual_ack=True,
         )
         self.messages: deque[Message] = deque()
-        self.received = 0
-        self._largest = largest
-        self._now = now
+        self.received = self.volume = 0
+        self._largest, self._now = who.largest, who.now
         self._rest = bytearray()
-        self._skipping = 0
+        self._skipping = self._needed = 0
 
     def _create_socket(self) -> socket.socket:
         """Connected already, by the event loop: paho's own way blocks it for name resolution and TLS."""
@@ -143,29 +147,41 @@ class Wire(paho.Client):
             passed = min(self._skipping, len(chunk))
             self._skipping -= passed
             chunk = chunk[passed:]
-        buffer = bytes(self._rest) + chunk if self._rest else chunk
-        place, end = 0, len(buffer)
+        if self._rest:
+            self._rest += chunk
+            if len(self._rest) < self._needed:
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+            chunk = bytes(self._rest)
+        place, rc = self._cut(chunk)
+        self._rest = bytearray(chunk[place:])
+        return rc
+
+    def _cut(self, chunk: bytes) -> tuple[int, MQTTErrorCode]:
+        """Handle the complete packets; returns how far they reach."""
+        place, end = 0, len(chunk)
         while end - place >= 2:
-            length = varint(buffer, place + 1, end)
+            length = varint(chunk, place + 1, end)
             if length is None:
                 break
             size, body = length
-            if size > self._largest and self._skip(buffer[place], buffer[body:], size):
-                place = end
-                break
-            if body + size > end:
-                break
-            rc = self._packet(buffer[place], buffer[body : body + size], size)
-            place = body + size
+            wanted = size if size <= self._largest else min(size, KEPT)
+            if body + wanted > end:
+                self._needed = body + wanted - place
+                return place, MQTTErrorCode.MQTT_ERR_SUCCESS
+            rc = self._packet(chunk[place], chunk[body : body + wanted], size)
+            place = min(end, body + size)
+            self._skipping = body + size - place
             if rc:
-                return rc
-        self._rest = bytearray(buffer[place:])
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+                return place, rc
+        self._needed = 0
+        return place, MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _packet(self, first: int, body: bytes, size: int) -> MQTTErrorCode:
         if first & 0xF0 == PUBLISH:
             self._keep(parse_publish(first, body, size, self._now(), five=self._five))
             return MQTTErrorCode.MQTT_ERR_SUCCESS
+        if len(body) < size:
+            raise Malformed("a packet beyond max_packet")
         self._in_packet = {
             "command": first,
             "have_remaining": 1,
@@ -178,32 +194,27 @@ class Wire(paho.Client):
         }
         try:
             return self._packet_handle()
-        except paho.MalformedPacket as error:
+        except MalformedPacket as error:
             raise Malformed(str(error)) from error
-
-    def _skip(self, first: int, begun: bytes, size: int) -> bool:
-        """True if an oversize packet was dealt with: its beginning is kept as a message, the rest will be skipped."""
-        if first & 0xF0 != PUBLISH:
-            raise Malformed("a packet beyond max_packet")
-        if len(begun) < min(size, KEPT):
-            return False
-        head = begun[:KEPT]
-        self._keep(parse_publish(first, head, size, self._now(), five=self._five))
-        self._skipping = max(0, size - len(begun))
-        self._rest = bytearray()
-        if size < len(begun):
-            self.feed(begun[size:])
-        return True
 
     def _keep(self, message: Message) -> None:
         self.messages.append(message)
         self.received += 1
+        self.volume += len(message.payload)
 
-    def acknowledge(self, mids: Sequence[int]) -> None:
-        """PUBACK for these packets, in this order, in one piece (MQTT 5, 4.6)."""
-        if self._sock is not None and mids:
-            acks = b"".join(b"\x40\x02" + mid.to_bytes(2, "big") for mid in mids)
-            self._packet_queue(PUBACK, acks, mids[-1], 1)
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Acknowledge these, in this order, in one piece (MQTT 5, 4.6)."""
+        acks = b"".join(
+            _ACK[message.qos] + message.mid.to_bytes(2, "big") for message in messages if message.qos
+        )
+        if self._sock is not None and acks:
+            self._packet_queue(PUBACK, acks, messages[-1].mid, 1)
+
+    def _handle_pubrel(self) -> MQTTErrorCode:
+        """We never ask for QoS 2, but another client may have left it in our session: paho would never complete it."""
+        mid = int.from_bytes(self._in_packet["packet"][:2], "big")
+        rc = super()._handle_pubrel()
+        return rc or self._send_pubcomp(mid)
 
     def ping_unanswered(self) -> float:
         """Seconds since the oldest unanswered PINGREQ; 0 if there is none."""
@@ -223,7 +234,7 @@ class Wire(paho.Client):
 
 def connect_properties(session_expiry: float, receive_maximum: int, largest: int) -> Properties:
     """What MQTT 5 lets us ask for in CONNECT (3.1.2.11)."""
-    wanted: Any = Properties(PacketTypes.CONNECT)
+    wanted: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     wanted.SessionExpiryInterval = min(round(session_expiry), 0xFFFFFFFF)
     wanted.ReceiveMaximum = receive_maximum
     wanted.MaximumPacketSize = largest

@@ -4,7 +4,8 @@ agent's adapter protocol). One message holds one line or several.
 SHDR carries neither types nor structure; only the agent's device file knows them, and we have none. So:
 
 * An item is TEXT unless `numbers` or the signal's kind says number. Guessing by the first value would lose data: tool
-  "123456.20" and tool "123456.2" are two tools and one number. A number item that brings another text keeps it as text.
+  "123456.20" and tool "123456.2" are two tools and one number. A number item that brings another text
+  has no value then, and the text goes to `item.text`.
 * A condition is known by its shape: exactly six fields of which the second is a level and the fifth is empty, HIGH or LOW
   (as items these would need an item without a name). It becomes five texts: `item` (the level), `item.code`,
   `item.severity`, `item.qualifier`, `item.message`. Conditions among other items must be named in `conditions`.
@@ -44,11 +45,12 @@ class Items:
     def __init__(
         self,
         numbers: Iterable[str] = (),
+        exact: Iterable[str] = (),
         conditions: Iterable[str] = (),
         messages: Iterable[str] = (),
         time_series: Iterable[str] = (),
     ) -> None:
-        self.patterns = tuple(numbers)
+        self.patterns, self.exact = tuple(numbers), frozenset(exact)
         self.conditions, self.messages = frozenset(conditions), frozenset(messages)
         self.time_series = frozenset(time_series)
         self._known: dict[str, bool] = {}
@@ -56,7 +58,7 @@ class Items:
     def is_number(self, item: str) -> bool:
         known = self._known.get(item)
         if known is None:
-            known = any(fnmatchcase(item, pattern) for pattern in self.patterns)
+            known = item in self.exact or any(fnmatchcase(item, pattern) for pattern in self.patterns)
             if len(self._known) < 10_000:
                 self._known[item] = known
         return known
@@ -150,16 +152,24 @@ def _remark(line: str, out: _Out) -> int:
     match = _REMARK.fullmatch(line)
     if match is None:
         return 0
-    out.rows.append(_value(f"*{match[1]}", match[2], None))
-    return 1
+    return _value(f"*{match[1]}", match[2], None, out)
 
 
-def _value(name: str, text: str, at: int | None, *, number: bool = False) -> Row:
+def _value(name: str, text: str, at: int | None, out: _Out, *, number: bool = False) -> int:
+    """Adds one item's value; returns how many values that is: a number item that says something else says it twice."""
     if text == "UNAVAILABLE":
-        return Row(name, None, None, at, q.BAD_NO_COMMUNICATION)
-    if number and _NUMBER.fullmatch(text):
-        return Row(name, Kind.NUMBER, float(text), at)
-    return Row(name, Kind.TEXT, text, at)
+        out.rows.append(Row(name, None, None, at, q.BAD_NO_COMMUNICATION))
+    elif number and _NUMBER.fullmatch(text):
+        out.rows.append(Row(name, Kind.NUMBER, float(text), at))
+    elif number and not text.strip():
+        out.rows.append(Row(name, None, None, at, q.BAD_NO_DATA))
+    elif number:
+        out.rows.append(Row(name, None, None, at, q.BAD_TYPE_MISMATCH))
+        out.rows.append(Row(f"{name}.text", Kind.TEXT, text, at))
+        return 2
+    else:
+        out.rows.append(Row(name, Kind.TEXT, text, at))
+    return 1
 
 
 def _items(items: Items, found: Sequence[str], at: int | None, out: _Out) -> int:
@@ -184,19 +194,16 @@ def _item(items: Items, found: Sequence[str], place: int, at: int | None, out: _
     if name in items.conditions and place + 6 <= len(found):
         return 6, _condition(found[place : place + 6], at, out)
     if name in items.messages and place + 3 <= len(found):
-        out.rows.extend(
-            (_value(name, found[place + 2], at), Row(f"{name}.code", Kind.TEXT, found[place + 1], at))
-        )
-        return 3, 2
+        out.rows.append(Row(f"{name}.code", Kind.TEXT, found[place + 1], at))
+        return 3, 1 + _value(name, found[place + 2], at, out)
     if name in items.time_series and place + 4 <= len(found):
         count, rate, values = found[place + 1 : place + 4]
-        out.rows.append(_value(name, values, at))
+        _value(name, values, at, out)
         out.rows.extend(
             (Row(f"{name}.count", Kind.TEXT, count, at), Row(f"{name}.rate", Kind.TEXT, rate, at))
         )
         return 4, 3
-    out.rows.append(_value(name, found[place + 1], at, number=items.is_number(name)))
-    return 2, 1
+    return 2, _value(name, found[place + 1], at, out, number=items.is_number(name))
 
 
 def _is_condition(found: Sequence[str]) -> bool:
@@ -205,7 +212,7 @@ def _is_condition(found: Sequence[str]) -> bool:
 
 def _condition(found: Sequence[str], at: int | None, out: _Out) -> int:
     name, level, *details = found
-    out.rows.append(_value(name, level, at))
+    _value(name, level, at, out)
     out.rows.extend(
         Row(name + part, Kind.TEXT, text, at) for part, text in zip(CONDITION, details, strict=True)
     )

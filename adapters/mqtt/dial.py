@@ -1,0 +1,131 @@
+"""A connected socket, encrypted if asked, made by the event loop: nothing here blocks it, and everything can be cancelled.
+
+paho would connect with blocking calls (name resolution, TCP, TLS); in a thread they could not be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.errors import AdapterError, NotConnected
+from adapters.mqtt import errors
+from adapters.mqtt.settings import MqttSource
+
+PATIENCE = 5.0  # seconds per address, and again for the handshake
+
+
+def tls_context(settings: MqttSource) -> ssl.SSLContext | None:
+    """Verified always: there is no way to switch the check of certificate and host name off. Reads files."""
+    if not settings.tls:
+        return None
+    context = ssl.create_default_context()
+    try:
+        if settings.ca:
+            context = ssl.create_default_context(cafile=settings.ca)
+        if settings.certificate and settings.private_key:
+            # A password callback, because OpenSSL would otherwise ask on the terminal and wait for ever.
+            context.load_cert_chain(settings.certificate, settings.private_key, password=lambda: b"")
+    except OSError as error:
+        raise errors.files(error, _files(settings)) from error
+    return context
+
+
+def _files(settings: MqttSource) -> str:
+    return ", ".join(str(file) for file in (settings.ca, settings.certificate, settings.private_key) if file)
+
+
+async def dial(settings: MqttSource) -> socket.socket:
+    """The socket, non-blocking, TLS handshake done. Raises NotConnected or Misconfigured."""
+    context = await asyncio.to_thread(tls_context, settings)
+    try:
+        async with asyncio.timeout(3 * PATIENCE):
+            plain = await _connect(settings)
+            return plain if context is None else await _encrypt(plain, context, settings.host)
+    except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
+        raise errors.by_system(settings.url, error) from error
+
+
+async def _connect(settings: MqttSource) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise _unknown(settings, error) from error
+    return await _first(loop, found)
+
+
+def _unknown(settings: MqttSource, error: socket.gaierror) -> AdapterError:
+    return NotConnected(
+        f"{settings.url}: the name '{settings.host}' is not known ({error.strerror})",
+        "Check the name, or write the broker's address in numbers.",
+    )
+
+
+async def _first(loop: asyncio.AbstractEventLoop, found: Sequence[tuple[Any, ...]]) -> socket.socket:
+    """The first address that answers; the error of the last one if none does."""
+    last: OSError = ConnectionRefusedError()
+    for family, kind, protocol, _, address in found:
+        try:
+            return await _one(loop, socket.socket(family, kind, protocol), address)
+        except OSError as error:
+            last = error
+    raise last
+
+
+async def _one(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Any) -> socket.socket:
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(PATIENCE):
+            await loop.sock_connect(sock, address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _encrypt(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    try:
+        wrapped = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await _handshake(wrapped)
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
+
+
+async def _handshake(wrapped: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            wrapped.do_handshake()
+        except ssl.SSLWantReadError:
+            await _ready(wrapped, writing=False)
+        except ssl.SSLWantWriteError:
+            await _ready(wrapped, writing=True)
+        else:
+            return
+
+
+async def _ready(sock: socket.socket, *, writing: bool) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+    add(sock, _done, ready)
+    try:
+        await ready
+    finally:
+        remove(sock)
+
+
+def _done(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

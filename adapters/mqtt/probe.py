@@ -1,0 +1,142 @@
+"""A visit to the broker for `check --online`: connects, subscribes every topic, and listens for a moment.
+
+It changes nothing: its client id is its own and the broker forgets it at once, shared subscriptions are visited without their
+group (to take part would take messages away), and what it decodes goes into a registry that is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adapters.base import Bench, Finding
+from adapters.clock import Clock
+from adapters.errors import AdapterError
+from adapters.mqtt import errors
+from adapters.mqtt.channel import Message
+from adapters.mqtt.connection import FAREWELL, Connection, connect
+from adapters.mqtt.routes import Routes
+from adapters.mqtt.settings import MqttSource
+from adapters.mqtt.sheet import Sheet
+from adapters.settings import Reading
+from pipelines.registry import Registry
+
+LISTEN = 2.0  # seconds to wait for a first message
+ENOUGH = 1000  # messages that are looked at
+
+
+class _Visit(NamedTuple):
+    source: str
+    connection: Connection
+    readings: Sequence[Reading]
+    routes: Routes
+
+
+async def look_around(
+    source: str, settings: MqttSource, client_id: str, readings: Sequence[Reading], clock: Clock
+) -> Sequence[Finding]:
+    """One finding for the connection, one per filter, one per read entry."""
+    routes = Routes(readings, Bench(Registry(), clock), settings.adopt_limit)
+    visitor = settings.model_copy(update={"session_expiry": 0.0})
+    try:
+        connection = await connect(visitor, f"{client_id}-check", clock.now, visiting=True)
+    except AdapterError as error:
+        return [Finding("error", source, str(error), error.remedy)]
+    try:
+        visit = _Visit(source, connection, readings, routes)
+        return [*_greeting(visit), *await _subscribed(visit), *await _heard(visit)]
+    except AdapterError as error:
+        return [Finding("error", source, str(error), error.remedy)]
+    finally:
+        connection.close()
+
+
+def _greeting(visit: _Visit) -> Sequence[Finding]:
+    connection = visit.connection
+    settings, version = connection.settings, connection.version
+    found = [
+        Finding("ok", visit.source, f"connected to {settings.url} with MQTT {version}; {connection.security}")
+    ]
+    if settings.version == "auto" and version != "5":
+        hint = "Few messages are in flight at once then; set version: 3.1.1 to skip the attempt."
+        found.append(Finding("warning", visit.source, f"{settings.url} refuses MQTT 5; 3.1.1 is used", hint))
+    return found
+
+
+async def _subscribed(visit: _Visit) -> Sequence[Finding]:
+    asked = visit.routes.filters
+    plain = [(_without_group(name), qos) for name, qos in asked.items()]
+    codes = await visit.connection.subscribe(plain)
+    return [
+        _granted(f"{visit.source}: {name}", qos, code)
+        for (name, qos), code in zip(asked.items(), codes, strict=True)
+    ]
+
+
+def _without_group(name: str) -> str:
+    return name.split("/", 2)[2] if name.startswith("$share/") else name
+
+
+def _granted(where: str, qos: int, code: int) -> Finding:
+    if code >= FAREWELL:
+        remedy = errors.REASONS[code][1] if code in errors.REASONS else ""
+        return Finding("error", where, f"the broker refuses this topic (0x{code:02x})", remedy)
+    if code < qos:
+        return Finding("warning", where, f"the broker grants QoS {code} only", "Losses will not be noticed.")
+    return Finding("ok", where, f"subscribed with QoS {code}")
+
+
+async def _heard(visit: _Visit) -> Sequence[Finding]:
+    """What every read entry hears within `LISTEN` seconds."""
+    templates = [reading.read.template.bound(machine=reading.machine) for reading in visit.readings]
+    messages: list[Message] = []
+    waiting = set(range(len(templates)))
+    try:
+        async with asyncio.timeout(LISTEN):
+            while waiting and visit.connection.lost is None:
+                fresh = await _fresh(visit.connection)
+                messages += fresh[: ENOUGH - len(messages)]
+                topics = {message.topic.decode("utf-8", "replace") for message in fresh}
+                waiting = {n for n in waiting if not any(templates[n].match(t) is not None for t in topics)}
+    except TimeoutError:
+        pass
+    silent = [_silent(visit.source, visit.readings[n]) for n in sorted(waiting)]
+    return [*_read(visit, messages), *silent]
+
+
+async def _fresh(connection: Connection) -> list[Message]:
+    connection.received = connection.woken.set
+    while not connection.wire.messages and connection.lost is None:
+        connection.woken.clear()
+        await connection.woken.wait()
+    messages = list(connection.wire.messages)
+    connection.wire.messages.clear()
+    return messages
+
+
+def _silent(source: str, reading: Reading) -> Finding:
+    return Finding(
+        "warning",
+        f"{source}: {reading.read.topic}",
+        f"nothing received yet on {reading.read.topic} for {reading.machine} (listened {LISTEN:g} s)",
+        "It may just be slow. Brokers also grant topics that their access list then keeps silent.",
+    )
+
+
+def _read(visit: _Visit, messages: Sequence[Message]) -> Sequence[Finding]:
+    """How the messages decode: one finding per topic, with the first problem if there is one."""
+    found: dict[bytes, Finding] = {}
+    values: Counter[bytes] = Counter()
+    for message in messages:
+        sheet = Sheet()
+        visit.routes.read(message, message.at, sheet)
+        values[message.topic] += sheet.decoded
+        where = f"{visit.source}: {message.topic.decode('utf-8', 'backslashreplace')}"
+        if sheet.refused:
+            found.setdefault(message.topic, Finding("warning", where, sheet.refused[0].reason))
+        else:
+            said = f"{values[message.topic]} values read" + (" (retained)" if message.retain else "")
+            found[message.topic] = Finding("ok", where, said)
+    return list(found.values())

@@ -1,0 +1,113 @@
+"""The MQTT source: connect, subscribe, and hand over to the session; or look around once, for `check --online`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from adapters.base import Bench, Finding
+from adapters.errors import Misconfigured
+from adapters.mqtt.checkpoint import Checkpoint, load
+from adapters.mqtt.connection import FAREWELL, Connection, connect
+from adapters.mqtt.probe import look_around
+from adapters.mqtt.routes import Routes
+from adapters.mqtt.session import MqttSession
+from adapters.mqtt.settings import MqttSource
+from adapters.settings import Reading
+from pipelines.stage import Gap
+
+RING_311 = 128  # receipt times kept: more than any broker is known to have in flight by default
+
+log = logging.getLogger(__name__)
+
+
+class MqttBroker:
+    """A Source (adapters/base.py)."""
+
+    def __init__(self, name: str, settings: MqttSource, readings: Sequence[Reading], bench: Bench) -> None:
+        self.name = name
+        self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
+        self.client_id = settings.client_id or f"shopfloor-{name}"
+        self._settings, self._readings, self._bench = settings, readings, bench
+
+    @asynccontextmanager
+    async def session(self, resume: bytes | None) -> AsyncIterator[MqttSession]:
+        routes = Routes(self._readings, self._bench, self._settings.adopt_limit)
+        clock, registry = self._bench.clock, self._bench.registry
+        connection = await connect(self._settings, self.client_id, clock.now)
+        try:
+            size = self._settings.receive_maximum if connection.version == "5" else RING_311
+            checkpoint = load(resume, self.client_id, size)
+            gap = _gap(connection, checkpoint, clock.now())
+            session = MqttSession(connection, routes, checkpoint, clock, lambda: registry.version, gap=gap)
+            session.stated(**_facts(connection, self.client_id))
+            await self._subscribe(connection, routes, checkpoint, session)
+            yield session
+        finally:
+            connection.close()
+
+    async def _subscribe(
+        self, connection: Connection, routes: Routes, checkpoint: Checkpoint, session: MqttSession
+    ) -> None:
+        """Ask for every filter, and look at every answer; give up filters of an earlier configuration."""
+        asked = routes.filters
+        connection.unsubscribe([name for name in checkpoint.filters if name not in asked])
+        granted = dict(zip(asked, await connection.subscribe(list(asked.items())), strict=True))
+        checkpoint.filters = list(asked)
+        refused = [name for name, code in granted.items() if code >= FAREWELL]
+        if asked and len(refused) == len(asked):
+            raise _all_refused(self._settings.url, granted)
+        session.stated(subscriptions=str(len(asked) - len(refused)), **_warnings(asked, granted))
+        session.redelivers = session.redelivers and all(granted[name] > 0 for name in asked)
+        for name in refused:
+            log.warning("%s: the broker refuses topic %s (0x%02x)", self.name, name, granted[name])
+
+    async def probe(self) -> Sequence[Finding]:
+        return await look_around(self.name, self._settings, self.client_id, self._readings, self._bench.clock)
+
+
+def _gap(connection: Connection, checkpoint: Checkpoint, now: int) -> Gap | None:
+    """The broker should have kept a session for us and has none: what came meanwhile is lost."""
+    answer = connection.answer
+    if checkpoint.fresh or answer is None or answer.session_present:
+        return None
+    begins = min(checkpoint.last, now) if checkpoint.last else now
+    detail = (
+        "the broker has not kept the session (restarted without persistence, expired, or another client_id)"
+    )
+    return Gap(begins, now, "session_not_present", detail)
+
+
+def _facts(connection: Connection, client_id: str) -> dict[str, str]:
+    settings, answer = connection.settings, connection.answer
+    facts = {
+        "broker": settings.url,
+        "protocol": f"MQTT {connection.version}",
+        "security": connection.security,
+        "client_id": client_id,
+        "session": "continued" if answer and answer.session_present else "new",
+    }
+    if settings.version == "auto" and connection.version != "5":
+        facts["protocol_note"] = "the broker refuses MQTT 5: 3.1.1 is used, without Receive Maximum"
+    kept = answer.properties.get("SessionExpiryInterval") if answer else None
+    if kept is not None and kept < settings.session_expiry:
+        facts["session_expiry"] = f"the broker keeps the session only {kept} s"
+    return facts
+
+
+def _warnings(asked: Mapping[str, int], granted: Mapping[str, int]) -> dict[str, str]:
+    refused = [name for name, code in granted.items() if code >= FAREWELL]
+    lower = [name for name, code in granted.items() if code < FAREWELL and code < asked[name]]
+    return {
+        "refused_topics": ", ".join(refused),
+        "lower_qos": f"QoS 0 granted, losses are not noticed: {', '.join(lower)}" if lower else "",
+    }
+
+
+def _all_refused(url: str, granted: Mapping[str, int]) -> Misconfigured:
+    names = ", ".join(f"{name} (0x{code:02x})" for name, code in granted.items())
+    return Misconfigured(
+        f"{url} refuses every topic of this source: {names}",
+        "Check the topics, and the broker's access list for this user.",
+    )

@@ -1,0 +1,131 @@
+"""Brokers to test against: a real mosquitto, with all that a test may ask of it, and a publisher that does not share our code path."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from adapters.base import Bench
+from adapters.clock import SystemClock
+from adapters.mqtt.settings import MqttRead, MqttSource
+from adapters.mqtt.source import MqttBroker
+from adapters.settings import Reading
+from pipelines.registry import Registry
+from tests.servers import binary
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Mosquitto:
+    """A broker of its own in `folder`; stopped and started on the same port. `lines` go into its configuration."""
+
+    folder: Path
+    lines: Sequence[str] = ()
+    persistence: bool = True
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        for _ in range(20):
+            self.port = self.port or free_port()
+            self._configure()
+            with (self.folder / "broker.log").open("ab") as log:
+                command = [binary("mosquitto"), "-c", str(self.folder / "mosquitto.conf")]
+                self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            if await self._answers():
+                return
+            await self.stop()
+            if not self._clash():
+                break
+            self.port = 0
+        raise AssertionError((self.folder / "broker.log").read_text())
+
+    def _clash(self) -> bool:
+        return "already in use" in (self.folder / "broker.log").read_text()
+
+    def _configure(self) -> None:
+        keep = ["persistence true", f"persistence_location {self.folder}/"] if self.persistence else []
+        defaults = [] if any(line.startswith("allow_anonymous") for line in self.lines) else ["allow_anonymous true"]
+        lines = [f"listener {self.port} 127.0.0.1", *defaults, *keep, "user root", "log_type all", *self.lines]
+        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+
+    async def _answers(self) -> bool:
+        for _ in range(200):
+            if self.process is None or self.process.poll() is not None:
+                return False
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return True
+        return False
+
+    async def stop(self, *, kill: bool = False) -> None:
+        """A clean stop keeps queued messages in its database; a kill does not."""
+        if self.process is not None:
+            if kill:
+                self.process.kill()
+            else:
+                self.process.terminate()
+            await asyncio.to_thread(self.process.wait)
+            self.process = None
+
+
+class Publisher:
+    """paho's own thread loop: independent of the receive path under test. Publishing returns when the broker has it."""
+
+    def __init__(self, port: int, **login: str) -> None:
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+        self.client.max_inflight_messages_set(1000)
+        if login:
+            self.client.username_pw_set(login["username"], login["password"])
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    async def send(self, *messages: tuple[str, bytes | str], qos: int = 1, retain: bool = False) -> None:
+        infos = [self.client.publish(topic, payload, qos, retain) for topic, payload in messages]
+        for info in infos:
+            await asyncio.to_thread(info.wait_for_publish, 10)
+            assert info.is_published()
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@dataclass(slots=True)
+class Shop:
+    """One collector's view: what a restart keeps (registry, clock) and sources made from short configurations."""
+
+    port: int
+    registry: Registry = field(default_factory=Registry)
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    def source(self, *reads: Mapping[str, Any], machine: str = "m1", **settings: Any) -> MqttBroker:
+        wanted = {"url": f"mqtt://127.0.0.1:{self.port}", **settings}
+        readings = [
+            Reading(machine=machine, tags={}, read=MqttRead.model_validate({"source": "b", **read}))
+            for read in reads
+        ]
+        built = MqttSource.model_validate(wanted).build("b", readings, Bench(self.registry, self.clock))
+        assert isinstance(built, MqttBroker)
+        return built
+
+
+NUMBERS: Mapping[str, Any] = {"topic": "shop/{machine}/{signal}", "payload": "number", "adopt": True}

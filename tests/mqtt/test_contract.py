@@ -1,0 +1,101 @@
+"""The laws of a source, with a real mosquitto: MQTT 5 and 3.1.1, values with and without a time of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.base import Source
+from tests.contracts.source import Emitted, SourceContract, SourceRig
+from tests.mqtt.peers import Mosquitto, Publisher, Shop, free_port
+
+READS: Sequence[dict[str, Any]] = (
+    {"topic": "shop/{machine}/{signal}", "payload": "number", "adopt": True},
+    {
+        "topic": "meter/{machine}",
+        "payload": {"type": "json", "time": "t", "time_unit": "ns"},
+        "signals": [{"name": "power", "value": "P.total"}, {"name": "energy", "value": "E"}],
+    },
+)
+
+
+class MqttRig(SourceRig):
+    bound = 64
+
+    def __init__(self, broker: Mosquitto, version: str) -> None:
+        self.broker = broker
+        self.version = version
+        self.shop = Shop(broker.port)
+        self.registry = self.shop.registry
+        self.publisher = Publisher(broker.port)
+        self.sent = 0
+
+    def _source(self, port: int) -> Source:
+        settings = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
+        self.shop.port = port
+        return self.shop.source(*READS, **settings)
+
+    def source(self) -> Source:
+        return self._source(self.broker.port)
+
+    def unreachable(self) -> Source:
+        return self._source(free_port())
+
+    async def emit(self, n: int) -> Sequence[Emitted]:
+        emitted, messages = [], []
+        for _ in range(n):
+            self.sent += 1
+            value, topic = float(self.sent), ("load", "speed", "power")[self.sent % 3]
+            if topic == "power":
+                at = 1_700_000_000_000_000_000 + self.sent
+                emitted.append(Emitted("power", at, value))
+                messages.append(("meter/m1", json.dumps({"t": at, "P": {"total": value}})))
+            else:
+                emitted.append(Emitted(topic, None, value))
+                messages.append((f"shop/m1/{topic}", str(self.sent)))
+        await self.publisher.send(*messages)
+        return emitted
+
+    async def garbage(self) -> int:
+        await self.publisher.send(("shop/m1/load", "1,5"), ("meter/m1", '{"P": {'), ("meter/m1", '{"x": 1}'))
+        return 3
+
+    async def blank(self) -> str | None:
+        await self.publisher.send(("meter/m1", '{"E": 1}'), ("meter/m1", '{"E": null}'))
+        return "energy"
+
+    async def cut(self) -> None:
+        self.publisher.close()
+        await self.broker.stop()
+
+    async def restore(self) -> None:
+        await self.broker.start()
+        self.publisher = Publisher(self.broker.port)
+
+    async def stop(self) -> None:
+        self.publisher.close()
+        await self.broker.stop()
+
+
+class TestMqtt5(SourceContract):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[SourceRig]:
+        broker = Mosquitto(tmp_path)
+        await broker.start()
+        rig = MqttRig(broker, "5")
+        yield rig
+        await rig.stop()
+
+
+class TestMqtt311(SourceContract):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[SourceRig]:
+        broker = Mosquitto(tmp_path)
+        await broker.start()
+        rig = MqttRig(broker, "3.1.1")
+        yield rig
+        await rig.stop()
