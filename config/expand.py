@@ -48,8 +48,10 @@ class Expander:
         if text is None:
             self._not_found(kind, name, match, mark)
             return ""
-        if text == "":
-            self._findings.error(mark, f"{match[0]} is empty", "give it a value, or remove the reference")
+        if text == "" or not _is_unicode(text):
+            what = "is not UTF-8 text" if text else "is empty"
+            self._findings.error(mark, f"{match[0]} {what}", "give it a value, or remove the reference")
+            return ""
         self.secrets.add(text)
         return text
 
@@ -92,3 +94,8 @@ class Expander:
 
 def _relative_to(mark: Mark) -> str:
     return f"a relative path begins at the folder of {Path(mark.file).name}"
+
+
+def _is_unicode(text: str) -> bool:
+    """Undecodable bytes of the environment come as half characters (PEP 383), which nothing behind us can write."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

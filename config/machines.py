@@ -97,14 +97,14 @@ class Writer:
         source = text_at(read, "source") or ""
         path = Path(mark.file).parent / name
         if (path, source) not in self._lists:
-            if not path.is_file():
+            if not _is_file(path):
                 hint = f"a relative path begins at the folder of {Path(mark.file).name}"
                 self._findings.error(mark, f"signals_file: there is no file {name}", hint)
             self._lists[path, source] = self._rows(path, source)
         return self._lists[path, source]
 
     def _rows(self, path: Path, source: str) -> Items | None:
-        if not path.is_file():
+        if not _is_file(path):
             return None
         return read_signals(path, str(path), signal_fields(self._reads.get(source)), self._findings)
 
@@ -115,3 +115,11 @@ def read_models_of(root: Keys, types: Reads) -> dict[str, type[ReadSettings]]:
     named = {} if sources is None else sources.entries
     known = {name: types.get(text_at(node, "type") or "") for name, node in named.items()}
     return {name: model for name, model in known.items() if model is not None}
+
+
+def _is_file(path: Path) -> bool:
+    """Also for names that no file can have (too long, with a NUL)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,9 +14,8 @@ def files_of(paths: Sequence[Path], findings: Findings) -> list[Path]:
     """The files to read: folders stand for their *.yaml and *.yml, sorted by name; no file twice."""
     found: dict[Path, Path] = {}
     for path in paths:
-        inside = _in_folder(path, findings) if path.is_dir() else [path]
-        for file in inside:
-            found.setdefault(file.resolve(), file)
+        for file in _in_folder(path, findings) if path.is_dir() else [path]:
+            found.setdefault(Path(os.path.realpath(file)), file)
     if not paths:
         findings.error(
             Mark("configuration"), "no configuration file was named", "collector check config.yaml"
@@ -24,7 +24,11 @@ def files_of(paths: Sequence[Path], findings: Findings) -> list[Path]:
 
 
 def _in_folder(folder: Path, findings: Findings) -> list[Path]:
-    inside = sorted(f for f in folder.iterdir() if f.suffix in (".yaml", ".yml") and f.is_file())
+    try:
+        inside = sorted(f for f in folder.iterdir() if f.suffix in (".yaml", ".yml") and f.is_file())
+    except OSError as error:
+        findings.error(Mark(str(folder)), f"cannot be read: {(error.strerror or str(error)).lower()}")
+        return []
     if not inside:
         findings.error(Mark(str(folder)), "the folder has no *.yaml file")
     return inside

@@ -96,7 +96,7 @@ def _signals(machine: Node, findings: Findings) -> None:
         if not name.isprintable():
             findings.error(mark, "name: control characters (line breaks, tabs …) are not allowed here")
         if name in first:
-            message = f"the signal {name} is there twice in one machine: first in {_line(first[name])}"
+            message = f"two signals of one machine are named {name}: first in {_line(first[name])}"
             findings.error(mark, message, "give one of the two another name")
         first.setdefault(name, mark)
 

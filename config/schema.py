@@ -26,7 +26,7 @@ _FOR_EACH = {
     },
     "minProperties": 1,
 }
-_REFERENCE = {"type": "string", "pattern": r"\$\{(env|file):[^}]+\}"}
+_REFERENCE = {"type": "string", "pattern": r"\$\{(env|file):[^}]+\}|\{[A-Za-z_][A-Za-z0-9_]*\}"}
 _NUMERIC = ("integer", "number", "boolean")
 
 
@@ -71,6 +71,8 @@ def _without_new_words(node: dict[str, Any]) -> dict[str, Any]:
     node.pop("discriminator", None)
     if "$ref" in node and len(node) > 1:  # draft-07 ignores what stands beside a $ref
         node["allOf"] = [{"$ref": node.pop("$ref")}]
+    if "patternProperties" in node:
+        node.setdefault("additionalProperties", False)
     if "prefixItems" in node:
         node["items"] = node.pop("prefixItems")
     return node
@@ -84,7 +86,7 @@ def _fitting_default(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _referable(node: dict[str, Any]) -> dict[str, Any]:
-    """Numbers, choices and patterned texts may also be written as ${env:NAME}."""
+    """Numbers, choices and patterned texts may also be written as ${env:NAME}, or {n} of a for_each."""
     simple = node.get("type") in _NUMERIC or (node.get("type") == "string" and _constrained(node))
     if not simple or "const" in node:
         return node

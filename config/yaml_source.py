@@ -34,6 +34,7 @@ _MOST_NODES = 2_000_000
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -163,10 +164,10 @@ class _Builder:
             )
         if event.value == "<<" and event.implicit[0]:
             raise _Stop(mark, "merge keys (<<) are not part of YAML 1.2", "repeat the keys, or use for_each")
-        return str(event.value), mark
+        return _whole(str(event.value), mark), mark
 
     def _scalar(self, event: Any, mark: Mark) -> Scalar:
-        text = str(event.value)
+        text = _whole(str(event.value), mark)
         if not event.implicit[0]:
             return Scalar(text, mark)
         if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
@@ -190,6 +191,18 @@ class _Builder:
 
     def _mark(self, event: Any) -> Mark:
         return Mark(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _whole(text: str, mark: Mark) -> str:
+    r"""Pairs of \u escapes joined into the character they mean (as JSON has them); half a pair is no character."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise _Stop(
+            mark, "half a character: \\ud800 to \\udfff come in pairs", "write the character itself"
+        ) from None
 
 
 def _depth(node: Node) -> int:

@@ -83,6 +83,8 @@ AnyPayload = Annotated[
     JsonPayload | NumberPayload | TextPayload | FlagPayload | ShdrPayload, Field(discriminator="type")
 ]
 
+PayloadName = Literal["json", "number", "text", "flag", "shdr"]
+
 
 def _payload_by_name(payload: Any) -> Any:
     return {"type": payload} if isinstance(payload, str) else payload
@@ -118,7 +120,9 @@ class MqttRead(ReadSettings):
         description="Topic filter; {machine} stands for the machine's id, {signal} names the signal, "
         "other {names} become tags, + is one segment, # the rest",
     )
-    payload: Annotated[AnyPayload, BeforeValidator(_payload_by_name)] = JsonPayload()
+    payload: Annotated[
+        AnyPayload, BeforeValidator(_payload_by_name, json_schema_input_type=AnyPayload | PayloadName)
+    ] = JsonPayload()
     qos: Literal[0, 1] = 1
     signals: Sequence[MqttSignal] = ()
     adopt: bool = Field(
