@@ -1,0 +1,223 @@
+"""Notifications that arrived in order become one delivery: batches, refusals, gaps, and the checkpoint.
+
+Everything that came since the last hand-over is decoded together, so that many small notifications make few large batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from adapters.opcua.checkpoint import Checkpoint
+from adapters.opcua.columns import Segment, overflowed, segments, ticks_to_ns, to_batch
+from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
+from adapters.opcua.items import Item, Items
+from adapters.opcua.publishing import Arrival, Broken
+from adapters.opcua.values import Malformed, int32
+from pipelines.batch import Batch, Flag, Kind, batch_of
+from pipelines.stage import Gap, Refusal
+
+_RAW: Final = 65536
+_FUTURE: Final = (
+    24 * 3600 * 10**9
+)  # a time of a value further ahead than this is no measure of how far we have come
+
+
+class Missing(NamedTuple):
+    """`lost` notifications that the server cannot send again, told by a message published at `published` (ns)."""
+
+    lost: int
+    published: int
+
+
+class Silent(NamedTuple):
+    """Items that cannot be read: a row without a value each, at our time."""
+
+    items: tuple[Item, ...]
+    received: int
+
+
+Thing = Arrival | Broken | Missing | Silent
+
+
+@dataclass(slots=True)
+class Assembled:
+    """numbers, size: the sequence numbers in it, and their bytes."""
+
+    batches: list[Batch] = field(default_factory=list)
+    decoded: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.batches or self.refused or self.gaps)
+
+
+class Assembler:
+    """Holds what has to be remembered between deliveries: how far the values have come.
+
+    newest: ns, the largest time of a value so far; `since` is the earlier life whose gap is still to be told.
+    """
+
+    def __init__(self, name: str, items: Items, since: Checkpoint | None, life: str) -> None:
+        self._name, self._items, self._since, self._life = name, items, since, life
+        self.newest = 0 if since is None else since.newest
+
+    def assemble(self, things: Sequence[Thing]) -> Assembled:
+        made, rows = Assembled(), Rows()
+        for thing in things:
+            if isinstance(thing, Arrival):
+                self._decode(thing, rows, made)
+                if self._since is not None and rows.count:
+                    rows = self._tell_what_was_missed(self._since, rows, made)
+            else:
+                rows = self._flush(rows, made)
+                self._note(thing, made)
+        self._flush(rows, made)
+        return made
+
+    def checkpoint(self, received: int, subscription: int, sequence: int) -> bytes | None:
+        """None until the gap since the last life has been told: before that, the old checkpoint has to stay."""
+        if self._since is not None or not self.newest:
+            return None
+        return Checkpoint(self.newest, received, self._life, "", subscription, sequence).to_bytes()
+
+    def _decode(self, arrival: Arrival, rows: Rows, made: Assembled) -> None:
+        body = arrival.message.body
+        made.numbers.append(arrival.message.sequence)
+        made.size += len(body)
+        for part in arrival.message.parts:
+            if part.type_id == DATA_CHANGE:
+                self._decode_part(body, part, rows, arrival.received, made)
+            elif part.type_id != STATUS_CHANGE:
+                raw = body[part.start : part.end][:_RAW]
+                reason = f"a notification of type {part.type_id}, which this version cannot read"
+                _refuse(made, Refusal(self._name, reason, raw, arrival.received))
+
+    def _decode_part(self, body: bytes, part: Part, rows: Rows, received: int, made: Assembled) -> None:
+        before = rows.count
+        try:
+            decode_items(body, part.start, part.end, rows, received)
+        except Malformed as error:
+            lost = _plausible(body, part, rows.count - before)
+            raw = body[part.start : part.end][:_RAW]
+            _refuse(
+                made,
+                Refusal(self._name, f"a notification that breaks the encoding: {error}", raw, received, lost),
+            )
+
+    def _note(self, thing: Broken | Missing | Silent, made: Assembled) -> None:
+        if isinstance(thing, Broken):
+            reason = f"an answer that breaks the encoding: {thing.reason}"
+            _refuse(made, Refusal(self._name, reason, thing.body[:_RAW], thing.received))
+        elif isinstance(thing, Missing):
+            ends = max(self.newest, thing.published)
+            detail = f"{thing.lost} notifications were lost between server and collector and could not be had again"
+            made.gaps.append(Gap(self.newest or ends, ends, "notifications_missing", detail))
+        else:
+            for batch in self._silent(thing):
+                made.batches.append(batch)
+                made.decoded += len(batch)
+
+    def _silent(self, thing: Silent) -> Iterator[Batch]:
+        points = self._items.columns.points
+        for kind in Kind:
+            of_kind = [
+                item for item in thing.items if self._items.registry[int(points[item.handle])].kind is kind
+            ]
+            if of_kind:
+                yield batch_of(
+                    kind,
+                    [int(points[item.handle]) for item in of_kind],
+                    [thing.received + n for n in range(len(of_kind))],
+                    [kind.empty] * len(of_kind),
+                    received=thing.received,
+                    quality=[item.status for item in of_kind],
+                    flags=Flag.NO_VALUE | Flag.TIME_SUBSTITUTED,
+                    registry_version=self._items.registry.version,
+                )
+
+    def _tell_what_was_missed(self, since: Checkpoint, rows: Rows, made: Assembled) -> Rows:
+        """The first values of this life end the gap that began with the last values of the earlier one."""
+        received, self.newest = rows.arrivals[-1][1], 0
+        fresh = self._flush(rows, made)
+        lasted = max(0, received - since.received) / 1e9
+        reason = "connection_lost" if since.life == self._life else "collector_down"
+        detail = f"not connected for {lasted:.1f} s; the server sent present values only"
+        ends = self.newest = max(since.newest, self.newest)
+        made.gaps.insert(0, Gap(since.newest, ends, reason, detail))
+        self._since = None
+        return fresh
+
+    def _flush(self, rows: Rows, made: Assembled) -> Rows:
+        """Turn the rows into batches; new rows to go on with."""
+        if rows.count:
+            made.decoded += rows.count
+            for segment in segments(rows, self._items.columns):
+                self._finish(segment, rows, made)
+            for handle, reason, raw in rows.strange:
+                where = self._items.all[handle].name if handle < len(self._items.all) else self._name
+                made.refused.append(Refusal(where, reason, raw, rows.arrivals[-1][1]))
+        return Rows()
+
+    def _finish(self, segment: Segment, rows: Rows, made: Assembled) -> None:
+        segment = self._pointed(segment, rows, made)
+        if not len(segment.handles):
+            return
+        batch = to_batch(segment, self._items.columns, rows, self._items.registry.version)
+        full = overflowed(segment.quality)
+        if full.any():
+            made.gaps += self._overflow(segment.handles[full], batch.at[full])
+        self._items.columns.last[segment.handles] = batch.at
+        credible = batch.at[batch.at <= batch.received + _FUTURE]
+        self.newest = max(self.newest, int(credible.max())) if len(credible) else self.newest
+        made.batches.append(batch)
+
+    def _pointed(self, segment: Segment, rows: Rows, made: Assembled) -> Segment:
+        """The rows that have a point; a row without a value cannot give its item one, a value can."""
+        silent = (segment.flags & Flag.NO_VALUE) != 0
+        self._items.adopt_arrivals(segment.handles[~silent], segment.kind)
+        homeless = self._items.columns.points[segment.handles] < 0
+        for handle in segment.handles[homeless]:
+            item = self._items.all[int(handle)]
+            reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
+            made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
+        return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment
+
+    def _overflow(self, handles: np.ndarray, at: np.ndarray) -> Iterator[Gap]:
+        """One gap per machine: from the last value before the hole to the first one after it."""
+        before = self._items.columns.last[handles]
+        begins = np.where((before > 0) & (before <= at), before, at)
+        machines = np.array([self._items.all[int(handle)].machine for handle in handles])
+        for machine in np.unique(machines):
+            mine = machines == machine
+            names = sorted({self._items.all[int(handle)].signal.name for handle in handles[mine]})
+            shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+            detail = f"the server's queue was too small for {shown}"
+            yield Gap(
+                int(begins[mine].min()), int(at[mine].max()), "server_queue_overflow", detail, (str(machine),)
+            )
+
+
+def publish_time_ns(ticks: int) -> int:
+    """A PublishTime as ns since 1970, 0 if there is none."""
+    return int(ticks_to_ns(np.array([ticks], np.int64), np.zeros(1, np.int64))[0])
+
+
+def _refuse(made: Assembled, refusal: Refusal) -> None:
+    made.refused.append(refusal)
+    made.decoded += refusal.values
+
+
+def _plausible(body: bytes, part: Part, done: int) -> int:
+    """How many values a broken notification held beyond those decoded: as declared, if its bytes could hold them."""
+    if part.end - part.start < 4:
+        return 1
+    declared, _ = int32(body, part.start)
+    return declared - done if done < declared <= (part.end - part.start) // 5 else 1

@@ -1,0 +1,130 @@
+"""What OPC UA servers, the library and the operating system say, as one of our two errors, with what to do about it.
+
+`Misconfigured` where somebody must change something, at our end or the machine's; `NotConnected` for all the rest, the
+unknown included: trying again later is never wrong, and the message keeps the server's own words.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.crypto.uacrypto import InvalidSignature as LibrarySignature  # type: ignore[attr-defined]
+from asyncua.ua.uaerrors import UaError, UaStatusCodeError
+from cryptography.exceptions import InvalidSignature
+
+from adapters.errors import AdapterError, Misconfigured, NotConnected
+from adapters.opcua.values import Malformed
+
+_TRUST: Final = "accept the collector's certificate (pki/own/collector.der in its state folder) in the list of trusted clients of the machine"
+_LOGIN: Final = "check username and password, and that this user may sign in over OPC UA"
+_RENEW: Final = "the machine's certificate has to be renewed or replaced there; then pin the new fingerprint"
+_CLOCK: Final = "check the clocks of both computers, and renew the certificate that has run out"
+_POLICY: Final = "the server does not offer SignAndEncrypt with Basic256Sha256: switch it on there, or choose `security: none` by name"
+_URL: Final = "check the address (url) against the endpoint that the machine's settings show"
+
+REMEDIES: Final[dict[str, str]] = {
+    "BadUserAccessDenied": _LOGIN,
+    "BadIdentityTokenInvalid": _LOGIN,
+    "BadIdentityTokenRejected": _LOGIN,
+    "BadUserSignatureInvalid": _LOGIN,
+    "BadIdentityChangeNotSupported": _LOGIN,
+    "BadSecurityChecksFailed": _TRUST,
+    "BadCertificateUntrusted": _TRUST,
+    "BadCertificateInvalid": _TRUST,
+    "BadCertificateUseNotAllowed": _TRUST,
+    "BadCertificateUriInvalid": _TRUST,
+    "BadApplicationSignatureInvalid": _TRUST,
+    "BadNoValidCertificates": _TRUST,
+    "BadCertificateTimeInvalid": _CLOCK,
+    "BadCertificateIssuerTimeInvalid": _CLOCK,
+    "BadCertificateHostNameInvalid": _RENEW,
+    "BadCertificateRevoked": _RENEW,
+    "BadCertificateIssuerRevoked": _RENEW,
+    "BadCertificateChainIncomplete": _RENEW,
+    "BadCertificateIssuerUseNotAllowed": _RENEW,
+    "BadCertificateRevocationUnknown": _RENEW,
+    "BadCertificateIssuerRevocationUnknown": _RENEW,
+    "BadCertificatePolicyCheckFailed": _POLICY,
+    "BadSecurityPolicyRejected": _POLICY,
+    "BadSecurityModeRejected": _POLICY,
+    "BadSecurityModeInsufficient": _POLICY,
+    "BadTcpEndpointUrlInvalid": _URL,
+    "BadServerUriInvalid": _URL,
+    "BadLicenseExpired": "the OPC UA licence of the machine has run out",
+    "BadLicenseNotAvailable": "the machine has no licence for OPC UA",
+    "BadLicenseLimitsExceeded": "the OPC UA licence of the machine allows no more clients or items",
+}
+"""Status codes (OPC 10000-4, 7.39.2) that do not go away by waiting, with what to do."""
+
+FOREIGN: Final = (
+    UaError,
+    OSError,
+    EOFError,
+    Malformed,
+    LibrarySignature,
+    InvalidSignature,
+    struct.error,
+    ValueError,
+)
+"""Everything that the library or the system raises on purpose or on hostile bytes; anything else is a fault of ours."""
+
+
+def name_of(error: BaseException) -> str:
+    """The name of a status code, or the kind of error."""
+    return type(error).__name__
+
+
+def to_border(error: BaseException, where: str) -> AdapterError:
+    """The error at the border for whatever happened while talking to `where` (the url)."""
+    if isinstance(error, AdapterError):
+        return error
+    name = name_of(error)
+    if name in REMEDIES:
+        return Misconfigured(f"{where}: {name}: {_words(error)}", REMEDIES[name])
+    if isinstance(error, UaError) and "No matching endpoints" in str(error):
+        return Misconfigured(f"{where}: {error}", _POLICY)
+    if isinstance(error, LibrarySignature | InvalidSignature):
+        return Misconfigured(f"{where}: the server cannot prove that its certificate is its own", _RENEW)
+    if isinstance(error, TimeoutError):
+        return NotConnected(f"{where}: no answer in time", "check that the machine is on and reachable")
+    if isinstance(error, ConnectionRefusedError):
+        return NotConnected(f"{where}: connection refused", "check that the OPC UA server runs, and its port")
+    if isinstance(error, OSError):
+        return NotConnected(f"{where}: {error.strerror or error}", "check the network and the address")
+    return NotConnected(f"{where}: {name}: {_words(error)}")
+
+
+def status_error(code: int) -> UaError:
+    """The library's error for a status code."""
+    make: Any = UaStatusCodeError
+    error: UaError = make(code)
+    return error
+
+
+def from_status(code: int, where: str) -> AdapterError:
+    """The error at the border for a bad status code in an answer."""
+    return to_border(status_error(code), where)
+
+
+def status_name(code: int) -> str:
+    """Such as BadNodeIdUnknown; unknown codes as hexadecimal."""
+    known = ua.status_codes.code_to_name_doc.get(code & 0xFFFF0000)
+    return known[0] if known else f"0x{code:08X}"
+
+
+@contextmanager
+def crossing(where: str) -> Iterator[None]:
+    """Nothing but our errors leaves this block."""
+    try:
+        yield
+    except FOREIGN as error:
+        raise to_border(error, where) from error
+
+
+def _words(error: BaseException) -> str:
+    said = str(error).strip().rstrip(".")
+    return said or "no more is known"

@@ -1,0 +1,152 @@
+"""What we want from a server, item by item, and what became of it: the list that is ours, whatever the server forgets.
+
+An item that fails stays on the list, is reported by name, and is tried again; it never takes another one down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from adapters.opcua.columns import Columns
+from adapters.opcua.nodeid import NodeAddress, parse_node_id
+from adapters.opcua.settings import OpcUaRead, OpcUaSignal
+from adapters.opcua.values import KINDS, Unsupported
+from adapters.settings import Reading, intern
+from pipelines import quality as q
+from pipelines.batch import Kind
+from pipelines.registry import KindConflict, Registry
+
+_ABSTRACT: Final = {
+    "i=26": Kind.NUMBER,  # Number: an integer now may be a fraction next time
+    "i=27": Kind.INTEGER,
+    "i=28": Kind.UNSIGNED,
+    "i=29": Kind.INTEGER,  # Enumeration travels as Int32 (OPC 10000-6, 5.2.4)
+    "i=288": Kind.INTEGER,  # IntegerId, Counter, Duration, UtcTime, LocaleId (OPC 10000-3, clause 8)
+    "i=289": Kind.INTEGER,
+    "i=290": Kind.NUMBER,
+    "i=294": Kind.TEXT,
+    "i=295": Kind.TEXT,
+}
+DATA_TYPES: Final[Mapping[str, Kind]] = {
+    **{f"i={number}": kind for number, kind in KINDS.items()},
+    **_ABSTRACT,
+}
+_REFUSED: Final = {
+    "i=15": "byte strings come with a later version",
+    "i=22": "structures come with a later version",
+}
+_ANYTHING: Final = "i=24"  # BaseDataType
+
+
+class NotReadable(Exception):
+    """This node can be found but not stored yet; the message says why."""
+
+
+@dataclass(slots=True)
+class Item:
+    """One wanted signal. `failure` says why it is not live, in words; `status` is the server's code, if there was one."""
+
+    handle: int
+    machine: str
+    tags: Mapping[str, str]
+    signal: OpcUaSignal
+    address: NodeAddress
+    live: bool = False
+    failure: str = ""
+    status: int = q.GOOD
+    revised: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.machine}/{self.signal.name} ({self.signal.node})"
+
+    def fail(self, failure: str, status: int = q.BAD) -> None:
+        self.live, self.failure, self.status = False, failure, status
+
+    def succeed(self) -> None:
+        self.live, self.failure, self.status = True, "", q.GOOD
+
+
+@dataclass(slots=True)
+class Items:
+    """All items of a source for one session, by client handle."""
+
+    all: Sequence[Item]
+    registry: Registry
+    columns: Columns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = Columns.of(len(self.all))
+
+    @property
+    def failed(self) -> list[Item]:
+        return [item for item in self.all if item.failure]
+
+    @property
+    def live(self) -> int:
+        return sum(item.live for item in self.all)
+
+    def adopt(self, item: Item, native: Kind) -> bool:
+        """Give the item its point, when the wire brings `native`. False (and the item has failed) if that cannot be."""
+        try:
+            point = intern(self.registry, item.machine, item.tags, item.signal, native)
+        except KindConflict as conflict:
+            item.fail(str(conflict))
+            return False
+        self.columns.points[item.handle] = point
+        self.columns.wire[item.handle] = native
+        return True
+
+    def adopt_known(self, item: Item) -> bool:
+        """Give the item its point without having seen a value: possible if it was configured or seen before."""
+        kind = self.registry.kind_of(item.machine, item.signal.name)
+        if kind is None and item.signal.kind is not None:
+            kind = Kind[item.signal.kind.upper()]
+        return kind is not None and self.adopt(item, kind)
+
+    def adopt_arrivals(self, handles: Any, kind: Kind) -> set[int]:
+        """Points for items whose kind was unknown until their first value; the handles for which that is impossible."""
+        new = np.unique(handles[self.columns.points[handles] < 0])
+        return {int(handle) for handle in new if not self.adopt(self.all[int(handle)], kind)}
+
+    def machines_of(self, handles: Iterable[int]) -> tuple[str, ...]:
+        return tuple(sorted({self.all[handle].machine for handle in handles}))
+
+
+def items_of(readings: Sequence[Reading]) -> list[Item]:
+    """The items of a source in the order of the configuration; client handles count from 0."""
+    wanted = [(r, s) for r in readings if isinstance(r.read, OpcUaRead) for s in r.read.signals]
+    return [
+        Item(handle, reading.machine, reading.tags, signal, parse_node_id(signal.node))
+        for handle, (reading, signal) in enumerate(wanted)
+    ]
+
+
+def native_kind(data_type: str | None, rank: int | None, kind: Kind | None, value: Any) -> Kind | None:
+    """The kind that the wire will bring, from the node's DataType, ValueRank and present value; None if nobody knows yet.
+
+    Raises NotReadable for what cannot be stored. A concrete DataType wins over the value, because a type that allows
+    fractions may hold a whole number now.
+    """
+    if isinstance(value, Unsupported):
+        raise NotReadable(value.reason)
+    if data_type in _REFUSED:
+        raise NotReadable(_REFUSED[data_type])
+    if rank is not None and rank > 1:
+        raise NotReadable("matrices come with a later version")
+    declared = DATA_TYPES.get(data_type or "")
+    if kind is Kind.WAVEFORM or (rank is not None and rank >= 0):
+        return _wave(declared, kind)
+    if declared is None and data_type == _ANYTHING and kind in (Kind.INTEGER, Kind.UNSIGNED):
+        return Kind.NUMBER
+    return declared if declared is not None else kind
+
+
+def _wave(declared: Kind | None, kind: Kind | None) -> Kind | None:
+    if declared in (Kind.TEXT, Kind.FLAG):
+        raise NotReadable("arrays of anything but numbers come with a later version")
+    return Kind.WAVEFORM if declared is not None or kind is Kind.WAVEFORM else kind

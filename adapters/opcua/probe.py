@@ -1,0 +1,106 @@
+"""`check --online`: connect, find every node, ask for every item, and say what was found. Changes nothing on the server.
+
+Same steps as a session, the same words for failures; the subscription is deleted with the session at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from adapters.base import Bench, Finding
+from adapters.errors import AdapterError
+from adapters.opcua.channel import Channel
+from adapters.opcua.errors import crossing
+from adapters.opcua.facts import security_words
+from adapters.opcua.items import Item, Items, items_of
+from adapters.opcua.security import credentials, secure_offers, spaced
+from adapters.opcua.settings import OpcUaSource
+from adapters.opcua.subscription import Desk, Subscription
+from adapters.settings import Reading
+from pipelines.registry import Registry
+
+
+async def probe(name: str, settings: OpcUaSource, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
+    """One finding for the connection, and one for every node."""
+    try:
+        if settings.security != "none" and settings.server_certificate_sha256 is None:
+            return await _show_fingerprint(name, settings)
+        return await _look(name, settings, readings, bench)
+    except AdapterError as error:
+        return [Finding("error", name, str(error), error.remedy)]
+
+
+async def _show_fingerprint(name: str, settings: OpcUaSource) -> list[Finding]:
+    with crossing(settings.url):
+        offers = await Channel(settings.url, settings.request_timeout).offers()
+    prints = sorted({spaced(offer.fingerprint) for offer in secure_offers(settings, offers)})
+    return [
+        Finding(
+            "error",
+            name,
+            f"the server shows a certificate with the SHA-256 fingerprint {shown}",
+            f"compare it with the machine's own settings, then write server_certificate_sha256: {shown}",
+        )
+        for shown in prints
+    ]
+
+
+async def _look(name: str, settings: OpcUaSource, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
+    items = Items(items_of(readings), _copy(bench.registry))
+    channel = Channel(settings.url, settings.request_timeout)
+    desk = Desk(channel, settings)
+    with crossing(settings.url):
+        shown = await credentials(settings, bench.state_dir)
+        await channel.open(shown, settings.session_timeout)
+        try:
+            server = await desk.learn()
+            subscription = await desk.subscribe()
+            found = await desk.describe(items, items.all)
+            await desk.monitor(subscription, found)
+        finally:
+            await channel.close()
+    return [
+        *_connection(name, settings, server, subscription),
+        *(_about(item, desk.namespaces) for item in items.all),
+    ]
+
+
+def _copy(registry: Registry) -> Registry:
+    """Looking must not give points to anything."""
+    return Registry(registry.since(0))
+
+
+def _connection(
+    name: str, settings: OpcUaSource, server: dict[str, Any], subscription: Subscription
+) -> Iterator[Finding]:
+    product = (
+        " ".join(str(word) for word in (server["product"], server["version"]) if word) or "an unnamed server"
+    )
+    yield Finding(
+        "ok", name, f"connected to {settings.url} ({product}); security: {security_words(settings)}"
+    )
+    if server["state"]:
+        yield Finding("warning", name, f"the server says that it is not running (state {server['state']})")
+    if subscription.interval > settings.publishing_interval * 1.01:
+        yield Finding(
+            "warning",
+            name,
+            f"the server publishes every {subscription.interval:g} s, not every {settings.publishing_interval:g} s",
+            "nothing is lost as long as its queues are large enough; values come later",
+        )
+
+
+def _about(item: Item, namespaces: Sequence[str]) -> Finding:
+    if item.failure:
+        hint = (
+            "check the NodeId in the machine's own settings or with an OPC UA browser, and the user's rights"
+        )
+        return Finding("error", item.name, item.failure, hint)
+    if item.revised:
+        return Finding("warning", item.name, item.revised, "raise `every` or lower the number of signals")
+    if item.address.uri is None and 0 < item.address.index < len(namespaces):
+        uri = namespaces[item.address.index].replace("%", "%25").replace(";", "%3B")
+        hint = f"write nsu={uri};{item.address.identifier_text} instead: the number may change with a restart"
+        return Finding("warning", item.name, f"found, by namespace index {item.address.index}", hint)
+    return Finding("ok", item.name, "found")

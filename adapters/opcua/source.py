@@ -1,0 +1,75 @@
+"""An OPC UA server as a source: opens sessions, one at a time, and looks at the server for `check --online`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from adapters.base import Bench, Finding, SourceSession
+from adapters.opcua.assembly import Assembler
+from adapters.opcua.checkpoint import Checkpoint
+from adapters.opcua.errors import crossing
+from adapters.opcua.items import Items, items_of
+from adapters.opcua.probe import probe
+from adapters.opcua.security import credentials
+from adapters.opcua.session import OpcUaSession
+from adapters.opcua.settings import OpcUaSource
+from adapters.settings import Reading
+
+
+class OpcUaReader:
+    """The source. `life` names this process in checkpoints, so that a gap can say whether we or the line were down."""
+
+    def __init__(self, name: str, settings: OpcUaSource, readings: Sequence[Reading], bench: Bench) -> None:
+        self.name, self._settings, self._readings, self._bench = name, settings, readings, bench
+        self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
+        self._life = secrets.token_hex(8)
+
+    def session(self, resume: bytes | None) -> AbstractAsyncContextManager[SourceSession]:
+        items = Items(items_of(self._readings), self._bench.registry)
+        assembler = Assembler(self.name, items, Checkpoint.from_bytes(resume), self._life)
+        session = OpcUaSession(self.name, self._settings, items, self._bench, assembler)
+        return Life(session, self._settings, self._bench)
+
+    async def probe(self) -> Sequence[Finding]:
+        return await probe(self.name, self._settings, self._readings, self._bench)
+
+
+class Life:
+    """Entering connects, leaving releases everything, and an error in between passes unchanged.
+
+    Not `async with TaskGroup()` around a `yield`: the group would wrap the error of the body, and the laws promise
+    NotConnected itself.
+    """
+
+    def __init__(self, session: OpcUaSession, settings: OpcUaSource, bench: Bench) -> None:
+        self._session, self._settings, self._bench = session, settings, bench
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> SourceSession:
+        await self._group.__aenter__()
+        try:
+            with crossing(self._settings.url):
+                shown = await credentials(self._settings, self._bench.state_dir)
+            await self._session.start(shown, lambda job: self._tasks.append(self._group.create_task(job)))
+        except BaseException:
+            await self._leave()
+            raise
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        try:
+            await self._session.close()
+        finally:
+            await self._group.__aexit__(None, None, None)

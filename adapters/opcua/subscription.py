@@ -1,0 +1,219 @@
+"""Creating the subscription and its monitored items: in batches the server can take, one answer per item.
+
+Used by the session and by `check --online` alike, so that what the check says is what the session does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.uaerrors import BadTooManyOperations
+
+from adapters.opcua.channel import Channel
+from adapters.opcua.decode import Found, decode_read
+from adapters.opcua.errors import status_error, status_name
+from adapters.opcua.items import Item, Items, NotReadable, native_kind
+from adapters.opcua.nodeid import NodeAddress
+from adapters.opcua.settings import OpcUaSource
+from pipelines import quality as q
+
+_BATCH: Final = 1000
+_LIFETIME: Final = (
+    600.0  # s that the server keeps the subscription while we cannot ask for data (a full disk)
+)
+_NOTIFICATION: Final = 10_000  # values in one notification, at most
+_SERVER: Final = {"product": 2261, "version": 2264, "state": 2259}  # NodeIds.csv, Server_ServerStatus_*
+_NAMESPACES, _NODES_PER_READ, _ITEMS_PER_CALL = 2255, 11705, 11714
+
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Limits:
+    """Operations per call that the server takes (OPC 10000-5, 6.3.11)."""
+
+    read: int = _BATCH
+    create: int = _BATCH
+
+
+@dataclass(slots=True)
+class Subscription:
+    """What the server made of our wishes. interval, keep_alive: s, revised."""
+
+    id: int
+    interval: float
+    keep_alive: float
+
+
+class Desk:
+    """Asks a connected server about nodes and for items."""
+
+    def __init__(self, channel: Channel, settings: OpcUaSource) -> None:
+        self._channel, self._settings = channel, settings
+        self.limits = Limits()
+        self.namespaces: list[str] = []
+
+    async def read(self, *nodes: int) -> list[Any]:
+        """Values of nodes of namespace 0; None where there is none."""
+        wanted = [ua.ReadValueId(NodeId=_node_id(node), AttributeId=AttributeIds.Value) for node in nodes]
+        answer = await self._channel.call(_read_request(wanted), ua.ReadResponse)
+        good = [
+            r.Value is not None and (r.StatusCode is None or r.StatusCode.is_good()) for r in answer.Results
+        ]
+        return [r.Value.Value if ok and r.Value else None for r, ok in zip(answer.Results, good, strict=True)]
+
+    async def learn(self) -> dict[str, Any]:
+        """Namespaces and limits, and what the server is (product, version, state)."""
+        found = await self.read(_NAMESPACES, _NODES_PER_READ, _ITEMS_PER_CALL, *_SERVER.values())
+        self.namespaces = [str(uri) for uri in found[0] or []]
+        self.limits = Limits(*(min(_BATCH, int(most or 0) or _BATCH) for most in found[1:3]))
+        return dict(zip(_SERVER, found[3:], strict=True))
+
+    async def state(self) -> int:
+        """ServerState (OPC 10000-5, 12.6): 0 is running."""
+        (state,) = await self.read(_SERVER["state"])
+        return 0 if state is None else int(state)
+
+    def node_id(self, address: NodeAddress) -> ua.NodeId | None:
+        """The node under the server's present numbering; None when the server does not know its namespace."""
+        if address.uri is not None and address.uri not in self.namespaces:
+            return None
+        index = address.index if address.uri is None else self.namespaces.index(address.uri)
+        return _node_id(address.identifier, index, _FORMS[address.form])
+
+    async def subscribe(self) -> Subscription:
+        """A subscription that says that it lives every `keep_alive`, and outlives ten minutes without us."""
+        interval = self._settings.publishing_interval
+        count = max(1, round(self._settings.keep_alive / interval))
+        request = ua.CreateSubscriptionRequest()
+        request.Parameters.RequestedPublishingInterval = interval * 1000
+        request.Parameters.RequestedMaxKeepAliveCount = count
+        request.Parameters.RequestedLifetimeCount = max(3 * count, math.ceil(_LIFETIME / interval))
+        request.Parameters.MaxNotificationsPerPublish = _NOTIFICATION
+        request.Parameters.PublishingEnabled = True
+        made = (await self._channel.call(request, ua.CreateSubscriptionResponse)).Parameters
+        revised = made.RevisedPublishingInterval / 1000 or interval
+        return Subscription(made.SubscriptionId, revised, revised * max(1, made.RevisedMaxKeepAliveCount))
+
+    async def describe(self, items: Items, wanted: Sequence[Item]) -> list[Item]:
+        """Find each node and give its point; those that can be monitored are returned, the others have failed."""
+        known = [item for item in wanted if self._named(item)]
+        found = await _in_batches(known, max(1, self.limits.read // 3), self._read_batch)
+        return [item for item, about in zip(known, found, strict=True) if _described(items, item, about)]
+
+    def _named(self, item: Item) -> bool:
+        if self.node_id(item.address) is None:
+            item.fail(f"the server has no namespace {item.address.uri}", q.BAD_NODE_ID_UNKNOWN)
+            return False
+        return True
+
+    async def _read_batch(self, batch: Sequence[Item]) -> list[list[Found]]:
+        attributes = (AttributeIds.DataType, AttributeIds.ValueRank, AttributeIds.Value)
+        nodes = [self.node_id(item.address) for item in batch]
+        asked = [ua.ReadValueId(NodeId=node, AttributeId=a) for node in nodes if node for a in attributes]
+        found = decode_read(await self._channel.call_raw(_read_request(asked)))
+        if len(found) != len(asked):
+            raise status_error(StatusCodes.BadUnexpectedError)
+        return [found[at : at + 3] for at in range(0, len(found), 3)]
+
+    async def monitor(self, subscription: Subscription, items: Sequence[Item]) -> None:
+        """Create the items; each one is live or has failed afterwards."""
+        results = await _in_batches(
+            items, self.limits.create, lambda batch: self._create(subscription, batch)
+        )
+        for item, result in zip(items, results, strict=True):
+            if result.StatusCode.is_good():
+                item.succeed()
+                item.revised = _shortfall(item, result, self._settings)
+            else:
+                item.fail(status_name(result.StatusCode.value), result.StatusCode.value)
+
+    async def _create(self, subscription: Subscription, batch: Sequence[Item]) -> list[Any]:
+        request = ua.CreateMonitoredItemsRequest()
+        request.Parameters.SubscriptionId = subscription.id
+        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
+        request.Parameters.ItemsToCreate = [self._wish(item) for item in batch]
+        answer = await self._channel.call(request, ua.CreateMonitoredItemsResponse)
+        if len(answer.Results) != len(batch):
+            raise status_error(StatusCodes.BadUnexpectedError)
+        return list(answer.Results)
+
+    def _wish(self, item: Item) -> ua.MonitoredItemCreateRequest:
+        wish = ua.MonitoredItemCreateRequest()
+        wish.ItemToMonitor.NodeId = self.node_id(item.address) or ua.NodeId()
+        wish.ItemToMonitor.AttributeId = AttributeIds.Value
+        wish.MonitoringMode = ua.MonitoringMode.Reporting
+        wish.RequestedParameters.ClientHandle = item.handle
+        wish.RequestedParameters.SamplingInterval = item.signal.every * 1000
+        wish.RequestedParameters.QueueSize = item.signal.queue_for(self._settings.hold)
+        wish.RequestedParameters.DiscardOldest = True
+        return wish
+
+
+_FORMS: Final = {
+    "i": ua.NodeIdType.Numeric,
+    "s": ua.NodeIdType.String,
+    "g": ua.NodeIdType.Guid,
+    "b": ua.NodeIdType.ByteString,
+}
+
+
+def _node_id(*parts: Any) -> ua.NodeId:
+    make: Any = ua.NodeId
+    made: ua.NodeId = make(*parts)
+    return made
+
+
+def _read_request(nodes: Sequence[ua.ReadValueId]) -> ua.ReadRequest:
+    request = ua.ReadRequest()
+    request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Neither
+    request.Parameters.NodesToRead = list(nodes)
+    return request
+
+
+def _described(items: Items, item: Item, about: Sequence[Found]) -> bool:
+    data_type, rank, value = about
+    if data_type.quality >> 31:
+        item.fail(status_name(data_type.quality), data_type.quality)
+        return False
+    try:
+        native = native_kind(data_type.value, rank.value, value.kind, value.value)
+    except NotReadable as reason:
+        item.fail(str(reason))
+        return False
+    return native is None or items.adopt(item, native)
+
+
+def _shortfall(item: Item, result: Any, settings: OpcUaSource) -> str:
+    """Where the server gives less than was asked for, in words; empty when it does not."""
+    words = []
+    sampling, queue = result.RevisedSamplingInterval / 1000, result.RevisedQueueSize
+    if sampling > item.signal.every * 1.01 and item.signal.every > 0:
+        words.append(f"looked at every {sampling:g} s instead of {item.signal.every:g} s")
+    needed = max(1, math.ceil(settings.publishing_interval / max(item.signal.every, 0.001)))
+    if queue < min(needed, item.signal.queue_for(settings.hold)):
+        words.append(f"queue of {queue} values where one publishing interval brings {needed}")
+    return ", ".join(words)
+
+
+async def _in_batches(
+    things: Sequence[Thing], size: int, call: Callable[[Sequence[Thing]], Awaitable[list[Result]]]
+) -> list[Result]:
+    """Results in order; a server that says BadTooManyOperations is asked for half as many from then on."""
+    results: list[Result] = []
+    while len(results) < len(things):
+        batch = things[len(results) : len(results) + size]
+        try:
+            results += await call(batch)
+        except BadTooManyOperations:
+            if size == 1:
+                raise
+            size = max(1, min(size, len(batch)) // 2)
+    return results
