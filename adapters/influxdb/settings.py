@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from adapters.base import Bench, Sink
 from adapters.settings import Duration, SinkSettings
@@ -16,6 +16,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 class InfluxDbSink(SinkSettings):
     """A bucket (API v2, also InfluxDB 3 and 1.8) or a database of a 1.x server (API v1)."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     type: Literal["influxdb"]
     url: str = Field(description="Address of the server, such as http://localhost:8086")
@@ -50,6 +52,16 @@ class InfluxDbSink(SinkSettings):
             raise ValueError("no user name or password in the url: use token, or username and password")
         return url.rstrip("/")
 
+    @field_validator("token", "password")
+    @classmethod
+    def _can_be_sent(cls, secret: SecretStr | None) -> SecretStr | None:
+        text = secret.get_secret_value() if secret is not None else "-"
+        if not text or not text.isprintable():
+            raise ValueError(
+                "is empty or holds line breaks or control characters: look at where it comes from"
+            )
+        return secret
+
     @field_validator("timeout")
     @classmethod
     def _leaves_time_to_answer(cls, seconds: float) -> float:
@@ -66,6 +78,8 @@ class InfluxDbSink(SinkSettings):
         )
         if foreign:
             raise ValueError(f"{' and '.join(foreign)} cannot go with api: {self.api}")
+        if self.measurement == "quality":
+            raise ValueError("measurement: quality is taken by the changes of quality")
         needed = "bucket" if self.api == "v2" else "database"
         if not getattr(self, needed):
             raise ValueError(f"{needed} is missing: api {self.api} writes into a {needed}")
