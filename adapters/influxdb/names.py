@@ -1,7 +1,8 @@
 """What a point is called in InfluxDB: measurement, tags and field, cleaned and escaped once per point, not per value.
 
-Backslashes and control characters are forbidden in names instead of escaped: parsers disagree about them (a newline in
-a tag made foreign measurements in InfluxDB 1.6, a trailing backslash another series), so they become `/` and `_`. Two
+Backslashes, double quotes and control characters are forbidden in names instead of escaped: parsers disagree about them
+(a newline in a tag made foreign measurements in InfluxDB 1.6, a trailing backslash another series, a quote opens a string
+for some), so they become `/`, `'` and `_`. Two
 points that would thereby get the same name are told apart here: the second one is refused, not mixed into the first.
 
 Line protocol: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/, special characters and reserved keys.
@@ -31,7 +32,7 @@ QUALITY = "quality"
 
 def clean(name: str) -> str:
     """The name without what parsers disagree about."""
-    return _CONTROL.sub("_", name.replace("\\", "/"))
+    return _CONTROL.sub("_", name.replace("\\", "/").replace('"', "'"))
 
 
 def key(name: str) -> str:

@@ -49,6 +49,12 @@ class InfluxV1Rig(SinkRig):
     async def stop(self) -> None:
         await self._server.stop()
 
+    def sharing(self, registry: Registry, database: str) -> InfluxV1Rig:
+        """Another rig on the same server."""
+        rig = InfluxV1Rig(Path(), self._server, database)
+        rig.registry = registry
+        return rig
+
     def settings(self, **changes: Any) -> InfluxDbSink:
         wanted = {"url": self._server.url, "api": "v1", "database": self._database, "create": True}
         return InfluxDbSink(type="influxdb", **{**wanted, **changes})
