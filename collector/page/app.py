@@ -137,8 +137,7 @@ async def _stream(reader: Reader, send: Send, method: str) -> None:
 def _static() -> list[Route]:
     root = files("collector.page") / "static"
     found = {
-        path: _file(content, TYPES[path[path.rindex(".") :]])
-        for path, content in _walk(root, "/static")
+        path: _file(content, TYPES[path[path.rindex(".") :]]) for path, content in _walk(root, "/static")
     }
     return [Route(path, answer) for path, answer in {"/": found["/static/index.html"], **found}.items()]
 

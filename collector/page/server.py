@@ -31,6 +31,7 @@ async def serve_page(
     """Serve until left; yields the URL. Port 0 takes any free one, else the first free of `tries` from `port` on.
 
     Raises Misconfigured when none of them is free. Leaving takes at most STOPPING seconds, open pages or not.
+    It is a task group: errors, also those of the body, come out in an ExceptionGroup.
     """
     listener = _listen(host, port, tries)
     server = _Guest(_config(app))

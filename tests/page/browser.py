@@ -13,7 +13,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +56,17 @@ class Page:
         for domain in ("Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
 
-    async def look(self, *, width: int = 1280, height: int = 800, dark: bool = False, lang: str = "en") -> None:
+    async def look(
+        self, *, width: int = 1280, height: int = 800, dark: bool = False, lang: str = "en"
+    ) -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
         await self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         agent = (await self.evaluate("navigator.userAgent")) or "test"
         await self.call("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=lang)
@@ -70,18 +75,21 @@ class Page:
         await self.call("Page.navigate", url=url)
 
     async def evaluate(self, expression: str) -> Any:
-        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        result = await self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     async def until(self, condition: str, seconds: float = 20) -> None:
-        """Wait for a JavaScript condition; say what the page showed when it does not come."""
+        """Wait for a JavaScript condition (one that throws is not true yet); say what was shown when it never comes."""
+        probe = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
         try:
             async with asyncio.timeout(seconds):
-                while not await self.evaluate(f"Boolean({condition})"):
+                while not await self.evaluate(probe):
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            shown = await self.evaluate("document.body.innerText")
+            shown = await self.evaluate("document.body?.innerText")
             raise AssertionError(f"never became true: {condition}\n{shown}") from None
 
     async def screenshot(self, path: Path) -> None:
@@ -111,7 +119,9 @@ async def browser(profile: Path) -> AsyncIterator[Page]:
     os.close(theirs_out)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LARGEST)
-    into, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours_in, "rb"))
+    into, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours_in, "rb")
+    )
     out, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(ours_out, "wb"))
     try:
         page = Page(reader, out)
@@ -136,22 +146,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-
-
-class Dom(HTMLParser):
-    """Elements, ids and texts of a dumped page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.texts: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)

@@ -93,12 +93,14 @@ class Shop:
 
     def connection(self, machine: str) -> dict[str, Any]:
         told = self.view.overview(self.health, self.accounts)
-        return next(one["connection"] for one in told["machines"] if one["id"] == machine)  # type: ignore[no-any-return]
+        return next(one["connection"] for one in told["machines"] if one["id"] == machine)
 
 
 def workshop(clock: Any) -> Shop:
     """Three machines: one connected, one lost with stale values, one that needs attention."""
-    shop = Shop((Tile("cnc-1", "DMU 50 (cel 2)"), Tile("press-1", "Spuitgietpers Arburg"), Tile("meter-1")), clock)
+    shop = Shop(
+        (Tile("cnc-1", "DMU 50 (cel 2)"), Tile("press-1", "Spuitgietpers Arburg"), Tile("meter-1")), clock
+    )
     now = clock.now()
     _milling(shop, now)
     _press(shop, now - 252 * SECOND)
@@ -119,7 +121,11 @@ def workshop(clock: Any) -> Shop:
             remedy="set the right password in sources.lab-broker (collector.yaml:14)",
         )
     )  # fmt: skip
-    put(JobHealth("influxdb", "sink", State.WAITING, now - 90 * SECOND, 4, "http://localhost:8086 does not answer"))
+    put(
+        JobHealth(
+            "influxdb", "sink", State.WAITING, now - 90 * SECOND, 4, "http://localhost:8086 does not answer"
+        )
+    )
     put(JobHealth("history", "archive", State.CONNECTED, now - 7500 * SECOND))
     shop.accounts = Ledger(
         sources={"cnc-plc": SourceAccount(decoded=48210, journaled=48210)},

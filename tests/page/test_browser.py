@@ -1,0 +1,241 @@
+"""The page in a real browser: hostile texts stay texts, values arrive live, and lost contact is said loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.clock import SystemClock
+from collector.health import JobHealth, State
+from collector.page.app import build_app
+from collector.page.live import Tile
+from collector.page.server import serve_page
+from pipelines.batch import Kind
+from tests.page.browser import Page, browser
+from tests.page.scene import NOON, Shop, books, source, workshop
+from tests.servers import binary
+
+pytestmark = pytest.mark.server("chromium")
+
+RUN = "fetch('/pwned');window.pwned=1"
+PAYLOADS = [
+    f"<script>{RUN}</script>", f"</script><script>{RUN}</script>", f"<img src=/pwned onerror={RUN}>",
+    f"<svg onload={RUN}>", f"<svg><script>{RUN}</script></svg>", f"<body onload={RUN}>",
+    f"<iframe src=javascript:{RUN}></iframe>", "<iframe src=/pwned></iframe>", f"<input autofocus onfocus={RUN}>",
+    f"<details open ontoggle={RUN}>", f"<video><source onerror={RUN}></video>", f"<audio src=x onerror={RUN}>",
+    f"<a href=javascript:{RUN}>x</a>", f"javascript:{RUN}", f'" onmouseover="{RUN}', f"' onfocus='{RUN}' autofocus='",
+    f"`-{RUN}-`", f"${{{RUN}}}", f"{{{{constructor.constructor('{RUN}')()}}}}", f"';{RUN};//", f'";{RUN};//',
+    f"--><script>{RUN}</script><!--", f"]]><script>{RUN}</script>", f"<!--<script>{RUN}</script>",
+    f"</td></tr></table><script>{RUN}</script>", f"</title><script>{RUN}</script>", f"</textarea><script>{RUN}</script>",
+    f"</style><script>{RUN}</script>", f"</noscript><script>{RUN}</script>", f"<template><script>{RUN}</script></template>",
+    f"<math><mtext><script>{RUN}</script></mtext></math>", f"<object data=javascript:{RUN}></object>",
+    "<object data=/pwned></object>", "<embed src=/pwned>", "<link rel=stylesheet href=/pwned>",
+    "<style>@import '/pwned';</style>", "<style>*{background:url(/pwned)}</style>", "<base href=//evil.example/>",
+    "<meta http-equiv=refresh content='0;url=/pwned'>", f"<form action=javascript:{RUN}><button>x</button></form>",
+    "<div style=background:url(/pwned)>x</div>", f"<marquee onstart={RUN}>x</marquee>", f"<sCrIpT>{RUN}</ScRiPt>",
+    f"<script\x0c>{RUN}</script>", f"<script/src=/pwned>{RUN}</script>", f"<img src='x\x00' onerror={RUN}>",
+    f"&lt;script&gt;{RUN}&lt;/script&gt;", f"\\u003cscript\\u003e{RUN}", f"%3Cscript%3E{RUN}%3C/script%3E",
+    f"<b>\u202e{RUN}\u202c</b>", "\nevent: snapshot\ndata: {}\n\n", "\r\rdata: pwned\r\r", "__proto__",
+    "constructor", "=cmd|' /C calc'!A0", "\ud800<u>lone</u>",
+]  # fmt: skip
+
+
+class Watcher:
+    """Sees every path that is asked for, in front of the page's own application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.paths = app, set[str]()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.paths.add(str(scope.get("path")))
+        await self.app(scope, receive, send)
+
+
+@asynccontextmanager
+async def visited(shop: Shop, profile: Path, **look: Any) -> AsyncIterator[tuple[Page, Watcher]]:
+    """The page of this shop in a browser, connected."""
+    binary("chromium")
+    app = build_app(shop.view, shop.health, shop.ledger)
+    watcher = Watcher(app.build_middleware_stack())
+    app.middleware_stack = watcher
+    async with serve_page(app, port=0) as url, browser(profile) as page:
+        await page.look(**look)
+        await page.open(url)
+        await page.until("document.querySelector('#clock')?.textContent")
+        yield page, watcher
+
+
+def hostile() -> Shop:
+    """Every payload as machine, label, signal, unit, text, source, error and remedy."""
+    shop = Shop([Tile(text, text + " ") for text in PAYLOADS], clock=SystemClock())
+    for text in PAYLOADS:
+        shop.say(text, text, text, kind=Kind.TEXT, unit=text)
+        shop.health.put(source(text, State.WAITING, text, error=text, remedy=text))
+        shop.health.put(JobHealth(text + ":db", "sink", State.NEEDS_ATTENTION, NOON, error=text, remedy=text))
+    return shop
+
+
+async def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
+    assert len(set(PAYLOADS)) >= 50
+    async with visited(hostile(), tmp_path / "profile") as (page, watcher):
+        await page.until(f"document.querySelectorAll('tbody tr').length === {len(PAYLOADS)}")
+        for element in ("script", "img", "iframe", "svg", "object", "embed", "base", "form", "style"):
+            expected = 1 if element == "script" else 0
+            assert await page.evaluate(f"document.querySelectorAll('{element}').length") == expected, element
+        shown = await page.evaluate(
+            "[...document.querySelectorAll('tbody tr')].map((row) => [row.cells[0].textContent,"
+            " row.querySelector('.figure').textContent, row.querySelector('.unit').textContent])"
+        )
+        wanted = [text.encode("utf-8", "replace").decode() for text in PAYLOADS]
+        assert shown == [[text, text, text] for text in wanted]
+        labels = await page.evaluate("[...document.querySelectorAll('h2')].map((label) => label.textContent)")
+        assert labels == [text + " " for text in wanted]
+        visible = await page.evaluate("document.body.innerText")
+        assert all(text in visible for text in wanted if text.isprintable() and " " not in text)
+        assert await page.evaluate("typeof window.pwned") == "undefined"
+        assert await page.evaluate("typeof ({}).machines") == "undefined"
+        assert page.complaints() == []
+        assert not [path for path in watcher.paths if "pwned" in path]
+
+
+async def test_inline_script_would_be_stopped_and_seen(tmp_path: Path) -> None:
+    """The second line of defence, and proof that the test above would notice."""
+    async with visited(Shop((Tile("m"),), clock=SystemClock()), tmp_path / "profile") as (page, watcher):
+        await page.evaluate(
+            f"document.getElementById('machines').insertAdjacentHTML('beforeend', \"<img src=/pwned onerror={RUN}>\")"
+        )
+        async with asyncio.timeout(10):
+            while "/pwned" not in watcher.paths or not page.complaints():
+                await page.evaluate("1")
+        assert any("Content Security Policy" in text for text in page.complaints())
+        assert await page.evaluate("typeof window.pwned") == "undefined"
+
+
+async def test_values_connection_and_books_are_live(tmp_path: Path) -> None:
+    shop = Shop((Tile("m", "Mill"),), clock=SystemClock())
+    shop.health.put(source("plc", State.CONNECTED, "m"))
+    shop.say("m", "speed", 8012.4, unit="r/min")
+    async with visited(shop, tmp_path / "profile") as (page, _):
+        row = "document.querySelector('tbody tr')"
+        await page.until(f"{row}?.querySelector('.figure').textContent === '8,012'")
+        shop.say("m", "speed", 12.345, unit="r/min")
+        await page.until(f"{row}.querySelector('.figure').textContent === '12.35'")
+        shop.say("m", "speed", 0.0, unit="r/min", quality=0x808C0000)
+        await page.until(f"{row}.classList.contains('missing') && {row}.innerText.includes('bad')")
+        assert await page.evaluate(f"{row}.querySelector('.figure').textContent") == "12.35"
+        assert await page.evaluate(f"{row}.title") == "BadSensorFailure"
+        shop.health.change("plc", State.WAITING, shop.clock.now(), error="no answer", remedy="look")
+        await page.until("document.querySelector('.tile').innerText.includes('Connection lost')")
+        await page.until(f"{row}.classList.contains('stale')")
+        assert await page.evaluate("document.getElementById('spoken').textContent") == "Mill: Connection lost"
+        shop.accounts = books(lost=1200)
+        await page.until(
+            "document.getElementById('fact-books').innerText.includes('1,200 not accounted for')"
+        )
+        assert page.complaints() == []
+
+
+async def test_dutch_is_complete_and_remembered(tmp_path: Path) -> None:
+    async with visited(workshop(SystemClock()), tmp_path / "profile", lang="nl") as (page, _):
+        await page.until("document.body.innerText.includes('Verbinding verbroken')")
+        assert await page.evaluate("document.documentElement.lang") == "nl"
+        assert "62,53" in await page.evaluate("document.body.innerText")
+        await page.evaluate("document.querySelector('[data-language=en]').click()")
+        await page.until("document.body.innerText.includes('Connection lost')")
+        await page.call("Page.reload")
+        await page.until("document.body.innerText.includes('Connection lost')")
+        assert await page.evaluate("import('/static/texts.js').then(({TEXTS}) => shape(TEXTS.en) === shape(TEXTS.nl));"
+            "function shape(t) { return JSON.stringify(t, (k, v) => typeof v === 'object' ? v : typeof v) }")  # fmt: skip
+
+
+async def test_lost_contact_is_said_loudly_and_found_again(tmp_path: Path) -> None:
+    shop = Shop((Tile("m"),), clock=SystemClock())
+    shop.say("m", "speed", 1.0)
+    app = build_app(shop.view, shop.health, shop.ledger)
+    async with browser(tmp_path / "profile") as page:
+        await page.look()
+        async with serve_page(app, port=0) as url:
+            await page.open(url)
+            await page.until("document.querySelector('tbody tr')")
+            assert not await page.evaluate("document.getElementById('cut-off').checkVisibility()")
+        await page.until("document.getElementById('cut-off').checkVisibility()")
+        assert "No contact with the collector" in await page.evaluate("document.body.innerText")
+        assert (await page.evaluate("document.title")).startswith("⚠")
+        assert float(await page.evaluate("getComputedStyle(document.querySelector('main')).opacity")) < 1
+        port = int(re.findall(r":(\d+)/", url)[0])
+        again = build_app(shop.view, shop.health, shop.ledger)
+        async with serve_page(again, port=port, tries=1):
+            await page.until("!document.getElementById('cut-off').checkVisibility()")
+            assert await page.evaluate("document.title") == "Shop floor"
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280, 3840])
+async def test_nothing_sticks_out_sideways(tmp_path: Path, width: int) -> None:
+    shop = workshop(SystemClock())
+    shop.say("cnc-1", "x" * 120, "y" * 300, kind=Kind.TEXT, unit="z" * 60)
+    async with visited(shop, tmp_path / "profile", width=width, height=900, lang="nl") as (page, _):
+        await page.until("document.querySelectorAll('tbody tr').length > 10")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = "[...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth).length"
+        assert await page.evaluate(wide) == 0
+
+
+PAIRS = [
+    ("ink", "ground"), ("ink", "surface"), ("soft", "surface"), ("soft", "ground"), ("accent", "surface"),
+    ("surface", "accent"), ("lost", "surface"), ("lost", "lost-wash"), ("ok", "ok-wash"), ("busy", "busy-wash"),
+    ("attention", "attention-wash"), ("uncertain", "uncertain-wash"), ("ink", "lost-wash"), ("ink", "attention-wash"),
+    ("ink", "ok-wash"), ("ink", "busy-wash"), ("soft", "lost-wash"), ("soft", "ok-wash"), ("soft", "attention-wash"),
+    ("soft", "busy-wash"),
+]  # fmt: skip
+
+
+def palettes() -> list[dict[str, str]]:
+    style = (files("collector.page") / "static" / "style.css").read_text()
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w{6});", block))
+        for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    )
+    return [light, light | dark]
+
+
+def linear(colour: str) -> list[float]:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, relative luminance and contrast ratio."""
+    weights = (0.2126, 0.7152, 0.0722)
+    a, b = (sum(w * c for w, c in zip(weights, linear(colour), strict=True)) for colour in (one, other))
+    return (max(a, b) + 0.05) / (min(a, b) + 0.05)
+
+
+def as_seen_by_a_deuteranope(colour: str) -> list[float]:
+    """Machado, Oliveira and Fernandes 2009, table 1, severity 1.0, in linear light."""
+    matrix = (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    )
+    return [sum(m * c for m, c in zip(row, linear(colour), strict=True)) for row in matrix]
+
+
+@pytest.mark.parametrize("palette", palettes(), ids=["light", "dark"])
+def test_every_text_can_be_read(palette: dict[str, str]) -> None:
+    assert len(palette) > 15
+    low = {pair: contrast(palette[pair[0]], palette[pair[1]]) for pair in PAIRS}
+    assert not {pair: ratio for pair, ratio in low.items() if ratio < 4.5}
+
+
+@pytest.mark.parametrize("palette", palettes(), ids=["light", "dark"])
+def test_ok_and_attention_differ_for_red_green_blind_eyes(palette: dict[str, str]) -> None:
+    ok, attention = (as_seen_by_a_deuteranope(palette[name]) for name in ("ok", "attention"))
+    assert sum((a - b) ** 2 for a, b in zip(ok, attention, strict=True)) ** 0.5 > 0.1
