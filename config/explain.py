@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.settings import ReadSettings, SignalSettings
-from config.problems import render
+from config.problems import printable, render
 from config.settings import Machine, Settings, signals_of
 
 __all__ = ["explain", "render"]
@@ -19,7 +19,7 @@ def explain(settings: Settings) -> list[str]:
     lines: list[str] = []
     for machine in settings.machines:
         lines.extend(_machine(settings, machine))
-    return [*lines, *_ends(settings), _totals(settings)]
+    return [printable(line) for line in [*lines, *_ends(settings), _totals(settings)]]
 
 
 def _machine(settings: Settings, machine: Machine) -> Iterator[str]:

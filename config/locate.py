@@ -79,6 +79,7 @@ def _sentence(detail: Any, path: Sequence[str | int], models: Models) -> tuple[s
     kind, ctx = str(detail["type"]), detail.get("ctx", {})
     label = _label(path)
     if kind == "missing":
+        label = label if path and isinstance(path[-1], str) else ""
         return _missing(str(detail["loc"][-1]), label)
     if kind == "extra_forbidden":
         return f"unknown key {path[-1]!r}", did_you_mean(str(path[-1]), _known(models.get(tuple(path[:-1]))))

@@ -60,18 +60,17 @@ class Writer:
 
     def _long_form(self, machine: Keys) -> Keys:
         """A machine with `source:` of its own as a machine with one read entry, which stands in the machine's place."""
-        if "source" not in machine.entries:
+        given = next((key for key in _OF_A_READ if key in machine.entries), None)
+        if given is None:
             return machine
         if "read" in machine.entries:
-            message = "source: and read: cannot stand side by side in one machine"
-            self._findings.error(
-                machine.marks["source"], message, "move source and its keys into an entry of read:"
-            )
+            message = f"{given}: and read: cannot stand side by side in one machine"
+            self._findings.error(machine.marks[given], message, "move it into an entry of read:")
             return machine.without(*_OF_A_READ)
         moved = self._keys_of_read(machine)
         read = machine.without(*(key for key in machine.entries if key not in moved))
         rest = machine.without(*moved)
-        return rest.having("read", Items((read,), machine.mark), machine.marks["source"])
+        return rest.having("read", Items((read,), machine.mark), machine.marks[given])
 
     def _keys_of_read(self, machine: Keys) -> set[str]:
         model = self._reads.get(text_at(machine, "source") or "")

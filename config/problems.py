@@ -99,8 +99,8 @@ def render(problems: Sequence[Problem]) -> str:
     """All problems for the terminal, one per line with its hint indented beneath, and a summary as the last line."""
     lines: list[str] = []
     for problem in problems:
-        lines.append(f"{problem.where}: {problem.level}: {_printable(problem.message)}")
-        lines.extend([f"    {_printable(problem.hint)}"] if problem.hint else [])
+        lines.append(f"{problem.where}: {problem.level}: {printable(problem.message)}")
+        lines.extend([f"    {printable(problem.hint)}"] if problem.hint else [])
     return "\n".join([*lines, _summary(problems)])
 
 
@@ -115,6 +115,6 @@ def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def _printable(text: str) -> str:
-    """Control characters from a file must not steer the terminal."""
+def printable(text: str) -> str:
+    """Text from a file for the terminal: control characters are shown, not obeyed."""
     return "".join(c if c.isprintable() or c == " " else f"\\x{ord(c):02x}" for c in text)

@@ -60,6 +60,11 @@ def _sources(root: Keys, findings: Findings) -> None:
         for read in reads_of(machine):
             name = text_at(read, "source")
             used.add(name or "")
+            if name is None and isinstance(read, Keys):
+                said = "must be text" if "source" in read.entries else "is missing"
+                findings.error(
+                    mark_at(read, "source"), f"source {said}", "add source: with one of the sources"
+                )
             if name is not None and name not in sources.entries:
                 hint = did_you_mean(name, sources.entries) or "add it beneath sources:"
                 findings.error(mark_at(read, "source"), f"there is no source {name!r}", hint)

@@ -96,7 +96,9 @@ class OfItsSource:
 def _read_of_its_source(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
     if isinstance(value, ReadSettings) or info.context is None:
         return value if isinstance(value, ReadSettings) else handler(value)
-    source = value.get("source") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise ValueError("a read entry is a group of keys: write {source: plc, signals: […]}")  # noqa: TRY004 (pydantic's way)
+    source = value.get("source")
     model = info.context["reads"].get(source) if isinstance(source, str) else None
     if model is None:  # reported beside the others by config.relations, with the names that exist
         return ReadSettings.model_construct(source=str(source))

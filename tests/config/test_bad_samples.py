@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from config.load import Loaded, load
 from config.problems import Findings, render
+from config.tree import plain
 from config.yaml_source import parse
 from tests.config.samples import GOOD, SAMPLES, Bad
 
@@ -153,11 +156,55 @@ def test_no_damage_to_a_good_file_raises(tmp_path: Path, data: st.DataObject) ->
 @settings(max_examples=100, deadline=None)
 def test_what_json_says_is_read_as_json_says(value: object) -> None:
     """JSON is a subset of YAML 1.2: the standard library's encoder is the oracle."""
-    import json
-
-    from config.tree import plain
-
     findings = Findings()
     node = parse(json.dumps({"x": value}), "f", findings)
     assert node is not None, findings.sorted()
     assert plain(node) == {"x": value}
+
+
+JUNK: tuple[object, ...] = (
+    None,
+    True,
+    5,
+    -1.5,
+    "",
+    "x",
+    [],
+    [None],
+    ["x"],
+    {},
+    {"x": None},
+    {"type": 5},
+    "${env:",
+    "{n}",
+)
+
+
+def replaced(node: object, junk: object) -> Iterator[object]:
+    """The document with one node after the other replaced (and, for groups, one key renamed)."""
+    yield junk
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield {**{k: v for k, v in node.items() if k != key}, f"{key}'": child}
+            yield from ({**node, key: other} for other in replaced(child, junk))
+    if isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from ([*node[:index], other, *node[index + 1 :]] for other in replaced(child, junk))
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_any_node_may_be_anything(tmp_path: Path, junk: object) -> None:
+    """Every node of a good file replaced by something else: said or accepted, never a traceback."""
+    text = GOOD.replace("id: cnc-1", "for_each: {n: 1..2}\n    id: c{n}").replace(
+        "sinks:", "history: {keep: 9d}\nlocation: {site: a}\nsinks:"
+    )
+    node = parse(text, "f", Findings())
+    assert node is not None
+    file = tmp_path / "c.yaml"
+    documents = list(replaced(plain(node), junk))
+    assert len(documents) > 60
+    for document in documents:
+        file.write_text(json.dumps(document), encoding="utf-8")
+        result = load([file], env=ENV)
+        assert (result.settings is None) == bool(result.errors), document
+        render(result.problems)
