@@ -56,12 +56,12 @@ def segments(rows: Rows, table: Columns) -> Iterator[Segment]:
     every = [_known(_segment(g, g.layout.kind), table, rows) for g in rows.groups.values() if g.rows]
     typed = [s for s in every if not _silent(s)]
     silent = [s for s in every if _silent(s)]
-    changed = any(bool(np.any(table.wire[s.handles] != s.kind)) for s in typed)
+    for segment in typed:
+        table.wire[segment.handles] = segment.kind
+    mixed = any(bool(np.any(table.wire[s.handles] != s.kind)) for s in typed)
     parts = [*typed, *(part for segment in silent for part in _by_kind(segment, table))]
     merged = [_merged(kind, parts) for kind in sorted({part.kind for part in parts})]
-    for part in typed:
-        table.wire[part.handles] = part.kind
-    yield from _runs(merged) if changed and len(merged) > 1 else merged
+    yield from _runs(merged) if mixed else merged
 
 
 def to_batch(segment: Segment, table: Columns, rows: Rows, version: int) -> Batch:
