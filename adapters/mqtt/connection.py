@@ -141,13 +141,13 @@ class Connection:
         return [self._answered, *self._granted.values()]
 
     def _lose(self, error: AdapterError) -> None:
+        """Leaves the socket alone: within paho's callbacks its lock is held, and paho closes the socket itself."""
         if self.lost is None and not self._closing:
             self.lost = error
             for waiting in self._waiting():
                 if not waiting.done():
                     waiting.set_exception(error)
                     waiting.exception()  # looked at: nobody may be waiting for it
-        self.wire.drop()
         self.woken.set()
 
     def _tick(self) -> None:
@@ -156,7 +156,8 @@ class Connection:
         if self._paused:
             self.wire.pardon()
         self.wire.loop_misc()
-        if self.wire.ping_unanswered() > self.wire.keepalive / 2:
+        if self.lost is None and self.wire.ping_unanswered() > self.wire.keepalive / 2:
+            self.wire.drop()
             self._lose(
                 NotConnected(
                     f"{self.settings.url} no longer answers (keep-alive)", "Check network and broker."

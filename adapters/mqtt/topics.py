@@ -44,7 +44,8 @@ class Template:
     def match(self, topic: str) -> dict[str, str] | None:
         """The named segments of a topic, or None when it does not match (MQTT 5, 4.7.2: wildcards skip `$` topics)."""
         segments = topic.split("/")
-        if topic.startswith("$") and self.levels[0] in ("+", "#"):
+        first = self.levels[0]
+        if topic.startswith("$") and (first in ("+", "#") or _NAME.fullmatch(first)):
             return None
         return _match(self.levels, segments)
 

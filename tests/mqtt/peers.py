@@ -58,8 +58,17 @@ class Mosquitto:
 
     def _configure(self) -> None:
         keep = ["persistence true", f"persistence_location {self.folder}/"] if self.persistence else []
-        defaults = [] if any(line.startswith("allow_anonymous") for line in self.lines) else ["allow_anonymous true"]
-        lines = [f"listener {self.port} 127.0.0.1", *defaults, *keep, "user root", "log_type all", *self.lines]
+        defaults = (
+            [] if any(line.startswith("allow_anonymous") for line in self.lines) else ["allow_anonymous true"]
+        )
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            *defaults,
+            *keep,
+            "user root",
+            "log_type all",
+            *self.lines,
+        ]
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
     async def _answers(self) -> bool:

@@ -24,18 +24,19 @@ READS: Sequence[dict[str, Any]] = (
 
 
 class MqttRig(SourceRig):
-    bound = 64
+    bound = 64  # Receive Maximum; in 3.1.1 mosquitto has 20 in flight
 
     def __init__(self, broker: Mosquitto, version: str) -> None:
         self.broker = broker
         self.version = version
+        self.bound = 64 if version == "5" else 20
         self.shop = Shop(broker.port)
         self.registry = self.shop.registry
         self.publisher = Publisher(broker.port)
         self.sent = 0
 
     def _source(self, port: int) -> Source:
-        settings = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
+        settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
         self.shop.port = port
         return self.shop.source(*READS, **settings)
 
