@@ -31,7 +31,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from adapters.clock import Clock
@@ -144,9 +144,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a settings model is given to build an adapter with: everything that is not configuration."""
+    """What a settings model is given to build an adapter with: everything that is not configuration.
+
+    scratch: a look that leaves no trace at the peer (dry run, probe): another client id, no persistent session taken.
+    """
 
     registry: Registry
     clock: Clock
     state_dir: str = "."
-    extras: dict[str, str] = field(default_factory=dict)
+    scratch: bool = False

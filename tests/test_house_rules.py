@@ -36,7 +36,9 @@ def test_there_are_sources() -> None:
 
 def test_files_are_short() -> None:
     long = [
-        f"{path.relative_to(ROOT)}: {lines}" for path in SOURCES if (lines := path.read_text().count("\n")) > 300
+        f"{path.relative_to(ROOT)}: {lines}"
+        for path in SOURCES
+        if (lines := path.read_text().count("\n")) > 300
     ]
     assert long == []
 
@@ -52,7 +54,11 @@ def test_only_the_supervisor_catches_everything() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ExceptHandler):
-                names = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else {"*"}
+                names = (
+                    {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
+                    if node.type
+                    else {"*"}
+                )
                 if names & {"*", "Exception", "BaseException"}:
                     broad.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert [place for place in broad if not place.startswith("collector/supervisor.py:")] == []
@@ -69,7 +75,12 @@ def test_modules_say_why_they_exist() -> None:
 
 def test_nothing_is_left_for_later() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-    found = [f"{p.relative_to(ROOT)}:{i}" for p in SOURCES for i, line in enumerate(p.read_text().splitlines(), 1) if marks.search(line)]
+    found = [
+        f"{p.relative_to(ROOT)}:{i}"
+        for p in SOURCES
+        for i, line in enumerate(p.read_text().splitlines(), 1)
+        if marks.search(line)
+    ]
     assert found == []
 
 
@@ -83,7 +94,9 @@ def test_the_common_names_are_ours(package: str) -> None:
     assert set(owners) <= {"shopfloor-collector"}
 
 
-@pytest.mark.parametrize("readme", sorted((ROOT / "adapters").glob("*/README.md")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "readme", sorted((ROOT / "adapters").glob("*/README.md")), ids=lambda path: path.parent.name
+)
 def test_adapter_readmes_have_the_four_sections(readme: Path) -> None:
     text = readme.read_text(encoding="utf-8")
     for heading in ("What it", "Configuration", "Guarantees", "Known limitations"):
