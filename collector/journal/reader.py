@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 from adapters.base import Entry, Position
 from collector.journal import queries
 from collector.journal.base import JournalFailed, Ledger, Quarantined, StoredGap
-from collector.journal.schema import NotAJournal, check_format, connect
+from collector.journal.schema import NotAJournal, Unreadable, check_format, connect
 from pipelines import codec
 from pipelines.registry import Registry
 
@@ -102,7 +102,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         check_format(connection)
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, Unreadable) as error:
         connection.close()
         raise JournalFailed(f"{path}: the buffer cannot be read ({error})") from error
     except NotAJournal:

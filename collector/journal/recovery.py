@@ -20,7 +20,7 @@ from adapters.clock import Clock
 from collector.journal import books, queries
 from collector.journal.base import JournalFailed
 from collector.journal.mark import HighWater, Mark, read_mark
-from collector.journal.schema import connect, connect_writer
+from collector.journal.schema import Unreadable, connect, connect_writer
 from collector.journal.store import JOURNAL, Standing, Store, wal_bytes
 from pipelines import codec
 from pipelines.identity import Identity, SnapshotError
@@ -29,12 +29,14 @@ from pipelines.stage import Gap
 
 log = logging.getLogger("collector.journal")
 
-_DAMAGE: Final = {
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_MISMATCH,
-}
+_DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+HOLES: Final = """
+SELECT before, position, seen, appended, total - count - reached FROM (
+    SELECT position, appended, count, total, lag(position) OVER w AS before, lag(appended) OVER w AS seen,
+        lag(total) OVER w AS reached FROM entries WINDOW w AS (ORDER BY position))
+WHERE position > before + 1
+"""
+
 REPLAY: Final = 100_000
 
 
@@ -45,7 +47,7 @@ def open_store(path: Path, followers: Sequence[str], clock: Clock, *, max_bytes:
     if loss is None:
         try:
             return _load(opening, None)
-        except (sqlite3.Error, OSError, ValueError, TypeError, KindConflict) as error:
+        except (sqlite3.Error, OSError, Unreadable) as error:
             if not _is_damage(error):
                 raise JournalFailed(f"{path}: the buffer cannot be opened ({error})") from error
             loss = _set_aside(opening, str(error))
@@ -68,9 +70,7 @@ class _Loss(NamedTuple):
 
 
 def _is_damage(error: Exception) -> bool:
-    if not isinstance(error, sqlite3.Error):
-        return not isinstance(error, OSError)
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+    return isinstance(error, Unreadable) or (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
 
 
 def _orphan(opening: _Opening) -> _Loss | None:
@@ -125,22 +125,27 @@ def _load(opening: _Opening, loss: _Loss | None) -> Store:
         stack.callback(store.mark.close)
         _sync_folder(opening.path)
         high = read_mark(opening.path)
-        store.group([lambda s: _reconcile(s, high, loss), lambda s: _register(s, opening.followers)])
+        store.group(
+            [lambda s: _reconcile(s, high, loss), _tell_holes, lambda s: _register(s, opening.followers)]
+        )
         _rebuild(store)
         stack.pop_all()
     return store
 
 
 def _store(opening: _Opening, connection: sqlite3.Connection) -> Store:
-    position, total = queries.tail(connection)
-    registry = queries.registry(connection)
+    try:
+        position, total = queries.tail(connection)
+        registry, checkpoints = queries.registry(connection), queries.checkpoints(connection)
+    except (ValueError, KindConflict) as error:  # numbers and texts that nobody here has written
+        raise Unreadable(str(error)) from error
     return Store(
         path=opening.path,
         connection=connection,
         name=queries.meta(connection, "store"),
         registry=registry,
         identities={},
-        checkpoints=queries.checkpoints(connection),
+        checkpoints=checkpoints,
         standing=Standing(position, total, registry.version, books.quarantine_size(connection)),
         mark=Mark.open(opening.path),
         clock=opening.clock,
@@ -172,6 +177,20 @@ def _reconcile(store: Store, high: HighWater | None, loss: _Loss | None) -> None
         _tell(store, gap)
     elif loss is not None:
         _tell(store, Gap(loss.begins, now, "journal_damaged", loss.detail))
+
+
+def _tell_holes(store: Store) -> None:
+    """Positions that are missing between two others: nobody here deletes those. Told once, with what was in them."""
+    missing = "SELECT coalesce(max(position) - min(position) + 1, 0) - count(*) FROM entries"
+    if store.connection.execute(missing).fetchone()[0] == 0:
+        return
+    for before, after, seen, found, lost in store.connection.execute(HOLES).fetchall():
+        told = "SELECT 1 FROM gaps WHERE source = ? AND position = ? AND reason = 'journal_damaged'"
+        if store.connection.execute(told, (JOURNAL, after - 1)).fetchone() is None:
+            detail = f"the buffer lacks entries: positions {before + 1} to {after - 1}"
+            gap = Gap(seen, found, "journal_damaged", detail, count=lost)
+            log.error("%s: %s", store.path, detail)
+            books.add_gaps(store.connection, JOURNAL, after - 1, [gap])
 
 
 def _tell(store: Store, gap: Gap) -> None:

@@ -38,9 +38,15 @@ CREATE TABLE gaps (number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NUL
     count INTEGER);
 """
 
+_NAMES: Final = {"meta", "points", "sources", "entries", "identities", "followers", "quarantine", "gaps"}
+
 COUNTERS: Final = ("base_position", "base_total", "identity_floor", "quarantine_dropped", "gaps_dropped")
 """Numbers in `meta`. base: where the journal goes on behind something that was lost. identity_floor: everything up to
 here is covered by snapshots."""
+
+
+class Unreadable(Exception):
+    """The file is a journal, and not whole."""
 
 
 class NotAJournal(Exception):
@@ -91,10 +97,12 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def check_format(connection: sqlite3.Connection) -> None:
-    """Raises NotAJournal for a file of another program or a later version, sqlite3.DatabaseError for a broken one."""
+    """Raises NotAJournal for a file of another program or of a later version; Unreadable, sqlite3.DatabaseError for a
+    broken one.
+    """
     known, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if tables == 0:
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
         return
     if known != APPLICATION_ID:
         raise NotAJournal("this is an SQLite file of another program: give the buffer another path")
@@ -102,6 +110,8 @@ def check_format(connection: sqlite3.Connection) -> None:
         raise NotAJournal(
             f"the buffer was written by a newer version (format {version}, known here: {FORMAT}): update the collector"
         )
+    if missing := _NAMES - tables:
+        raise Unreadable(f"tables are missing: {', '.join(sorted(missing))}")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
