@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -38,7 +39,7 @@ class InfluxDbSink(SinkSettings):
     )
     batch_lines: int = Field(5000, ge=1, le=100_000, description="Lines per request")
     timeout: Duration = Field("30s", validate_default=True, description="Time for one request")
-    ca: str | None = Field(None, description="File with the certificates (PEM) that vouch for the server")
+    ca: Path | None = Field(None, description="File with the certificates (PEM) that vouch for the server")
 
     @field_validator("url")
     @classmethod

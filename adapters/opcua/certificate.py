@@ -34,11 +34,11 @@ class OwnCertificate:
     application_uri: str
 
 
-def own_certificate(state_dir: str, certificate: str | None, private_key: str | None) -> OwnCertificate:
+def own_certificate(state_dir: str, certificate: Path | None, private_key: Path | None) -> OwnCertificate:
     """The configured pair, or the one that is made on first use. Blocks (disk, RSA). Raises Misconfigured."""
     try:
         if certificate is not None and private_key is not None:
-            return _checked(Path(certificate), Path(certificate).read_bytes(), Path(private_key).read_bytes())
+            return _checked(certificate, certificate.read_bytes(), private_key.read_bytes())
         store = Path(state_dir) / _FOLDER / "collector.pem"
         if not store.exists():
             _make(store)

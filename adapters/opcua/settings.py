@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -99,10 +100,10 @@ class OpcUaSource(SourceSettings):
     server_certificate_sha256: Fingerprint | None = Field(
         None, description="Fingerprint of the server's certificate; `collector check --online` prints it"
     )
-    certificate: str | None = Field(
+    certificate: Path | None = Field(
         None, description="Our own certificate (DER or PEM); left out: made on first use"
     )
-    private_key: str | None = Field(None, description="The key of `certificate` (PEM or DER, not encrypted)")
+    private_key: Path | None = Field(None, description="The key of `certificate` (PEM or DER, not encrypted)")
     publishing_interval: Duration = Field(0.25, gt=0)
     keep_alive: Duration = Field(
         5.0, gt=0, description="Silence after which the server says that it is alive"

@@ -14,6 +14,7 @@ from adapters.settings import ReadSettings
 from config.explain import explain, render, seconds, size
 from config.load import Loaded, load
 from config.settings import Settings
+from config.shapes import is_path
 from tests.config.samples import GOOD
 
 ROOT = Path(__file__).parents[2]
@@ -224,3 +225,12 @@ def test_no_heavy_library_is_imported() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["ca", "certificate", "private_key"])
+def test_files_of_adapters_are_typed_as_paths(key: str) -> None:
+    """Only what is typed Path is made relative to its file: a text would silently begin at the working folder."""
+    models = [*source_types().values(), *sink_types().values()]
+    fields = [model.model_fields[key] for model in models if key in model.model_fields]
+    assert fields
+    assert all(is_path(field.annotation) for field in fields)
