@@ -22,6 +22,7 @@ BEAT: Final = 0.25  # s: at most four changes per second
 HEARTBEAT: Final = 3.0  # s without a change until the page is told that we are alive
 BOOKS: Final = 1.0  # s between two looks into the ledger
 READERS: Final = 32
+SHARE: Final = 0.1  # of the event loop's time that pictures may take: a big workshop is painted less often
 FRAMES: Final = 16  # that may wait for one reader
 
 Books = Callable[[], Awaitable[Ledger]]
@@ -88,11 +89,15 @@ class Feed:
 
     async def run(self) -> None:
         """Beat until cancelled. Errors of the ledger go up: without its journal the collector ends anyway."""
+        clock, cost = self._view.clock, 0.0
         while True:
-            await self._view.clock.sleep(BEAT)
+            await clock.sleep(max(BEAT, cost / SHARE))
             self._view.observe(self._health)
-            if self._readers:
-                self._tell(await self.books())
+            books = await self.books() if self._readers else None
+            began = clock.monotonic()
+            if books is not None:
+                self._tell(books)
+            cost = clock.monotonic() - began
 
     async def books(self) -> Ledger:
         """The ledger, not older than BOOKS."""

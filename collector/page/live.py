@@ -20,12 +20,13 @@ from collector.page.accounts import accounts
 from collector.page.connections import Connections
 from collector.page.newest import NEVER, Newest
 from collector.page.words import LONGEST_NAME, clip, flag_names, milliseconds, quality_name, shown
-from pipelines.batch import Flag
+from pipelines.batch import Flag, Kind
 from pipelines.quality import class_of
 from pipelines.registry import Registry
 
 SHOWN_SIGNALS: Final = 500
 SHOWN_MACHINES: Final = 500
+NO_VALUE: Final = int(Flag.NO_VALUE)  # as a plain number: this is asked for every row
 
 Json = dict[str, Any]
 
@@ -62,6 +63,7 @@ class LiveView:
         self._stale = np.zeros(0, dtype=np.bool_)
         self._has_row: list[bool] = []
         self._rows: list[Json | None] = []
+        self._names: dict[int, tuple[Kind, Json]] = {}
 
     def fold(self, piece: Slice) -> None:
         """Take in what became durable. Older rows do not replace newer ones, in whatever order they come."""
@@ -157,24 +159,31 @@ class LiveView:
 
     def _build(self, slot: int) -> Json:
         rows = self._newest.rows
-        point = self._newest.registry[int(rows.point[slot])]
+        point = int(rows.point[slot])
+        kind, named = self._named(point)
         code, flags = int(rows.quality[slot]), int(rows.flags[slot])
-        usable = not flags & Flag.NO_VALUE and class_of(code) != "bad"
-        value = shown(point.kind, rows.value[slot]) if usable else None
+        usable = not flags & NO_VALUE and class_of(code) != "bad"
+        value = shown(kind, rows.value[slot]) if usable else None
         return {
             "id": slot,
-            "name": clip(point.name, LONGEST_NAME),
-            "kind": point.kind.name.lower(),
-            "unit": clip(point.unit, LONGEST_NAME),
+            **named,
             "value": value,
             "quality": class_of(code),
             "quality_code": code,
             "quality_name": quality_name(code),
             "at": milliseconds(int(rows.at[slot])),
             "stale": bool(self._stale[slot]),
-            "flags": flag_names(flags),
+            "flags": list(flag_names(flags)),
             "last_good": self._last_good(slot) if value is None else None,
         }
+
+    def _named(self, point: int) -> tuple[Kind, Json]:
+        """What never changes about a point: an entry of the registry is for ever."""
+        if point not in self._names:
+            entry = self._newest.registry[point]
+            name, unit = clip(entry.name, LONGEST_NAME), clip(entry.unit, LONGEST_NAME)
+            self._names[point] = (entry.kind, {"name": name, "kind": entry.kind.name.lower(), "unit": unit})
+        return self._names[point]
 
     def _last_good(self, slot: int) -> Json | None:
         good = self._newest.good

@@ -6,6 +6,7 @@ Everything that came from a wire is hostile: it is cut, made valid Unicode, and 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +55,7 @@ def clip(text: str, longest: int = LONGEST_TEXT) -> str:
     return cut.encode("utf-8", "replace").decode()
 
 
+@lru_cache(maxsize=4096)
 def quality_name(code: int) -> str:
     """The name of a status code, without its info bits; an unknown one by number."""
     return QUALITY_NAMES.get(code & 0xFFFF0000, f"0x{code:08X}")
@@ -64,9 +66,10 @@ def milliseconds(ns: int) -> int:
     return int(ns) // 1_000_000
 
 
-def flag_names(flags: int) -> list[str]:
+@lru_cache(maxsize=256)
+def flag_names(flags: int) -> tuple[str, ...]:
     """The names of the flags that are set, in lower case; `no_value` is told by the missing value."""
-    return [str(flag.name).lower() for flag in Flag if flags & flag and flag is not Flag.NO_VALUE]
+    return tuple(str(flag.name).lower() for flag in Flag if flags & flag and flag is not Flag.NO_VALUE)
 
 
 def shown(kind: Kind, value: Any) -> Any:

@@ -55,11 +55,13 @@ class Stream:
                 if line.startswith("data: "):
                     return name, json.loads(line[6:])
 
-    async def ended(self) -> bool:
+    async def ended_well(self) -> bool:
+        """Whether the server ends the stream with its last chunk (RFC 9112, 7.1) and not with a cut."""
+        tail = b""
         async with asyncio.timeout(10):
-            while await self.reader.read(65536):
-                pass
-        return True
+            while piece := await self.reader.read(65536):
+                tail = (tail + piece)[-5:]
+        return tail == b"0\r\n\r\n"
 
 
 @asynccontextmanager

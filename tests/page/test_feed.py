@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,3 +170,18 @@ async def test_the_books_are_asked_for_once_a_second() -> None:
     await feed.join()
     await running(feed, shop.clock, 10)
     assert 9 <= asked <= 12
+
+
+async def test_a_costly_picture_is_made_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, told = Shop(), 0
+    feed = Feed(shop.view, shop.health, shop.ledger)
+    await feed.join()
+
+    def costly(_: Any) -> None:
+        nonlocal told
+        told += 1
+        shop.clock.ns += SECOND // 5
+
+    monkeypatch.setattr(feed, "_tell", costly)
+    await running(feed, shop.clock, 22)
+    assert 9 <= told <= 11  # 0.2 s each, a tenth of the time

@@ -136,10 +136,14 @@ function paintFacts() {
   paintNotices(text, [...sinks, ...(picture.services ?? [])].filter((job) => job.error && job.level !== "ok"));
 }
 
+// What is not known (the books closed) is not said: "up to date" needs a connection and nothing waiting.
 function sinkWords(sink) {
   const text = TEXTS[language];
-  const state = sink.level === "ok" ? "" : ` ${text.level[sink.level].toLowerCase()},`;
-  return `${sink.name}:${state} ${sink.pending ? text.pending(whole(sink.pending, language)) : text.upToDate}`;
+  const words = [];
+  if (sink.level !== "ok") words.push(text.level[sink.level].toLowerCase());
+  if (sink.pending) words.push(text.pending(whole(sink.pending, language)));
+  else if (sink.level === "ok") words.push(sink.pending === 0 ? text.upToDate : text.level.ok.toLowerCase());
+  return `${sink.name}: ${words.join(", ")}`;
 }
 
 // Sources tell their trouble on the tiles of their machines; databases and services have no tile.
