@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec.json
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.health import JobHealth, State
+from collector.journal.base import Slice
 from collector.page.live import Tile
 from collector.page.newest import AHEAD, Newest
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
@@ -296,3 +300,23 @@ def test_the_books_are_told_as_they_are() -> None:
     ]
     assert [service["name"] for service in told["services"]] == ["page"]
     assert shop.view.overview(shop.health, None)["unaccounted"] is None
+
+
+async def test_it_follows_what_becomes_durable() -> None:
+    shop = Shop()
+    point = shop.registry.intern(Point("m", "s", Kind.NUMBER))
+    left = asyncio.Event()
+
+    class FakeJournal:
+        @asynccontextmanager
+        async def watch(self) -> AsyncIterator[AsyncIterator[Slice]]:
+            async def pieces() -> AsyncIterator[Slice]:
+                yield Slice(1, [batch_of(Kind.NUMBER, [point], NOON, [4.5], received=NOON)])
+                yield Slice(2, [batch_of(Kind.NUMBER, [point], NOON + 1, [5.5], received=NOON)])
+
+            yield pieces()
+            left.set()
+
+    await shop.view.follow(FakeJournal())  # type: ignore[arg-type]
+    assert shop.signals("m")["s"]["value"] == 5.5
+    assert left.is_set()

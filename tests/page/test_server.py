@@ -298,3 +298,9 @@ async def test_signals_and_logging_are_left_alone(shop: Shop) -> None:
     async with served(shop):
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
         assert list(logging.getLogger().handlers) == loggers
+
+
+async def test_the_other_loopback_works_too(shop: Shop) -> None:
+    async with serve_page(build_app(shop.view, shop.health, shop.ledger), "::1", 0) as url:
+        assert url.startswith("http://[::1]:")
+        assert (await ask(url)).status == 200
