@@ -183,6 +183,7 @@ def _described(items: Items, item: Item, about: Sequence[Found]) -> bool:
     if data_type.quality >> 31:
         item.fail(status_name(data_type.quality), data_type.quality)
         return False
+    item.failure = ""
     try:
         native = native_kind(data_type.value, rank.value, value.kind, value.value)
     except NotReadable as reason:
