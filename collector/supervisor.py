@@ -73,7 +73,8 @@ class Supervisor:
 
     async def _live(self, job: Job, life: _Life) -> BaseException:
         """One life of a job, and what ended it."""
-        self._health.change(job.name, State.CONNECTING, self._clock.now())
+        if self._health[job.name].state is not State.NEEDS_ATTENTION:  # a slow retry is no news
+            self._health.change(job.name, State.CONNECTING, self._clock.now())
         try:
             async with asyncio.TaskGroup() as edges:
                 life.edges = edges

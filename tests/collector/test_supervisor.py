@@ -86,12 +86,16 @@ async def test_throttled_waits_as_long_as_asked() -> None:
 async def test_what_needs_somebody_is_shown_and_tried_slowly(error: Exception) -> None:
     bench = Bench()
 
+    seen: list[State] = []
+
     async def wrong(_connected: Connected) -> None:
+        seen.append(bench.health["cnc-1"].state)
         raise error
 
     pauses = await bench.lives(wrong, 2)
     assert min(pauses) >= 15.0
     assert str(error) in bench.health["cnc-1"].error
+    assert seen == [State.CONNECTING, State.NEEDS_ATTENTION]
 
 
 async def test_an_unforeseen_error_restarts_only_this_job(caplog: pytest.LogCaptureFixture) -> None:
