@@ -1,0 +1,77 @@
+"""The command line of the load: JSON lines on stdout (`ready`, `emitting`, `finished`), words on stderr."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from simulators.errors import SimulatorError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0 done or stopped, 1 could not run, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        made = _opcua(options) if options.command == "opcua" else _mqtt(options)
+        return asyncio.run(made)
+    except SimulatorError as error:
+        sys.stderr.write(f"simulators.load: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulators.load", description="Values by the thousand.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    opcua = commands.add_parser("opcua", help="an OPC UA server whose variables all change at a fixed rate")
+    opcua.add_argument("--variables", type=int, default=1000, help="up to 100000 (default 1000)")
+    opcua.add_argument("--hz", type=int, default=10, help="changes of each variable per second (default 10)")
+    opcua.add_argument("--per-notification", type=int, default=1000, help="values per message (default 1000)")
+    opcua.add_argument(
+        "--order", choices=("repeating", "shuffled"), default="repeating", help="of the values"
+    )
+    opcua.add_argument("--queue", type=float, default=10.0, help="seconds of data kept for a slow client")
+    opcua.add_argument("--port", type=int, default=0, help="0: a free one (default)")
+    opcua.add_argument(
+        "--stay", action="store_true", help="go on serving after the report, until told to stop"
+    )
+    mqtt = commands.add_parser("mqtt", help="a publisher of JSON payloads at a fixed rate")
+    mqtt.add_argument("--broker", required=True, metavar="mqtt://HOST:PORT")
+    mqtt.add_argument("--topics", type=int, default=1000, help="up to 100000 (default 1000)")
+    mqtt.add_argument("--rate", type=int, default=10_000, help="messages per second (default 10000)")
+    mqtt.add_argument("--prefix", default="load/m1", help="topics are PREFIX/v00000 and so on")
+    mqtt.add_argument("--qos", type=int, choices=(0, 1), default=1)
+    mqtt.add_argument(
+        "--window", type=int, default=5000, help="messages without PUBACK at most (default 5000)"
+    )
+    for command in (opcua, mqtt):
+        command.add_argument("--seconds", type=float, default=15.0, help="of data (default 15)")
+        command.add_argument("--settle", type=float, default=0.5, help="seconds before the first value")
+        command.add_argument(
+            "--drain", type=float, default=10.0, help="seconds for the last acknowledgements"
+        )
+        command.add_argument("--seed", type=int, default=42, help="of the shuffled order")
+    return parser
+
+
+def _opcua(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    from simulators.load.opcua import Load
+    from simulators.load.opcua_run import Run, run
+
+    load = Load(
+        variables=options.variables,
+        hz=options.hz,
+        per_notification=options.per_notification,
+        order=options.order,
+        queue=options.queue,
+        seed=options.seed,
+    )
+    how = Run(options.port, options.seconds, options.settle, options.drain, options.stay)
+    return run(load, how)
+
+
+def _mqtt(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    from simulators.load.mqtt import Publishing, run
+
+    what = Publishing(options.topics, options.rate, options.prefix, options.qos, options.window)
+    return run(options.broker, what, options.seconds, options.settle, options.drain)
