@@ -155,7 +155,9 @@ class Encoder:
         accounted = good.copy()
         for row, reason in sorted(refused.items()):
             at = int(batch.at[row])
-            unstorable.append(Unstorable(int(batch.points[row]), at, ascii(batch.values[row]), reason))
+            unstorable.append(
+                Unstorable(int(batch.points[row]), at, ascii(batch.values[row : row + 1].tolist()[0]), reason)
+            )
             good[row], accounted[row] = False, True
         if good.all():
             return good, accounted, texts_of(batch.kind, batch.values, unsigned=self._unsigned)
