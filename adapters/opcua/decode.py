@@ -1,6 +1,6 @@
 """PublishResponses from bytes to columns, in the field order of OPC 10000-6 section 5.2.2.17.
 
-The library's decoder is not used here: it reads SourcePicoseconds behind ServerTimestamp (decisions/ tells), cuts
+The library's decoder is not used here: it reads SourcePicoseconds behind ServerTimestamp (README, upstream faults), cuts
 time stamps to microseconds, and makes a dozen objects per value. Here one precompiled struct takes a whole monitored
 item at once, chosen by the two bytes that say which fields there are and which type the value has; rows gather by that
 choice and become numpy columns together (`columns.py`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from adapters.opcua.values import (
@@ -116,6 +117,7 @@ class Rows:
         return self.groups.setdefault(-1 - (kind or 0), Group(Layout(kind, PATIENT), [], []))
 
 
+@lru_cache(maxsize=4096)
 def layout_of(key: int) -> tuple[Callable[[bytes, int], tuple[Any, ...]] | None, int, Layout]:
     """(unpack, size, layout) for a mask (low byte) and type (high byte); unpack is None where patience is needed."""
     mask, kind = key & 0xFF, key >> 8

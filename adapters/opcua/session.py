@@ -1,6 +1,6 @@
 """One life of a connection: subscribed, watched, and honest about what it missed.
 
-The library's own subscription and its reconnecting lose data silently (ARCHITECTURE tells how), so the publish loop, the
+The library's own subscription and its reconnecting lose data silently (README, upstream faults), so the publish loop, the
 order of notifications, repair, watchdog and the list of wanted items are ours. Any doubt about the connection ends the
 session; the next one starts from the list again.
 """

@@ -87,7 +87,6 @@ class RealServer:
             await self._server.stop()
 
     async def _write(self, name: str, number: float, at: dt.datetime) -> None:
-        value = ua.DataValue(
-            ua.Variant(number, ua.VariantType.Double), SourceTimestamp=at, ServerTimestamp=at
-        )
+        make: Any = ua.DataValue
+        value = make(ua.Variant(number, ua.VariantType.Double), SourceTimestamp=at, ServerTimestamp=at)
         await self._nodes[name].write_value(value)

@@ -51,7 +51,7 @@ def source(server: RealServer, folder: Path, **keys: Any) -> OpcUaReader:
         "type": "opcua", "url": server.url, "username": "reader", "password": "right",
         "server_certificate_sha256": fingerprint(server), "publishing_interval": "20ms",
     }  # fmt: skip
-    signals = [OpcUaSignal(name=name, node=f"nsu={URI};s={name}", every=0.01) for name in ("load", "speed")]
+    signals = [OpcUaSignal(name=name, node=f"nsu={URI};s={name}") for name in ("load", "speed")]
     reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))
     given = {key: cell for key, cell in {**wishes, **keys}.items() if cell is not None}
     bench = Bench(Registry(), SystemClock(), str(folder))
@@ -144,7 +144,7 @@ def test_our_own_certificate_is_made_once_and_kept_for_us_alone(tmp_path: Path) 
     assert first.application_uri.startswith("urn:")
 
 
-def _old(tmp_path: Path, *, uri: bool = True) -> tuple[str, str]:
+def _old(tmp_path: Path, *, uri: bool = True) -> tuple[Path, Path]:
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([])
     start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
@@ -163,7 +163,7 @@ def _old(tmp_path: Path, *, uri: bool = True) -> tuple[str, str]:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
-    return str(files[0]), str(files[1])
+    return files
 
 
 def test_an_own_certificate_that_ran_out_says_so(tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_own_certificates_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     other = own_certificate(str(tmp_path), None, None)
     (tmp_path / "other.der").write_bytes(other.key)
     for pair in (
-        (certificate, str(tmp_path / "other.der")),
+        (certificate, tmp_path / "other.der"),
         (key, key),
-        ("nowhere", key),
+        (Path("nowhere"), key),
         (certificate, certificate),
     ):
         with pytest.raises(Misconfigured) as caught:

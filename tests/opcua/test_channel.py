@@ -1,0 +1,126 @@
+"""What channel.py uses of asyncua beyond its public names. When this fails, read channel.py before raising the pin."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import struct
+from importlib import metadata
+from pathlib import Path
+
+import asyncua
+import pytest
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.client.ua_client import UaClient, UaClientState, UASocketProtocol
+from asyncua.common.connection import SecureConnection, TransportLimits
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
+
+from adapters.opcua.channel import LARGEST_CHUNK, PINNED, Channel, Credentials
+from tests.contracts.rig import Alive
+from tests.opcua import encoder as enc
+from tests.opcua.encoder import DataValue, Scalar
+from tests.opcua.peers import ScriptedServer
+
+HINT = (
+    f"asyncua is no longer the version that channel.py was written for ({PINNED}): check every name it uses"
+)
+
+
+def test_the_pinned_version_is_installed() -> None:
+    assert metadata.version("asyncua") == PINNED, HINT
+
+
+def test_private_names_and_shapes_are_as_expected() -> None:
+    client = Client("opc.tcp://127.0.0.1:1")
+    assert isinstance(client.uaclient, UaClient), HINT
+    for name in ("_make_protocol", "_on_transport_lost", "_is_session_closing"):
+        assert callable(getattr(client.uaclient, name, None)), f"{name}: {HINT}"
+    parameters = inspect.signature(UASocketProtocol._send_request).parameters
+    assert list(parameters) == ["self", "request", "timeout", "message_type"], HINT
+    for name in ("_fail_all_pending", "data_received", "connection_lost", "send_request", "send_hello"):
+        assert callable(getattr(UASocketProtocol, name, None)), f"{name}: {HINT}"
+    assert "_limits" in SecureConnection.__init__.__code__.co_names, HINT
+    assert set(TransportLimits.__dataclass_fields__) == {
+        "max_recv_buffer", "max_send_buffer", "max_chunk_count", "max_message_size",
+    }, HINT  # fmt: skip
+    assert {state.name for state in UaClientState} >= {"CHANNEL_OPEN", "CONNECTED"}, HINT
+
+
+def test_only_channel_touches_private_names_of_the_library() -> None:
+    folder = Path(asyncua.__file__).parent
+    assert folder.name == "asyncua"
+    here = Path(inspect.getfile(Channel)).parent
+    for file in here.glob("*.py"):
+        if file.name != "channel.py":
+            assert "SLF001" not in file.read_text(encoding="utf-8"), f"{file.name} touches private names"
+
+
+def test_upstream_still_errs_in_the_order_of_datavalue() -> None:
+    """The reason for our own decoder. When this fails, upstream has repaired it: update decisions and README."""
+    now = enc.ticks(1_700_000_000_000_000_000)
+    value = DataValue(Scalar(11, 1.0), source=now, source_pico=1, server=now, server_pico=2)
+    read = struct_from_binary(ua.DataValue, Buffer(value.encode()))
+    assert read.ServerTimestamp != read.SourceTimestamp
+
+
+def test_the_library_is_kept_from_logging_requests() -> None:
+    logging.getLogger("asyncua").setLevel(logging.DEBUG)
+
+    async def look() -> None:
+        with pytest.raises(OSError, match="Connect call failed"):
+            await Channel("opc.tcp://127.0.0.1:9", 1.0).offers()
+
+    asyncio.run(look())
+    assert logging.getLogger("asyncua.client.ua_client").getEffectiveLevel() == logging.WARNING
+
+
+async def test_a_huge_chunk_is_refused_before_it_is_buffered() -> None:
+    alive = Alive()
+
+    async def hostile(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(struct.pack("<4sI", b"ACKF", 2**30) + bytes(1000))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hostile, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ConnectionError, match=str(2**30)):
+        await Channel(f"opc.tcp://127.0.0.1:{port}", 2.0).open(Credentials(), 60.0)
+    server.close()
+    await server.wait_closed()
+    await alive.nothing_left(2.0)
+    assert LARGEST_CHUNK < 2**30
+
+
+async def test_a_server_that_never_answers_is_given_up_in_time() -> None:
+    alive = Alive()
+    asked = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(TimeoutError):
+        await Channel(f"opc.tcp://127.0.0.1:{port}", 0.2).open(Credentials(), 60.0)
+    assert asked.is_set()
+    server.close()
+    await server.wait_closed()
+    await alive.nothing_left(2.0)
+
+
+async def test_keys_are_renewed_while_it_runs() -> None:
+    server = ScriptedServer()
+    await server.start()
+    channel = Channel(server.url, 2.0)
+    await channel.open(Credentials(), 60.0)
+    assert channel.lifetime == 3600.0
+    await channel.renew()
+    await channel.close()
+    await server.stop()
