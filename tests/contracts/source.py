@@ -28,7 +28,7 @@ from adapters.errors import AdapterError, Misconfigured, NotConnected
 from pipelines.batch import Flag
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Refusal
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import Alive, eventually, inapplicable
 
 
 class Emitted(NamedTuple):
@@ -299,7 +299,7 @@ class SourceContract:
             await eventually(lambda: confirmed.has(done), "values arrive")
         assert confirmed.session is not None
         if not confirmed.session.redelivers:
-            pytest.skip("this source says that it cannot redeliver")
+            inapplicable("this source says that it cannot redeliver")
         async with taking(rig, acking=False, resume=confirmed.checkpoint) as first:
             owed = await rig.emit(20)
             await eventually(lambda: first.has(owed), "values arrive")
@@ -349,7 +349,7 @@ class SourceContract:
             before = await rig.emit(5)
             values = await rig.garbage()
             if not values:
-                pytest.skip("this protocol cannot carry an undecodable message")
+                inapplicable("this protocol cannot carry an undecodable message")
             after = await rig.emit(5)
             await eventually(lambda: taker.has([*before, *after]), "the stream goes on")
             await eventually(lambda: sum(r.values for r in taker.refused) >= values, "it is refused")
@@ -364,7 +364,7 @@ class SourceContract:
     async def test_law_9_a_loss_that_is_known_is_a_gap(self, rig: SourceRig) -> None:
         async with taking(rig) as taker:
             if not await rig.lose():
-                pytest.skip("this source cannot know of a loss")
+                inapplicable("this source cannot know of a loss")
             await eventually(lambda: bool(taker.gaps), "the loss is told")
         assert all(gap.reason and gap.begins <= gap.ends for gap in taker.gaps)
 
@@ -372,7 +372,7 @@ class SourceContract:
         async with taking(rig) as taker:
             signal = await rig.blank()
             if signal is None:
-                pytest.skip("this protocol cannot send a point without a value")
+                inapplicable("this protocol cannot send a point without a value")
             await eventually(
                 lambda: any(
                     row.signal == signal and row.flags & Flag.NO_VALUE and row.quality for row in taker.rows
