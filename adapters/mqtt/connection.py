@@ -21,6 +21,9 @@ from adapters.mqtt.dial import dial
 from adapters.mqtt.settings import MqttSource
 
 ANSWER = 10.0  # seconds for CONNACK and SUBACK
+HESITATION = (
+    2.0  # seconds for the answer to a CONNECT of MQTT 5 that may not be understood (amqtt then says nothing)
+)
 TICK = 1.0  # seconds between two looks at keep-alive
 AT_ONCE = 100  # filters per SUBSCRIBE
 FAREWELL = 0x80
@@ -70,12 +73,13 @@ class Connection:
         else:
             wire.connect(settings.host, settings.port, round(settings.keep_alive))
         self._timer = self._loop.call_later(TICK, self._tick)
-        self.answer = await self._wait(self._answered, "CONNECT")
+        hesitant = self.version == "5" and settings.version == "auto"
+        self.answer = await self._wait(self._answered, "CONNECT", HESITATION if hesitant else ANSWER)
         return self.answer
 
-    async def _wait(self, answer: asyncio.Future[Any], to: str) -> Any:
+    async def _wait(self, answer: asyncio.Future[Any], to: str, patience: float = ANSWER) -> Any:
         try:
-            async with asyncio.timeout(ANSWER):
+            async with asyncio.timeout(patience):
                 return await answer
         except TimeoutError:
             raise NotConnected(f"{self.settings.url} does not answer {to}", "See the broker's log.") from None
@@ -215,7 +219,7 @@ async def connect(
         return await _connect(dialled, settings.version)
     try:
         return await _connect(dialled, "5")
-    except _TooNew:
+    except (_TooNew, _NoAnswer):
         return await _connect(dialled, "3.1.1")
 
 
@@ -232,7 +236,11 @@ def _identity(dialled: _Dial, version: str) -> Identity:
 
 
 class _TooNew(Misconfigured):
-    """The broker refuses MQTT 5: with a reason code, with that of 3.1.1, or by hanging up on the CONNECT."""
+    """The broker refuses MQTT 5, with its reason code or with that of 3.1.1."""
+
+
+class _NoAnswer(NotConnected):
+    """No answer to a CONNECT of MQTT 5: the broker is in trouble, or does not understand it."""
 
 
 async def _connect(dialled: _Dial, version: str) -> Connection:
@@ -256,10 +264,10 @@ async def _connect(dialled: _Dial, version: str) -> Connection:
 
 
 async def _opened(connection: Connection) -> Connack:
-    """Old brokers hang up on what they do not understand: without any answer, 5 counts as refused."""
+    """Old brokers hang up on what they do not understand, or say nothing: without any answer, 5 counts as refused."""
     try:
         return await connection.open()
     except NotConnected as error:
-        if connection.version == "5" and connection.lost is not None:
-            raise _TooNew(str(error), error.remedy) from error
+        if connection.version == "5":
+            raise _NoAnswer(str(error), error.remedy) from error
         raise

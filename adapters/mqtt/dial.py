@@ -111,6 +111,8 @@ async def _handshake(wrapped: ssl.SSLSocket) -> None:
             await _ready(wrapped, writing=False)
         except ssl.SSLWantWriteError:
             await _ready(wrapped, writing=True)
+        except ConnectionError as error:  # what a port without encryption does to a TLS hello
+            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the broker hung up") from error
         else:
             return
 

@@ -83,7 +83,7 @@ def by_system(url: str, error: OSError) -> AdapterError:
             f"{url}: the connection ended during encryption", "Is this the broker's TLS port?"
         )
     if isinstance(error, ssl.SSLError):
-        return Misconfigured(f"{url}: no encrypted connection: {error.reason or error}", _tls_remedy(error))
+        return Misconfigured(f"{url}: no encrypted connection: {_said(error)}", _tls_remedy(error))
     if isinstance(error, TimeoutError):
         return NotConnected(f"{url} does not answer", "Check the address, the network and the firewall.")
     if isinstance(error, ConnectionRefusedError):
@@ -91,8 +91,13 @@ def by_system(url: str, error: OSError) -> AdapterError:
     return NotConnected(f"{url}: {error.strerror or error}", "Check the address, the network and the broker.")
 
 
+def _said(error: ssl.SSLError) -> str:
+    """OpenSSL's own word; errors that did not come from it have none."""
+    return getattr(error, "reason", None) or str(error)
+
+
 def _tls_remedy(error: ssl.SSLError) -> str:
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    if _said(error) in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return "The port answers without encryption: use the broker's TLS port (8883), or mqtt:// by choice."
     return "See the broker's log; a client certificate may be missing (certificate, private_key) or not accepted."
 

@@ -60,8 +60,15 @@ def _greeting(visit: _Visit) -> Sequence[Finding]:
         Finding("ok", visit.source, f"connected to {settings.url} with MQTT {version}; {connection.security}")
     ]
     if settings.version == "auto" and version != "5":
-        hint = "Few messages are in flight at once then; set version: 3.1.1 to skip the attempt."
-        found.append(Finding("warning", visit.source, f"{settings.url} refuses MQTT 5; 3.1.1 is used", hint))
+        hint = "Few messages are in flight at once then. Set version: 3.1.1 to spare the attempt."
+        found.append(
+            Finding(
+                "warning",
+                visit.source,
+                f"{settings.url} refuses MQTT 5 or does not answer it; 3.1.1 is used",
+                hint,
+            )
+        )
     return found
 
 

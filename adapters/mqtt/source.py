@@ -89,7 +89,9 @@ def _facts(connection: Connection, client_id: str) -> dict[str, str]:
         "session": "continued" if answer and answer.session_present else "new",
     }
     if settings.version == "auto" and connection.version != "5":
-        facts["protocol_note"] = "the broker refuses MQTT 5: 3.1.1 is used, without Receive Maximum"
+        facts["protocol_note"] = (
+            "the broker refuses MQTT 5 or does not answer it: 3.1.1 is used, without Receive Maximum"
+        )
     kept = answer.properties.get("SessionExpiryInterval") if answer else None
     if kept is not None and kept < settings.session_expiry:
         facts["session_expiry"] = f"the broker keeps the session only {kept} s"

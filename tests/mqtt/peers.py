@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from adapters.mqtt.settings import MqttRead, MqttSource
 from adapters.mqtt.source import MqttBroker
 from adapters.settings import Reading
 from pipelines.registry import Registry
+from tests.contracts.rig import eventually
 from tests.servers import binary
 
 
@@ -45,7 +48,7 @@ class Mosquitto:
             with (self.folder / "broker.log").open("ab") as log:
                 command = [binary("mosquitto"), "-c", str(self.folder / "mosquitto.conf")]
                 self.process = subprocess.Popen(command, stdout=log, stderr=log)
-            if await self._answers():
+            if await answers(self.port, self.process):
                 return
             await self.stop()
             if not self._clash():
@@ -71,20 +74,6 @@ class Mosquitto:
         ]
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
-    async def _answers(self) -> bool:
-        for _ in range(200):
-            if self.process is None or self.process.poll() is not None:
-                return False
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return True
-        return False
-
     async def stop(self, *, kill: bool = False) -> None:
         """A clean stop keeps queued messages in its database; a kill does not."""
         if self.process is not None:
@@ -94,6 +83,50 @@ class Mosquitto:
                 self.process.terminate()
             await asyncio.to_thread(self.process.wait)
             self.process = None
+
+
+_AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+config = {
+    "listeners": {"default": {"type": "tcp", "bind": "127.0.0.1:" + sys.argv[1]}},
+    "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+}
+async def main():
+    await Broker(config).start()
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def amqtt() -> AsyncIterator[int]:
+    """A broker that speaks 3.1.1 only; in a process of its own, because it leaves sockets open. Yields its port."""
+    port = free_port()
+    command = [sys.executable, "-c", _AMQTT, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert await answers(port, process), "amqtt does not start"
+        yield port
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
+async def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Whether somebody listens there before the process ends."""
+    for _ in range(500):
+        if process.poll() is not None:
+            return False
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return True
+    return False
 
 
 class Publisher:
@@ -138,3 +171,27 @@ class Shop:
 
 
 NUMBERS: Mapping[str, Any] = {"topic": "shop/{machine}/{signal}", "payload": "number", "adopt": True}
+
+
+@asynccontextmanager
+async def serving(
+    script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    """A scripted broker: `script` plays every connection. Yields its port; leaves when every connection is closed."""
+    active: set[object] = set()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        active.add(writer)
+        try:
+            await script(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+        finally:
+            active.discard(writer)
+
+    server = await asyncio.start_server(play, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await eventually(lambda: not active, "every connection to the scripted broker is closed")
