@@ -29,7 +29,7 @@ from pipelines.identity import Identity
 from pipelines.registry import Registry
 from pipelines.stage import Refine, Refined, Treatments
 from pipelines.stages.blank import blank
-from pipelines.stages.cast import cast
+from pipelines.stages.cast import cast, column_where
 from pipelines.stages.identify import identify
 from pipelines.stages.ignore import ignore
 from pipelines.stages.judge import judge
@@ -61,7 +61,7 @@ class _Refinery:
         batch = ignore(batch, self._table, tally)
         if not len(batch):
             return
-        batch = blank(trust(batch, self._table, tally, self._limits), tally)
+        batch = _finite_numbers(trust(batch, self._table, tally, self._limits), tally)
         for kind, part in _by_kind(batch, self._table):
             part = judge(self._converted(part, kind, tally), self._table, tally)  # noqa: PLW2901
             part = thin(part, self._table, tally)  # noqa: PLW2901
@@ -69,27 +69,29 @@ class _Refinery:
                 yield part
 
     def _converted(self, batch: Batch, kind: Kind, tally: Tally) -> Batch:
-        """Values of the point's kind, scaled where the point says so."""
+        """Values of the point's kind, scaled where the point says so, and finite (a text may have said `nan`)."""
         scaled = self._table.scaled[batch.points] if self._table.scales else np.zeros(1, np.bool_)
         if not scaled.any():
-            return self._blank_texts(cast(batch, kind, tally), batch.kind, tally)
-        if scaled.all():
-            return self._scaled(batch, kind, tally)
-        plain = self._blank_texts(cast(batch.take(~scaled), kind, tally), batch.kind, tally)
-        return _merged(scaled, self._scaled(batch.take(scaled), kind, tally), plain)
+            done = cast(batch, kind, tally)
+        elif scaled.all():
+            done = self._scaled(batch, kind, tally)
+        else:
+            plain = cast(batch.take(~scaled), kind, tally)
+            done = _merged(scaled, self._scaled(batch.take(scaled), kind, tally), plain)
+        return blank(done, tally)
 
     def _scaled(self, batch: Batch, kind: Kind, tally: Tally) -> Batch:
-        wide = blank(cast(batch, Kind.WAVEFORM if kind is Kind.WAVEFORM else Kind.NUMBER, tally), tally)
-        values = scale(wide.kind, wide.points, wide.values, self._table)
+        wide = cast(batch, kind if kind is Kind.WAVEFORM else Kind.NUMBER, tally)
         present = wide.has_value
-        if wide.kind is Kind.NUMBER and not present.all():
-            values = np.where(present, values, 0.0)
-        return cast(blank(replace(wide, values=values), tally), kind, tally)
+        values = scale(wide.kind, wide.points, wide.values, self._table)
+        if not present.all():
+            values = column_where(present, values, wide.kind)
+        return cast(_finite_numbers(replace(wide, values=values), tally), kind, tally)
 
-    @staticmethod
-    def _blank_texts(batch: Batch, wire: Kind, tally: Tally) -> Batch:
-        """A text may say `nan` or `1e999`: not finite only once it is a number."""
-        return blank(batch, tally) if wire is Kind.TEXT else batch
+
+def _finite_numbers(batch: Batch, tally: Tally) -> Batch:
+    """Before a cast: NaN is not finite, rather than not castable. Waveforms wait for the end, to be counted once."""
+    return blank(batch, tally) if batch.kind is Kind.NUMBER else batch
 
 
 def _by_kind(batch: Batch, table: Table) -> Iterator[tuple[Kind, Batch]]:

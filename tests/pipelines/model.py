@@ -129,6 +129,7 @@ class Model:
             self.finite(row)
         self.cast(row, point.kind)
         self.finite(row)
+        self.holes(row)
         if row.present and point.kind in NUMERIC:
             low, high = treatment.low, treatment.high
             number = float(row.value)
@@ -137,6 +138,10 @@ class Model:
                 row.bad(q.UNCERTAIN_LIMITS_EXCEEDED)
         band = treatment.deadband if point.kind in NUMERIC else 0.0
         return self.thin(row, band, treatment.min_interval)
+
+    def times(self, point: int) -> int:
+        """How many different base times of this point there were."""
+        return sum(known == point for known, _ in self.groups)
 
     def drop(self, reason: str) -> Row | None:
         self.counts[reason] += 1
@@ -160,12 +165,16 @@ class Model:
         self.counts["time_substituted"] += bool(row.flags & Flag.TIME_SUBSTITUTED)
 
     def finite(self, row: Row) -> None:
-        if not row.present or not isinstance(row.value, float | np.ndarray) or np.isfinite(row.value).all():
-            return
-        if isinstance(row.value, float):
+        if row.present and isinstance(row.value, float) and not math.isfinite(row.value):
             self.counts["not_finite"] += 1
             row.blank(q.BAD_OUT_OF_RANGE)
-        else:
+
+    def holes(self, row: Row) -> None:
+        if (
+            row.present
+            and isinstance(row.value, np.ndarray)
+            and not all(map(math.isfinite, row.value.tolist()))
+        ):
             self.counts["not_finite"] += 1
             row.bad(q.BAD_OUT_OF_RANGE)
 
