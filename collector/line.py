@@ -52,7 +52,7 @@ async def archive_rest(journal: Journal, archive: Archive) -> None:
     tail = (await journal.ledger()).tail
     if (await journal.ledger()).sinks[archive.name].cursor >= tail:
         return
-    async for span in journal.ranges(archive.name, values=1, seconds=0.0):
+    async for span in journal.ranges(archive.name, values=archive.seal_values, seconds=0.0):
         await archive.seal(span.first, span.last, span.entries)
         await journal.commit(archive.name, span.last)
         if span.last >= tail:

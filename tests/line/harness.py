@@ -58,6 +58,13 @@ class Simulation:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
+    def stop_changes(self) -> None:
+        """Nothing new from now on; what went out is delivered before the sockets close."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("stop\n")
+        self.process.stdin.flush()
+        self.process.wait(30)
+
     def truth(self) -> Truth:
         return read_truth(Path(self.ready["truth"]))
 

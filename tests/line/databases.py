@@ -1,0 +1,41 @@
+"""Reading databases back with nothing but HTTP and JSON: the oracle's eyes."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+import urllib.request
+from collections import Counter
+from typing import Any
+
+from tests.line.oracle import Series, from_influx
+
+
+def influx(url: str, database: str, text: str, *, method: str = "GET") -> list[dict[str, Any]]:
+    """Rows of an InfluxQL query: columns and tags as one dictionary each, times in ns."""
+    query = urllib.parse.urlencode({"db": database, "q": text, "epoch": "ns"})
+    request = urllib.request.Request(f"{url}/query?{query}", method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        result = json.load(answer)["results"][0]
+    assert "error" not in result, result
+    return [
+        {**series.get("tags", {}), **dict(zip(series["columns"], row, strict=True))}
+        for series in result.get("series", ())
+        for row in series["values"]
+    ]
+
+
+def influx_values(url: str, database: str) -> Series:
+    return from_influx(influx(url, database, "SELECT * FROM machine"))
+
+
+def victoria_counts(url: str) -> Counter[tuple[str, str]]:
+    """How many samples VictoriaMetrics holds of each (machine, signal)."""
+    query = urllib.parse.urlencode({"match[]": '{__name__=~"machine_.+"}'})
+    counts: Counter[tuple[str, str]] = Counter()
+    with urllib.request.urlopen(f"{url}/api/v1/export?{query}", timeout=30) as answer:
+        for line in answer:
+            row = json.loads(line)
+            name = row["metric"]["__name__"].removeprefix("machine_")
+            counts[row["metric"]["machine"], name] += len(row["values"])
+    return counts

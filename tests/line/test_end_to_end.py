@@ -1,0 +1,176 @@
+"""The whole line against real servers: what comes back equals what the simulators did, value by value.
+
+The truth is the simulators' own record, the databases are read back with plain HTTP, the history through `export`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.influxdb.peers import Server
+from tests.line.conftest import Extra, v1, v2
+from tests.line.databases import influx as ask_influx
+from tests.line.databases import influx_values, victoria_counts
+from tests.line.harness import Collector, collector, simulation
+from tests.line.oracle import Series, Truth, compare
+from tests.mqtt.peers import Mosquitto
+
+MACHINES = ("cnc", "energy", "compressor")
+SOURCES = {"cnc-1": "cnc-1", "energy-1": "broker", "compressor-1": "broker"}
+START = (
+    "2026-03-02T06:00:00Z"  # in the past: at speed 10 the machines' clocks would otherwise run ahead of ours
+)
+
+
+def broker(mosquitto: Mosquitto) -> tuple[str, str]:
+    return "--broker", f"mqtt://127.0.0.1:{mosquitto.port}"
+
+
+def assert_books_balance(books: dict[str, object], truth: Truth) -> None:
+    assert books["unaccounted"] == 0
+    sources = {row["name"]: row for row in books["sources"]}  # type: ignore[attr-defined]
+    assert sources["cnc-1"]["decoded"] >= sum(
+        len(rows) for key, rows in truth.timed.items() if key[0] == "cnc-1"
+    )
+    assert all(row["refused"] == 0 for row in sources.values())
+    assert all(row["quarantined"] == 0 for row in books["sinks"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.timeout(300)
+def test_every_value_arrives_everywhere(
+    tmp_path: Path, mosquitto: Mosquitto, influx: Server, victoria: Server, extra: Extra
+) -> None:
+    config = extra(v1(influx.url), v2(victoria.url))
+    run = ("--seed", "7", "--start", START, "--speed", "10", "--max-changes", "3000")
+    with simulation(tmp_path, *MACHINES, *run, *broker(mosquitto)) as machines:
+        with collector(machines.config, config) as running:
+            running.wait_connected("cnc-1", "broker", "influx", "victoria")
+            machines.go()
+            machines.wait_until_quiet()
+            running.wait_settled("influx", "victoria")
+            books = running.stop()
+        truth = machines.truth()
+    assert truth.size > 7000
+    assert_books_balance(books, truth)
+    history = running.export()
+    database = influx_values(influx.url, "shop")
+    assert compare(truth, history).clean
+    assert compare(truth, database).clean
+    assert_counts(truth, victoria_counts(victoria.url))
+    assert_that_a_deletion_is_noticed(truth, history, influx)
+
+
+def assert_counts(truth: Truth, counts: dict[tuple[str, str], int]) -> None:
+    """VictoriaMetrics keeps milliseconds and numbers only: every value is there, its exactness is shown elsewhere."""
+    for key, rows in truth.timed.items():
+        assert counts[key] == len(rows), key
+
+
+def assert_that_a_deletion_is_noticed(truth: Truth, history: Series, influx: Server) -> None:
+    """The oracle itself is tried: one value less, anywhere, must be seen."""
+    key = ("cnc-1", "spindle_load")
+    for at in sorted(history[key])[:: max(1, len(history[key]) // 5)]:
+        less = {**history, key: {t: v for t, v in history[key].items() if t != at}}
+        assert [(row[:3]) for row in compare(truth, less).missing] == [(*key, at)]
+    victim = sorted(truth.timed["energy-1", "active_power"])[3]
+    ask_influx(
+        influx.url,
+        "shop",
+        f"DELETE FROM machine WHERE machine = 'energy-1' AND time = {victim}",
+        method="POST",
+    )
+    missing = compare(truth, influx_values(influx.url, "shop")).missing
+    assert missing
+    assert {(row[0], row[2]) for row in missing} == {("energy-1", victim)}
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: Server, extra: Extra) -> None:
+    """kill -9 again and again: MQTT loses nothing; what an OPC UA server said meanwhile is covered by gap records."""
+    kills = int(os.environ.get("KILLS", "20"))
+    chance = random.Random(20)
+    run = ("--seed", "8", "--start", START, "--speed", "2", *broker(mosquitto))
+    with simulation(tmp_path, *MACHINES, *run) as machines:
+        with collector(machines.config, extra(v1(influx.url))) as running:
+            running.wait_connected("cnc-1", "broker", "influx")
+            machines.go()
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.2, 2.5))  # the moment is what is tried, not something waited for
+                running.kill()
+                running.start()
+            running.wait_connected("cnc-1", "broker", "influx")
+            machines.stop_changes()
+            running.wait_settled("influx")
+            books = running.stop()
+        truth = machines.truth()
+    assert truth.size > 1000
+    assert books["unaccounted"] == 0
+    holes = running.holes(SOURCES)
+    explained = {"cnc-1": holes["cnc-1"]}  # nothing that came by MQTT needs an excuse
+    for found in (running.export(), influx_values(influx.url, "shop")):
+        verdict = compare(truth, found, explained)
+        assert verdict.clean, verdict
+        assert holes["cnc-1"] or verdict.explained == 0
+
+
+@pytest.mark.timeout(300)
+def test_the_database_goes_and_comes_back(
+    tmp_path: Path, mosquitto: Mosquitto, influx: Server, extra: Extra
+) -> None:
+    run = ("--seed", "9", "--start", START, "--speed", "10", "--max-changes", "3000", *broker(mosquitto))
+    with simulation(tmp_path, *MACHINES, *run) as machines:
+        with collector(machines.config, extra(v1(influx.url))) as running:
+            running.wait_connected("cnc-1", "broker", "influx")
+            machines.go()
+            for _ in range(2):
+                asyncio.run(influx.stop())
+                wait_for_more(running)
+                asyncio.run(influx.start())
+                wait_for_more(running)
+            machines.wait_until_quiet()
+            books = running.wait_settled("influx")
+            assert books["unaccounted"] == 0
+            assert running.stop()["unaccounted"] == 0
+        truth = machines.truth()
+    assert compare(truth, influx_values(influx.url, "shop")).clean
+    assert compare(truth, running.export()).clean
+
+
+def wait_for_more(running: Collector) -> None:
+    """A few hundred more values went into the buffer."""
+    from tests.line.harness import eventually
+
+    def count() -> int:
+        books = running.books()
+        return 0 if books is None else sum(row["journaled"] for row in books["sources"])
+
+    before = count()
+    eventually(lambda: count() > before + 300, "the machines go on talking")
+
+
+@pytest.mark.timeout(300)
+def test_the_broker_goes_and_comes_back(tmp_path: Path, mosquitto: Mosquitto, extra: Extra) -> None:
+    run = ("--seed", "10", "--start", START, "--speed", "5", "--max-changes", "600", *broker(mosquitto))
+    with simulation(tmp_path, "energy", "compressor", *run) as machines:
+        with collector(machines.config, extra()) as running:
+            running.wait_connected("broker")
+            machines.go()
+            for _ in range(2):
+                wait_for_more(running)
+                asyncio.run(mosquitto.stop())
+                asyncio.run(mosquitto.start())
+            machines.wait_until_quiet()
+            running.wait_settled()
+            assert running.stop()["unaccounted"] == 0
+        truth = machines.truth()
+    verdict = compare(truth, running.export())
+    # A publisher repeats what was not acknowledged when its broker went; without a time in it nobody can tell it from news.
+    verdict.spurious = [row for row in verdict.spurious if row[:2] not in truth.bare]
+    verdict.altered = [row for row in verdict.altered if row[:2] not in truth.bare]
+    assert verdict.clean, verdict
