@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 from collections.abc import Iterator
@@ -161,3 +162,32 @@ def test_acknowledgements_go_out_in_one_piece_and_in_order(pair: tuple[socket.so
     wire.drop()
     wire.acknowledge(messages)
     assert not wire.want_write(), "nothing is sent for a connection that is gone"
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
+def test_no_bytes_of_a_broker_raise_anything_but_malformed(chunks: list[bytes], five: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        wire = wire_on(ours, V5 if five else V311)
+        wire.connect("127.0.0.1", 1883, 20)
+        try:
+            for chunk in chunks:
+                wire.feed(chunk)
+        except Malformed:
+            pass
+        wire.drop()
+
+
+@given(
+    st.sampled_from([0x20, 0x40, 0x50, 0x62, 0x70, 0x90, 0xB0, 0xD0, 0xE0, 0xF0]),
+    st.binary(max_size=12),
+    st.booleans(),
+)
+def test_no_packet_of_a_broker_raises_anything_but_malformed(first: int, body: bytes, five: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        wire = wire_on(ours, V5 if five else V311)
+        wire.connect("127.0.0.1", 1883, 20)
+        with contextlib.suppress(Malformed):
+            wire.feed(bytes([first, len(body)]) + body)
+        wire.drop()
