@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from config.problems import Findings, Mark, did_you_mean
 from config.settings import RESERVED
 from config.tree import Keys, Node, items_at, keys_at, mark_at, text_at
+from pipelines.units import known_unit_problem
 
 
 def check(root: Keys, findings: Findings) -> None:
@@ -20,6 +21,7 @@ def check(root: Keys, findings: Findings) -> None:
     _sinks(root, findings)
     for machine in items_at(root, "machines"):
         _signals(machine, findings)
+    _units(root, findings)
 
 
 def reads_of(machine: Node) -> tuple[Node, ...]:
@@ -109,6 +111,18 @@ def _signals(machine: Node, findings: Findings) -> None:
 def _each(reads: Sequence[Node]) -> Iterator[Node]:
     for read in reads:
         yield from items_at(read, "signals")
+
+
+def _units(root: Keys, findings: Findings) -> None:
+    """Every spelling is judged once, wherever it stands: a list may have thousands of signals and four units."""
+    places: dict[str, list[Mark]] = {}
+    for machine in items_at(root, "machines"):
+        for signal in _each(reads_of(machine)):
+            places.setdefault(text_at(signal, "unit") or "", []).append(mark_at(signal, "unit"))
+    for text, marks in places.items():
+        wrong, _, meant = (known_unit_problem(text) or "").partition("; ")
+        for mark in marks if wrong else ():
+            findings.error(mark, f"unit: {wrong}", meant)
 
 
 def _line(mark: Mark) -> str:

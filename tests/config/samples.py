@@ -293,4 +293,20 @@ SAMPLES = [
         9,
         "must be a group of keys",
     ),
+    Bad("slip in a unit", 'unit: "%"', "unit: rmp", 9, "unit: 'rmp' is not a known unit", "did you mean"),
+    Bad(
+        "slip in a unit of another reads",
+        "value: P",
+        "value: P\n            unit: celcius",
+        17,
+        "'celcius' is not a known unit",
+    ),
+    Bad(
+        "code that is surely a symbol",
+        'unit: "%"',
+        "unit: KW",
+        9,
+        "unit: 'KW' is the UNECE code",
+        "did you mean 'kW'",
+    ),
 ]

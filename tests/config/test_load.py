@@ -234,3 +234,8 @@ def test_files_of_adapters_are_typed_as_paths(key: str) -> None:
     fields = [model.model_fields[key] for model in models if key in model.model_fields]
     assert fields
     assert all(is_path(field.annotation) for field in fields)
+
+
+@pytest.mark.parametrize("unit", ["CEL", "°C", "r/min", "RPM", "P1", "KWT", "kW", "pallets", ""])
+def test_units_by_code_by_symbol_and_of_ones_own(tmp_path: Path, unit: str) -> None:
+    good(load(written(tmp_path, a=GOOD.replace('unit: "%"', f'unit: "{unit}"')), env=ENV))
