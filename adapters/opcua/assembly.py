@@ -207,7 +207,7 @@ class Assembler:
 
 def publish_time_ns(ticks: int) -> int:
     """A PublishTime as ns since 1970, 0 if there is none."""
-    return int(ticks_to_ns(np.array([ticks], np.int64), np.zeros(1, np.int64))[0])
+    return int(ticks_to_ns(np.array([ticks], np.int64))[0])
 
 
 def _refuse(made: Assembled, refusal: Refusal) -> None:

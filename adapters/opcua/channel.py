@@ -128,6 +128,7 @@ class Channel:
     async def open(self, credentials: Credentials, session_timeout: float) -> None:
         """Connect, with a session. Closes everything again when it fails; raises what the library raises."""
         _quiet()
+        connected = False
         try:
             async with asyncio.timeout(3 * self._timeout):
                 self._introduce(credentials, session_timeout)
@@ -135,9 +136,10 @@ class Channel:
                 result = await self._client.create_session()
                 self.server_certificate = _first_certificate(result.ServerCertificate or b"")
                 await self._client.activate_session(credentials.username, credentials.password)
-        except BaseException:
-            await self.close()
-            raise
+            connected = True
+        finally:
+            if not connected:
+                await self.close()
 
     def _introduce(self, credentials: Credentials, session_timeout: float) -> None:
         client, own = self._client, credentials.own

@@ -19,6 +19,8 @@ from pipelines import quality as q
 from pipelines.batch import Batch, Flag, Kind, column
 
 _MOST_TICKS: Final = (2**63 - 1) // 100 - 100
+_NO_VALUE: Final = int(Flag.NO_VALUE)  # plain numbers: an enum member costs more than the operation on it
+_TIME_SUBSTITUTED: Final = int(Flag.TIME_SUBSTITUTED)
 _INFO_MASK: Final = 0x0C80  # InfoType and the Overflow bit (OPC 10000-4, tables 176 and 177)
 
 
@@ -68,7 +70,7 @@ def to_batch(segment: Segment, table: Columns, rows: Rows, version: int) -> Batc
     """The segment as a batch; a row without any time of its own gets the receive time, one ns apart from its neighbours."""
     at, flags = segment.at.copy(), segment.flags.copy()
     second = at == 0
-    at[second], flags[second] = segment.server_at[second], flags[second] | Flag.TIME_SUBSTITUTED
+    at[second], flags[second] = segment.server_at[second], flags[second] | _TIME_SUBSTITUTED
     timeless = at == 0
     at[timeless] = _received(rows, segment.order[timeless])
     known = bool(segment.server_at.any())
@@ -91,15 +93,18 @@ def overflowed(quality: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return full
 
 
-def ticks_to_ns(ticks: NDArray[np.int64], picoseconds: NDArray[np.int64]) -> NDArray[np.int64]:
+def ticks_to_ns(ticks: NDArray[np.int64], picoseconds: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """100-ns ticks since 1601, with the tens of picoseconds behind them, as ns since 1970; 0 for none or out of range.
 
     0 and 1601 mean that there is no time (OPC 10000-6, 5.2.2.5); 1970-01-01T00:00:00 itself is taken for none too.
     """
     since = ticks - EPOCH_TICKS
     fits = (ticks > 0) & (np.abs(since) <= _MOST_TICKS)
+    ns = np.where(fits, since, 0) * 100
+    if picoseconds is None:
+        return ns
     fine = np.where(picoseconds <= 9999, picoseconds, 0) // 100
-    return np.where(fits, np.where(fits, since, 0) * 100 + fine, 0)
+    return np.where(fits, ns + fine, 0)
 
 
 def _segment(group: Group, kind: Kind | None) -> Segment:
@@ -109,18 +114,23 @@ def _segment(group: Group, kind: Kind | None) -> Segment:
     def integers(field: int, dtype: Any = np.int64) -> NDArray[Any]:
         return np.array(cells[places[field]], dtype) if field in places else np.zeros(len(group.rows), dtype)
 
+    def times(field: int, fine: int) -> NDArray[np.int64]:
+        if field not in places:
+            return np.zeros(len(group.rows), np.int64)
+        return ticks_to_ns(integers(field), integers(fine) if fine in places else None)
+
     quality = integers(STATUS, np.uint32)
-    flags = np.full(len(quality), 0 if kind else Flag.NO_VALUE, np.uint8)
+    flags = np.full(len(quality), 0 if kind else _NO_VALUE, np.uint8)
     values = _values(kind, cells[places[VALUE]], quality) if kind else np.zeros(len(quality))
     return Segment(
         kind or Kind.NUMBER,
         np.array(group.order, np.int64),
         np.array(cells[0], np.int64),
-        ticks_to_ns(integers(SOURCE), integers(SOURCE_PICO)),
+        times(SOURCE, SOURCE_PICO),
         values,
         quality,
         flags,
-        ticks_to_ns(integers(SERVER), integers(SERVER_PICO)),
+        times(SERVER, SERVER_PICO),
     )
 
 
@@ -141,7 +151,7 @@ def _known(segment: Segment, table: Columns, rows: Rows) -> Segment:
 
 
 def _silent(segment: Segment) -> bool:
-    return bool(len(segment.flags)) and bool(segment.flags[0] & Flag.NO_VALUE)
+    return len(segment.flags) > 0 and bool(segment.flags[0] & _NO_VALUE)
 
 
 def _by_kind(silent: Segment, table: Columns) -> Iterator[Segment]:

@@ -52,13 +52,15 @@ class Life:
 
     async def __aenter__(self) -> SourceSession:
         await self._group.__aenter__()
+        started = False
         try:
             with crossing(self._settings.url):
                 shown = await credentials(self._settings, self._bench.state_dir)
             await self._session.start(shown, lambda job: self._tasks.append(self._group.create_task(job)))
-        except BaseException:
-            await self._leave()
-            raise
+            started = True
+        finally:
+            if not started:
+                await self._leave()
         return self._session
 
     async def __aexit__(

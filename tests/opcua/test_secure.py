@@ -51,7 +51,7 @@ def source(server: RealServer, folder: Path, **keys: Any) -> OpcUaReader:
         "type": "opcua", "url": server.url, "username": "reader", "password": "right",
         "server_certificate_sha256": fingerprint(server), "publishing_interval": "20ms",
     }  # fmt: skip
-    signals = [OpcUaSignal(name=name, node=f"nsu={URI};s={name}") for name in ("load", "speed")]
+    signals = [OpcUaSignal(name=name, node=f"nsu={URI};s={name}", queue=1000) for name in ("load", "speed")]
     reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))
     given = {key: cell for key, cell in {**wishes, **keys}.items() if cell is not None}
     bench = Bench(Registry(), SystemClock(), str(folder))
