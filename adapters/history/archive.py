@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -101,9 +102,13 @@ class HistoryArchive:
                 remove(file)
 
     def _expire_by_age(self) -> None:
-        today = datetime.fromtimestamp(self._clock.now() / 1e9, UTC)
-        oldest = (today - timedelta(seconds=self._settings.keep)).date()
-        self._expire([file for file in all_files(self._folder) if file.day < oldest], "older than is kept")
+        """Age against the newest file if the clock is ahead of it: a clock that starts in 2040 must not delete it all."""
+        files = all_files(self._folder)
+        if not files:
+            return
+        present = min(day_of(self._clock.now()), max(file.day for file in files) + timedelta(days=1))
+        oldest = present - timedelta(days=math.ceil(self._settings.keep / 86_400))
+        self._expire([file for file in files if file.day < oldest], "older than is kept")
 
     def _expire_by_size(self) -> None:
         """The newest file always stays: a bound that is too small must not make a history of nothing."""

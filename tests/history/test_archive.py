@@ -120,6 +120,14 @@ async def test_retention_by_age_deletes_whole_days(tmp_path: Path, caplog: pytes
     assert not (tmp_path / "2023-11-14").exists()
 
 
+async def test_a_clock_far_ahead_deletes_nothing(tmp_path: Path) -> None:
+    rig = HistoryRig(tmp_path, keep="5d")
+    everything = await seal_days(rig, 3)
+    rig.clock.wall += 5000 * DAY
+    await rig.archive().tidy()
+    assert bag(await rig.kept()) == bag(expected(rig.registry, everything))
+
+
 async def test_retention_by_size_deletes_the_oldest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rig = HistoryRig(tmp_path)
     await seal_days(rig, 6)

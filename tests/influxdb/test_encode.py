@@ -377,3 +377,26 @@ async def test_exact_texts_in_a_real_influxdb(tmp_path: Path) -> None:
         assert Place("m", "program", START) in await rig.stored()
     finally:
         await rig.stop()
+
+
+@pytest.mark.server("influxd")
+async def test_exact_numbers_in_a_real_influxdb(tmp_path: Path) -> None:
+    """Doubles and integers of random bits: every magnitude there is, subnormal ones included."""
+    rig = await InfluxV1Rig(tmp_path).start()
+    bits = np.random.default_rng(2).integers(0, 2**64, 4000, dtype=np.uint64)
+    doubles = bits.view(np.float64)
+    columns = {
+        Kind.NUMBER: doubles[np.isfinite(doubles)],
+        Kind.INTEGER: bits.view(np.int64),
+        Kind.UNSIGNED: bits >> np.uint64(1),
+    }
+    batches = []
+    for kind, values in columns.items():
+        point = rig.registry.intern(Point("m", kind.name, kind))
+        at = START + np.arange(len(values))
+        batches.append(batch_of(kind, [point] * len(values), at, values, received=1))
+    try:
+        await write_once(rig.sink(), batches)
+        assert difference(contents(rig.registry, batches), await rig.stored()) == []
+    finally:
+        await rig.stop()
