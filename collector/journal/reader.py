@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 from adapters.base import Entry, Position
 from collector.journal import queries
 from collector.journal.base import JournalFailed, Ledger, Quarantined, StoredGap
-from collector.journal.schema import NotAJournal, Unreadable, check_format, connect
+from collector.journal.schema import Unreadable, check_format, connect
 from pipelines import codec
 from pipelines.registry import Registry
 
@@ -98,17 +98,14 @@ class JournalReader:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    connection = connect(path, readonly=True)
-    try:
-        check_format(connection)
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    except (sqlite3.DatabaseError, Unreadable) as error:
-        connection.close()
-        raise JournalFailed(f"{path}: the buffer cannot be read ({error})") from error
-    except NotAJournal:
-        connection.close()
-        raise
-    if not tables:
-        connection.close()
-        raise NoJournal(f"{path}: the buffer is still empty")
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(closing(connect(path, readonly=True)))
+            check_format(connection)
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        except (sqlite3.DatabaseError, Unreadable) as error:
+            raise JournalFailed(f"{path}: the buffer cannot be read ({error})") from error
+        if not tables:
+            raise NoJournal(f"{path}: the buffer is still empty")
+        stack.pop_all()
     return connection

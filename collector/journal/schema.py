@@ -59,7 +59,10 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(
         address, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=64
     )
-    connection.execute("PRAGMA cache_size=-2048")
+    with ExitStack() as stack:
+        stack.callback(connection.close)
+        connection.execute("PRAGMA cache_size=-2048")
+        stack.pop_all()
     return connection
 
 

@@ -101,6 +101,7 @@ class Writer:
                 await self._reason()
                 await self._flush()
                 await self._tidy()
+            await self._flush()
             self._refuse_rest(JournalFailed("the buffer is closed"))
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
