@@ -199,15 +199,22 @@ def _data_value(buffer: bytes, at: int) -> tuple[Kind | None, list[Any], int]:
     """(kind, [value, status, source ticks, its picoseconds, server ticks, its picoseconds], end) of a DataValue."""
     mask, at = buffer[at], at + 1
     kind: Kind | None = None
-    row: list[Any] = [None]
+    row: list[Any] = [None, 0, 0, 0, 0, 0]
     if mask & 0xC0:
         raise Malformed(f"unknown fields in a value (encoding mask 0x{mask:02x})")
     if mask & VALUE:
         kind, row[0], at = variant(buffer, at)
-    for bit, letter in _FIELDS:
-        row.append(struct.unpack_from("<" + letter, buffer, at)[0] if mask & bit else 0)
-        at += struct.calcsize("<" + letter) if mask & bit else 0
-    return kind, row, at
+    tail, places = _tail(mask)
+    for place, cell in zip(places, tail.unpack_from(buffer, at), strict=True):
+        row[place] = cell
+    return kind, row, at + tail.size
+
+
+@lru_cache(maxsize=64)
+def _tail(mask: int) -> tuple[struct.Struct, tuple[int, ...]]:
+    """What follows the value, and where in a row it belongs."""
+    fields = [(place, letter) for place, (bit, letter) in enumerate(_FIELDS, 1) if mask & bit]
+    return struct.Struct("<" + "".join(letter for _, letter in fields)), tuple(place for place, _ in fields)
 
 
 def _decode_patiently(buffer: bytes, start: int, rows: Rows, order: int) -> int:

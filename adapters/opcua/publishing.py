@@ -76,7 +76,7 @@ class Publisher:
         """A notification of this size is ours to make durable."""
         self.unacknowledged += 1
         self.held += size
-        if self.unacknowledged * 2 >= self._bound or self.held * 2 >= _HELD:
+        if self._short():
             self.pressing.set()
 
     def acknowledge(self, numbers: Iterable[int], size: int) -> None:
@@ -85,6 +85,8 @@ class Publisher:
         self._acknowledge += durable
         self.unacknowledged -= len(durable)
         self.held -= size
+        if not self._short():
+            self.pressing.clear()
         if not self._closed:
             self._pump(self._spare if self._acknowledge else 0)
 
@@ -94,6 +96,9 @@ class Publisher:
         while len(self._flying) < self._target + spare and not self._full() and not self._closed:
             spare = 0
             self._send()
+
+    def _short(self) -> bool:
+        return self.unacknowledged * 2 >= self._bound or self.held * 2 >= _HELD
 
     def _full(self) -> bool:
         return self.unacknowledged >= self._bound or self.held >= _HELD

@@ -31,6 +31,7 @@ from adapters.opcua.values import Malformed, uint32
 
 log = logging.getLogger("adapters.opcua")
 SILENCE: Final = 2.5  # revised keep-alives without a word, after which the connection counts as lost
+_DOUBT: Final = 2.4
 _MISSES: Final = 3
 _RETRY_FIRST, _RETRY_LAST = 1.0, 60.0
 _RENEW: Final = 0.75  # of the channel's lifetime (OPC 10000-4, 5.6.2)
@@ -96,7 +97,6 @@ class OpcUaSession:
             self._publisher.acknowledge(made.numbers, made.size)
 
     def _deliver(self, made: Assembled) -> Delivery:
-        pressing = self._publisher.pressing
         last = made.numbers[-1] if made.numbers else 0
         waiting = [(made.numbers, made.size)]
 
@@ -104,7 +104,6 @@ class OpcUaSession:
             """Once; a second call finds nothing to do."""
             while waiting:
                 self._publisher.acknowledge(*waiting.pop())
-            pressing.clear()
 
         return Delivery(
             batches=made.batches,
@@ -113,7 +112,7 @@ class OpcUaSession:
             gaps=made.gaps,
             checkpoint=self._assembler.checkpoint(self._clock.now(), self._subscription.id, last),
             ack=ack,
-            pressing=pressing,
+            pressing=self._publisher.pressing,
         )
 
     def fail(self, error: AdapterError) -> None:
@@ -211,13 +210,20 @@ class OpcUaSession:
         self._reported = report(self._name, self._items, self._reported)
 
     async def _keep_watch(self) -> None:
-        """The watchdog, on the keep-alive that the server really promised."""
-        patience = SILENCE * self._subscription.keep_alive
+        """The watchdog, on the keep-alive that the server really promised.
+
+        It looks twice, a moment apart: if it was we who slept, what has arrived meanwhile gets its turn in between.
+        """
+        promised = self._subscription.keep_alive
         while True:
-            silent = self._clock.monotonic() - self._publisher.heard
-            if silent >= patience and self._publisher.waiting:
-                raise NotConnected(f"{self._settings.url}: not a word for {silent:.1f} s")
-            await self._clock.sleep(patience - silent if silent < patience else patience / 4)
+            await self._clock.sleep(max(_DOUBT * promised - self._silence(), promised / 10))
+            if self._silence() >= _DOUBT * promised and self._publisher.waiting:
+                await self._clock.sleep((SILENCE - _DOUBT) * promised)
+                if self._silence() >= _DOUBT * promised and self._publisher.waiting:
+                    raise NotConnected(f"{self._settings.url}: not a word for {self._silence():.1f} s")
+
+    def _silence(self) -> float:
+        return self._clock.monotonic() - self._publisher.heard
 
     async def _stay_known(self) -> None:
         """Keep the session alive while nothing is asked for, and see how the server feels."""
