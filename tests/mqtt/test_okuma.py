@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.mqtt.payloads.shdr import Items, shdr
+from tests.mqtt.peers import Mosquitto, Publisher, Shop
 
 PLACES = (os.environ.get("SHOPFLOOR_DATA", ""), str(Path(__file__).parents[3] / "shared" / "data"))
 
@@ -70,3 +73,27 @@ def test_as_one_message_it_says_the_same(lines: list[bytes]) -> None:
     assert not whole.refused
     assert Counter((row.key, row.value) for row in whole.rows) == single
     assert whole.seen == single.total() == 26_064
+
+
+async def test_published_line_by_line_it_arrives_completely(lines: list[bytes], tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path, ["max_queued_messages 0"])
+    await broker.start()
+    shop, publisher = Shop(broker.port), Publisher(broker.port)
+    rows: Counter[tuple[str, Any]] = Counter()
+    decoded = 0
+    source = shop.source({"topic": "shdr/{machine}", "payload": "shdr", "adopt": True})
+    async with source.session(None) as session, asyncio.timeout(60), asyncio.TaskGroup() as group:
+        await anext(aiter(session))
+        group.create_task(publisher.send(*[("shdr/m1", line) for line in lines]))
+        while decoded < 26_064:
+            delivery = await anext(aiter(session))
+            assert not delivery.refused
+            decoded += delivery.decoded
+            for batch in delivery.batches:
+                named = [shop.registry[point].name for point in batch.points.tolist()]
+                rows.update(zip(named, batch.values.tolist(), strict=True))
+            await delivery.ack()
+    publisher.close()
+    await broker.stop()
+    said = [(name, "" if text == "UNAVAILABLE" else text) for line in lines for name, text in expected(line)]
+    assert rows == Counter(said)
