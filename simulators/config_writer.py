@@ -32,6 +32,7 @@ def _lines(models: Sequence[Model], endpoints: Mapping[str, str]) -> Iterator[st
     for model in models:
         yield f"  - id: {model.machine}"
         yield f"    label: {_text(model.title)}"
+        yield f"    type: {model.kind}"
         yield "    read:"
         yield from _opcua(model) if model.interface == "opcua" else _mqtt(model)
 

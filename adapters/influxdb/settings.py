@@ -33,9 +33,10 @@ class InfluxDbSink(SinkSettings):
     password: SecretStr | None = None
     create: bool = Field(False, description="Make the bucket or database when it is missing")
     measurement: str = Field(
-        "machine",
+        "{type}",
         min_length=1,
-        description="Name of the measurement; {machine} and {<tag>} stand for the machine's id and tags",
+        description="Name of the measurement; {type}, {machine} and {<tag>} stand for the machine's type, id and tags; "
+        "what comes out empty is `machine`. A field has one data type per measurement",
     )
     batch_lines: int = Field(5000, ge=1, le=100_000, description="Lines per request")
     timeout: Duration = Field("30s", validate_default=True, description="Time for one request")

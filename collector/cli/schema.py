@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from typing import Any
 
 from collector.cli.exits import Exit
@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
 
 
 def main(_arguments: argparse.Namespace) -> int:
-    from config.schema import schema
+    from config.schema import text
 
-    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    sys.stdout.write(text())
     return Exit.OK

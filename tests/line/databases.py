@@ -19,23 +19,30 @@ def influx(url: str, database: str, text: str, *, method: str = "GET") -> list[d
         result = json.load(answer)["results"][0]
     assert "error" not in result, result
     return [
-        {**series.get("tags", {}), **dict(zip(series["columns"], row, strict=True))}
+        {
+            "measurement": series["name"],
+            **series.get("tags", {}),
+            **dict(zip(series["columns"], row, strict=True)),
+        }
         for series in result.get("series", ())
         for row in series["values"]
     ]
 
 
 def influx_values(url: str, database: str) -> Series:
-    return from_influx(influx(url, database, "SELECT * FROM machine"))
+    return from_influx(
+        row for row in influx(url, database, "SELECT * FROM /.*/") if row["measurement"] != "quality"
+    )
 
 
 def victoria_counts(url: str) -> Counter[tuple[str, str]]:
     """How many samples VictoriaMetrics holds of each (machine, signal)."""
-    query = urllib.parse.urlencode({"match[]": '{__name__=~"machine_.+"}'})
+    query = urllib.parse.urlencode({"match[]": '{__name__!~"(machine|quality)_.+"}'})
     counts: Counter[tuple[str, str]] = Counter()
     with urllib.request.urlopen(f"{url}/api/v1/export?{query}", timeout=30) as answer:
         for line in answer:
             row = json.loads(line)
-            name = row["metric"]["__name__"].removeprefix("machine_")
-            counts[row["metric"]["machine"], name] += len(row["values"])
+            metric = row["metric"]
+            name = metric["__name__"].removeprefix(f"{metric['type']}_")
+            counts[metric["machine"], name] += len(row["values"])
     return counts

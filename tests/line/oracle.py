@@ -124,8 +124,8 @@ def from_jsonl(path: Path) -> Series:
 
 
 def from_influx(rows: Iterable[Mapping[str, Any]]) -> Series:
-    """Points of measurement `machine` as dictionaries: time (ns), machine, and a field per signal."""
-    tags = {"time", "machine", "enterprise", "site", "area", "line", "source"}
+    """Points as dictionaries: measurement, time (ns), tags, and a field per signal."""
+    tags = {"measurement", "time", "machine", "enterprise", "site", "area", "line", "source", "type"}
     series: Series = defaultdict(dict)
     for row in rows:
         for name, value in row.items():

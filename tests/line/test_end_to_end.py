@@ -82,7 +82,7 @@ def assert_that_a_deletion_is_noticed(truth: Truth, history: Series, influx: Ser
     ask_influx(
         influx.url,
         "shop",
-        f"DELETE FROM machine WHERE machine = 'energy-1' AND time = {victim}",
+        f"DELETE FROM energy WHERE machine = 'energy-1' AND time = {victim}",
         method="POST",
     )
     missing = compare(truth, influx_values(influx.url, "shop")).missing
