@@ -1,0 +1,82 @@
+"""From the first value to the last one stored: the same measurement for the collector and for the scripts beside it."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from benchmarks.process import CannotMeasure, Child
+from benchmarks.row import Row, Wish
+from benchmarks.servers import Database
+from simulators.load.series import Series
+
+START_UP = 90.0  # s until everything is subscribed
+PATIENCE = 10.0  # s without a new value in the database, after which the rest counts as lost
+LOOK = 0.1
+STILL = 2.0  # s; the collector collects for 0.2 s, the scripts for 1 s
+TRICKLE = 50  # values
+
+
+class Subject(NamedTuple):
+    """What is measured."""
+
+    name: str
+    process: Child
+    baseline: bool
+
+
+class Arrived(NamedTuple):
+    """When the database had the last value (monotonic, s), and the CPU time of the subject then (s)."""
+
+    moment: float
+    cpu: float
+
+
+def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Row:
+    """One row. The load has been started; it waits for its subscriber or is about to begin."""
+    emitting = load.event("emitting", START_UP)
+    series = Series(wish.variables, wish.hz, int(emitting["start_ns"]))
+    ticks = int(emitting["ticks"])
+    time.sleep(max(0.0, (series.start_ns - time.time_ns()) / 1e9 - 2 * LOOK))
+    before = database.inserted()
+    begin = Arrived(time.monotonic(), subject.process.cpu())
+    time.sleep(ticks / wish.hz)
+    end = _arrived(subject.process, database, before + ticks * wish.variables)
+    finished = load.event("finished", START_UP)
+    rss = subject.process.peak_mb()
+    subject.process.stop()
+    stored = database.stored(series, ticks)
+    if not stored.right:
+        raise CannotMeasure(f"{subject.name} stored nothing.\n{subject.process.words()}")
+    return Row(
+        name=subject.name,
+        values_per_s=round(stored.right / (end.moment - begin.moment), 1),
+        cpu_us_per_value=round((end.cpu - begin.cpu) / stored.right * 1e6, 3),
+        rss_mb=round(rss, 1),
+        lost=int(finished["emitted"]) - stored.right,
+        baseline=subject.baseline,
+        emitted=int(finished["emitted"]),
+        dropped_by_server=int(finished.get("dropped", 0)),
+        unaccounted=_unaccounted(subject.process),
+    )
+
+
+def _arrived(process: Child, database: Database, target: int) -> Arrived:
+    """Look at the database's counter until it stands still: shortly if it has come to `target`, longer if not.
+
+    Standing still is less than TRICKLE more: facts about the connection are values too, and come all the time. For the
+    same reason the counter may come to `target` before the last value has.
+    """
+    seen, last = database.inserted(), Arrived(time.monotonic(), process.cpu())
+    while time.monotonic() - last.moment < (STILL if seen >= target else PATIENCE):
+        time.sleep(LOOK)
+        now = database.inserted()
+        if now >= seen + TRICKLE:
+            seen, last = now, Arrived(time.monotonic(), process.cpu())
+    return last
+
+
+def _unaccounted(process: Child) -> int | None:
+    """What the collector's own books say at the end; None for who keeps none."""
+    books = [line for line in process.lines() if "unaccounted" in line]
+    return int(books[-1]["unaccounted"]) if books else None
