@@ -27,7 +27,6 @@ def facts_of(
     """For `status`; an empty text means that there is nothing to say."""
     product = " ".join(str(word) for word in (server["product"], server["version"]) if word)
     asked, given = settings.publishing_interval, subscription.interval
-    short = [f"{item.signal.name}: {item.revised}" for item in items.all if item.revised]
     return {
         "endpoint": settings.url,
         "security": security_words(settings),
@@ -37,8 +36,17 @@ def facts_of(
         "publishing_interval": f"{given:g} s"
         + (f" (asked for {asked:g} s)" if abs(given - asked) > 1e-6 else ""),
         "keep_alive": f"{subscription.keep_alive:g} s",
-        "revised": _some(short),
+        "revised": _some(shortfalls(items)),
     }
+
+
+def shortfalls(items: Items) -> list[str]:
+    """Where the server gives less than was asked for: one text for all the items that it concerns."""
+    alike: dict[str, list[str]] = {}
+    for item in items.all:
+        if item.revised:
+            alike.setdefault(item.revised, []).append(item.signal.name)
+    return [f"{words} ({len(names)} signals, such as {names[0]})" for words, names in alike.items()]
 
 
 def report(name: str, items: Items, reported: Mapping[int, str]) -> dict[int, str]:

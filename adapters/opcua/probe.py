@@ -12,13 +12,15 @@ from adapters.base import Bench, Finding
 from adapters.errors import AdapterError
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import crossing
-from adapters.opcua.facts import security_words
+from adapters.opcua.facts import security_words, shortfalls
 from adapters.opcua.items import Item, Items, items_of
 from adapters.opcua.security import credentials, secure_offers, spaced
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk, Subscription
 from adapters.settings import Reading
 from pipelines.registry import Registry
+
+_SHORT = "the server decides: write what it gives (`every`, `queue`), or allow more in its own settings"
 
 
 async def probe(name: str, settings: OpcUaSource, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
@@ -62,6 +64,7 @@ async def _look(name: str, settings: OpcUaSource, readings: Sequence[Reading], b
             await channel.close()
     return [
         *_connection(name, settings, server, subscription),
+        *(Finding("warning", name, words, _SHORT) for words in shortfalls(items)),
         *(_about(item, desk.namespaces) for item in items.all),
     ]
 
@@ -97,8 +100,6 @@ def _about(item: Item, namespaces: Sequence[str]) -> Finding:
             "check the NodeId in the machine's own settings or with an OPC UA browser, and the user's rights"
         )
         return Finding("error", item.name, item.failure, hint)
-    if item.revised:
-        return Finding("warning", item.name, item.revised, "raise `every` or lower the number of signals")
     if item.address.uri is None and 0 < item.address.index < len(namespaces):
         uri = namespaces[item.address.index].replace("%", "%25").replace(";", "%3B")
         hint = f"write nsu={uri};{item.address.identifier_text} instead: the number may change with a restart"

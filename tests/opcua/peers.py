@@ -71,6 +71,7 @@ class ScriptedServer:
         self.announced_limit = 0
         self.first_sequence = 1
         self.keep_alive: float | None = None
+        self.sampling = 0.0
         self.state = 0
         self.mute = False
         self.swallow = 0  # notifications that are numbered and kept, and not sent
@@ -337,7 +338,7 @@ class ScriptedServer:
         variable = self._variable(wish.ItemToMonitor.NodeId)
         code = 0x80340000 if variable is None else variable.create
         result.StatusCode = ua.StatusCode(ua.UInt32(code))
-        result.RevisedSamplingInterval = wish.RequestedParameters.SamplingInterval
+        result.RevisedSamplingInterval = max(self.sampling, wish.RequestedParameters.SamplingInterval)
         result.RevisedQueueSize = wish.RequestedParameters.QueueSize
         if variable is not None and not code:
             handle = wish.RequestedParameters.ClientHandle

@@ -499,3 +499,16 @@ async def test_nobody_there_is_not_connected(bed: Bed) -> None:
     with pytest.raises(NotConnected, match="refused"):
         async with bed.source().session(None):
             pytest.fail("entered")
+
+
+async def test_what_the_server_gives_less_of_is_told_once_for_all(bed: Bed) -> None:
+    for number in range(3):
+        bed.variable(f"v{number}", Variable())
+    bed.server.sampling = 500.0
+    findings = [finding for finding in await bed.source().probe() if finding.level == "warning"]
+    (told,) = findings
+    assert told.message == "looked at every 0.5 s instead of 0.01 s (3 signals, such as v0)"
+    line = await begin(bed)
+    assert line.session is not None
+    assert line.session.facts["revised"] == told.message
+    await end(line)
