@@ -5,6 +5,7 @@ They hold nothing while they are suspended: a generator that is dropped in the m
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -78,6 +79,7 @@ async def _next_range(
     journal: Readable, after: Position, values: int, seconds: float
 ) -> tuple[Position, Position]:
     """Waits until the range is full or its oldest entry old enough, and says where it ends."""
+    deadline = math.inf
     while True:
         await journal.tail.beyond(after)
         tail = journal.tail.position
@@ -86,8 +88,10 @@ async def _next_range(
             return after + 1, tail
         if found.full_at is not None:
             return after + 1, found.full_at
-        age = (journal.clock.now() - found.appended) / 1e9
-        if age >= seconds:
+        # Once seen, on the monotonic clock: a wall clock that is set back cannot hold a range open for years.
+        age = max(0.0, (journal.clock.now() - found.appended) / 1e9)
+        deadline = min(deadline, journal.clock.monotonic() + seconds - age)
+        left = deadline - journal.clock.monotonic()
+        if left <= 0:
             return after + 1, tail
-        # On the monotonic clock from here on: a wall clock that is set back cannot hold a range open for years.
-        await first_of(journal.tail.beyond(tail), journal.clock.sleep(min(seconds, seconds - age)))
+        await first_of(journal.tail.beyond(tail), journal.clock.sleep(left))

@@ -349,6 +349,15 @@ class JournalLaws:
             span = await waiting
             assert (span.first, span.last) == (1, 2)
 
+    async def test_ranges_close_although_the_wall_clock_was_set_back(self, rig: JournalRig) -> None:
+        async with rig.open("archive") as journal, asyncio.TaskGroup() as tasks:
+            await append(journal, [1.0])
+            rig.clock.advance(0.0, wall=-1e6)
+            waiting = tasks.create_task(next_range(journal, "archive", values=100, seconds=60.0))
+            await eventually(lambda: rig.clock.sleeping > 0)
+            rig.clock.advance(60.1)
+            assert (await waiting).last == 1
+
     async def test_ranges_come_again_unchanged_until_committed(self, rig: JournalRig) -> None:
         async with rig.open("archive", "b") as journal:
             for n in range(6):
