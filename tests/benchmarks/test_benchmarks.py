@@ -1,0 +1,122 @@
+"""The benchmarks work and find what is lost; how fast anything is, is not tested here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.process import CannotMeasure, child, python
+from benchmarks.row import Row, Wish, table
+from benchmarks.servers import Database, database
+from simulators.load.series import Series, name_of
+from tests.servers import binary
+
+KEYS = {"name", "values_per_s", "cpu_us_per_value", "rss_mb", "lost", "baseline"}
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=ROOT)
+
+
+@pytest.mark.server("victoria-metrics")
+@pytest.mark.server("mosquitto")
+@pytest.mark.parametrize("name", ["opcua", "mqtt"])
+def test_rows_of_a_short_run(name: str) -> None:
+    binary("victoria-metrics")
+    binary("mosquitto")
+    done = run(name, "--seconds=2", "--variables=100", "--json")
+    assert done.returncode == 0, done.stderr
+    ours, script = json.loads(done.stdout)["rows"]
+    assert set(ours) >= KEYS
+    assert set(script) >= KEYS
+    assert (ours["name"], ours["baseline"], script["baseline"]) == (name, False, True)
+    assert (ours["lost"], ours["emitted"], ours["unaccounted"]) == (0, 2000, 0)
+    assert ours["cpu_us_per_value"] > 0
+    assert ours["rss_mb"] > 20
+
+
+def write(store: Database, series: Series, points: list[tuple[int, int, float]]) -> None:
+    import urllib.request
+
+    lines = [f"machine,machine=m1 {name_of(v)}={value!r} {series.at(t)}" for v, t, value in points]
+    url = f"{store.url}/api/v2/write?org=o&bucket=b&precision=ns"
+    urllib.request.urlopen(url, "\n".join(lines).encode(), timeout=20).close()
+
+
+@pytest.mark.server("victoria-metrics")
+def test_a_lost_an_altered_and_a_repeated_value_are_seen(tmp_path: Path) -> None:
+    binary("victoria-metrics")
+    series = Series(3, 10, 1_767_225_600_000_000_000)
+    whole = [(v, t, series.value(v, t)) for v in range(3) for t in range(5)]
+    altered = [
+        *whole[:7],
+        (2, 1, 1.5),
+        *whole[8:14],
+        whole[0],
+    ]  # one digit wrong, the last one missing, one twice
+    with database(tmp_path) as store:
+        write(store, series, altered)
+        assert store.stored(series, 5).right == 13
+        write(store, Series(3, 10, series.start_ns + 7_000_000), whole)
+        assert store.stored(series, 5).right == 13
+        assert store.inserted() == 30
+
+
+def test_a_missing_server_is_a_plain_word() -> None:
+    code = """import shutil, sys
+shutil.which = lambda *_: None
+from benchmarks.__main__ import main
+sys.exit(main(["opcua"]))"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "victoria-metrics is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_cpu_and_memory_are_those_of_the_child(tmp_path: Path) -> None:
+    code = """import time
+data = bytearray(100_000_000)
+sum(range(20_000_000))
+print('{"event": "done"}', flush=True)
+time.sleep(60)"""
+    with child("busy", python("-c", code), 0, tmp_path) as busy:
+        busy.event("done", 60)
+        assert busy.cpu() > 0.1
+        assert busy.peak_mb() > 100
+        process = busy.process
+    assert process.poll() is not None
+
+
+def test_a_child_that_ends_early_shows_its_words(tmp_path: Path) -> None:
+    code = "import sys; sys.exit('no such thing')"
+    with (
+        child("short", python("-c", code), 0, tmp_path) as short,
+        pytest.raises(CannotMeasure, match="no such thing"),
+    ):
+        short.event("ready", 30)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
+def test_a_child_is_pinned_and_we_are_not(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    code = "import json, os, time; print(json.dumps({'event': 'on', 'cores': list(os.sched_getaffinity(0))}), flush=True); time.sleep(60)"
+    with child("pinned", python("-c", code), 0, tmp_path) as pinned:
+        assert pinned.event("on", 30)["cores"] == [0]
+    assert os.sched_getaffinity(0) == before
+
+
+def test_the_table_compares_with_the_baseline() -> None:
+    ours = Row("opcua", 9000.0, 4.0, 100.0, 0, baseline=False, emitted=90_000)
+    script = Row("opcua asyncua+Point", 9000.0, 60.0, 90.0, 7, baseline=True, emitted=90_000)
+    shown = table([ours, script]).splitlines()
+    assert len(shown) == 3
+    assert "15.0 times the CPU of opcua" in shown[2]
+    assert Wish().seconds == 10

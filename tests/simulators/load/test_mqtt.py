@@ -1,0 +1,160 @@
+"""The MQTT load: its packets as paho and a real mosquitto read them."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from simulators.load.packets import Round, acknowledged, packet
+from simulators.load.series import Series
+from tests.servers import binary
+
+START = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
+LAST = 65_535
+
+
+def read_publish(packets: bytes) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """A reader of its own: (topic, packet id, document) of PUBLISH packets with QoS 1 (MQTT 3.1.1, 3.3)."""
+    at = 0
+    while at < len(packets):
+        assert packets[at] == 0x32
+        length, shift, at = 0, 0, at + 1
+        while True:
+            digit, at = packets[at], at + 1
+            length, shift = length | (digit & 127) << shift, shift + 7
+            if digit < 128:
+                break
+        body, at = packets[at : at + length], at + length
+        size = int.from_bytes(body[:2], "big")
+        topic, number = body[2 : 2 + size].decode(), int.from_bytes(body[2 + size : 4 + size], "big")
+        yield topic, number, json.loads(body[4 + size :])
+
+
+@given(tick=st.integers(0, 1_000_000), first=st.integers(0, 2**40), prefix=st.sampled_from(["l", "x" * 200]))
+def test_a_round_is_one_right_packet_for_every_topic(tick: int, first: int, prefix: str) -> None:
+    series = Series(12, 10, START)
+    read = list(read_publish(bytes(Round(series, prefix, 1).packets(tick, first))))
+    assert [topic for topic, _, _ in read] == [f"{prefix}/v{n:05d}" for n in range(12)]
+    assert [number for _, number, _ in read] == [(first + n) % LAST + 1 for n in range(12)]
+    at_ms = START // 1_000_000 + tick * 100
+    assert [doc for _, _, doc in read] == [{"ts": at_ms, "value": 100_000 + n + tick / 8} for n in range(12)]
+
+
+@given(length=st.integers(0, 70_000))
+def test_the_remaining_length_is_a_variable_byte_integer(length: int) -> None:
+    made = packet(0xE0, bytes(length))
+    digits = made[1 : len(made) - length]
+    assert sum((digit & 127) << 7 * place for place, digit in enumerate(digits)) == length
+    assert all(digit & 128 for digit in digits[:-1])
+    assert digits[-1] < 128
+
+
+def test_acknowledgements_must_come_in_order() -> None:
+    ids = np.arange(LAST - 1, LAST + 2) % LAST + 1
+    pubacks = b"".join(b"\x40\x02" + int(number).to_bytes(2, "big") for number in ids)
+    assert acknowledged(pubacks, LAST - 1) == 3
+    with pytest.raises(ValueError, match="PUBACK"):
+        acknowledged(pubacks, LAST)
+    with pytest.raises(ValueError, match="PUBACK"):
+        acknowledged(b"\xd0\x00\x00\x00", 0)
+
+
+@contextmanager
+def mosquitto(folder: Path) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = folder / "mosquitto.conf"
+    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0"]
+    settings.write_text("\n".join([*lines, "max_inflight_messages 0"]) + "\n")
+    with subprocess.Popen([binary("mosquitto"), "-c", str(settings)], stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for_port(port)
+            yield port
+        finally:
+            process.terminate()
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("mosquitto does not listen")
+
+
+@contextmanager
+def subscriber(port: int, topic: str) -> Iterator[queue.Queue[tuple[str, bytes]]]:
+    got: queue.Queue[tuple[str, bytes]] = queue.Queue()
+    subscribed: queue.Queue[bool] = queue.Queue()
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _client, _data, message: got.put((message.topic, bytes(message.payload)))
+    client.on_subscribe = lambda *_: subscribed.put(True)
+    client.connect("127.0.0.1", port)
+    client.subscribe(topic, qos=1)
+    client.loop_start()
+    try:
+        assert subscribed.get(timeout=20)
+        yield got
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@pytest.mark.server("mosquitto")
+@pytest.mark.parametrize("qos", [0, 1])
+def test_every_message_arrives_as_stated(tmp_path: Path, qos: int) -> None:
+    options = [
+        "--topics=100",
+        "--rate=2000",
+        "--seconds=1",
+        f"--qos={qos}",
+        "--prefix=hall/m7",
+        "--window=50",
+    ]
+    with mosquitto(tmp_path) as port, subscriber(port, "hall/m7/+") as got:
+        command = [
+            sys.executable,
+            "-m",
+            "simulators.load",
+            "mqtt",
+            f"--broker=mqtt://127.0.0.1:{port}",
+            *options,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        received = [got.get(timeout=20) for _ in range(2000)]
+    events = {line["event"]: line for line in lines}
+    assert events["finished"]["emitted"] == events["finished"]["sent"] == 2000
+    assert events["finished"]["acknowledged"] == 2000 * qos
+    start = events["emitting"]["start_ns"] // 1_000_000
+    stated = {
+        (f"hall/m7/v{n:05d}", start + t * 50, 100_000 + n + t / 8) for n in range(100) for t in range(20)
+    }
+    documents = [(topic, json.loads(payload)) for topic, payload in received]
+    assert {(topic, doc["ts"], doc["value"]) for topic, doc in documents} == stated
+    assert got.empty()
+
+
+def test_no_broker_is_said_in_words() -> None:
+    command = [sys.executable, "-m", "simulators.load", "mqtt", "--broker=mqtt://127.0.0.1:1"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert "does not answer" in refused.stderr
+    assert "Traceback" not in refused.stderr
