@@ -347,11 +347,11 @@ class ScriptedServer:
         return result
 
     def _on_Publish(self, connection: Connection, request_id: int, request: Any) -> Any:  # noqa: N802
+        if len(connection.waiting) >= self.publish_limit:
+            return enc.service_fault(0x80780000, request.RequestHeader.RequestHandle)
         for acknowledged in request.Parameters.SubscriptionAcknowledgements:
             self.acknowledged.append(acknowledged.SequenceNumber)
             connection.kept.pop(acknowledged.SequenceNumber, None)
-        if len(connection.waiting) >= self.publish_limit:
-            return enc.service_fault(0x80780000, request.RequestHeader.RequestHandle)
         connection.waiting.append((request_id, request.RequestHeader.RequestHandle))
         self.most_in_flight = max(self.most_in_flight, len(connection.waiting))
         return None
