@@ -68,6 +68,17 @@ async def test_a_damaged_blob_is_set_aside_and_the_rest_goes_on(path: Path) -> N
         assert ledger.unaccounted == 0
 
 
+async def test_damage_that_comes_while_it_is_open_is_found_when_it_is_read(path: Path) -> None:
+    async with opened(path) as journal:
+        for n in range(3):
+            await append(journal, [n])
+        flip_a_bit(path, 2)
+        assert seen_by(await take(journal, "sink", 3)) == [0.0, 2.0]
+        assert [stored.position for stored in await journal.gaps()] == [2]
+        await journal.commit("sink", 3)
+        assert (await journal.ledger()).sinks["sink"] == SinkAccount(3, 2, 1, 0, 3)
+
+
 async def test_damage_is_told_once_however_many_meet_it(path: Path) -> None:
     await filled(path)
     flip_a_bit(path, 4)
@@ -311,7 +322,9 @@ async def test_on_a_full_disk_appends_wait_and_followers_go_on(path: Path) -> No
         await feeding
         await slices.aclose()
         assert seen == sent
-        assert (await journal.ledger()).unaccounted == 0
+        ledger = await journal.ledger()
+        assert ledger.unaccounted == 0
+        assert ledger.sinks["sink"] == SinkAccount(60_000, 60_000, 0, 0, 150)  # no position was left out
 
 
 async def test_followers_that_nobody_wants_any_more_hold_nothing(path: Path) -> None:

@@ -104,8 +104,8 @@ class JournalMachine(RuleBasedStateMachine):
         self.pending: list[Pending] = []
         self.idle = False
         self.small = [
-            patch.object(housekeeping, "RETIRE_ROWS", 3),
-            patch.object(housekeeping, "CHUNK", 2),
+            patch.object(housekeeping, "RETIRE_ROWS", 2),
+            patch.object(housekeeping, "CHUNK", 4),
             patch.object(housekeeping, "SNAPSHOT_APPENDS", 3),
             patch.object(housekeeping, "CHECKPOINT", 60_000),
             patch.object(writer, "LARGE", 50),
