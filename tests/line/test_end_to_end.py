@@ -100,8 +100,12 @@ def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: 
         with collector(machines.config, extra(v1(influx.url))) as running:
             running.wait_connected("cnc-1", "broker", "influx")
             machines.go()
-            for _ in range(kills):
-                time.sleep(chance.uniform(0.2, 2.5))  # the moment is what is tried, not something waited for
+            for number in range(kills):
+                if (
+                    number % 2
+                ):  # every other one at work, the rest wherever it is in starting, recovering, connecting
+                    running.wait_connected("cnc-1", "broker", "influx")
+                time.sleep(chance.uniform(0.1, 2.0))  # the moment is what is tried, not something waited for
                 running.kill()
                 running.start()
             running.wait_connected("cnc-1", "broker", "influx")
@@ -116,7 +120,7 @@ def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: 
     for found in (running.export(), influx_values(influx.url, "shop")):
         verdict = compare(truth, found, explained)
         assert verdict.clean, verdict
-        assert holes["cnc-1"] or verdict.explained == 0
+    assert len(holes["cnc-1"]) >= kills // 2
 
 
 @pytest.mark.timeout(300)
