@@ -36,7 +36,7 @@ async def rows(settings: Settings, stop: asyncio.Event) -> AsyncIterator[dict[st
 
 
 def _in_memory(settings: Settings, scratch: Path) -> Running:
-    clock, journal = SystemClock(), MemoryJournal(followers=())
+    clock, journal = SystemClock(), MemoryJournal(followers=(), clock=SystemClock())
     lookers = settings.model_copy(update={"sinks": (), "history": None})
     line = assemble(lookers, journal.registry, clock, scratch, scratch=True)
     return Running(line, journal, Health(), clock, scratch)

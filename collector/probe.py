@@ -22,7 +22,8 @@ async def probe_all(settings: Settings) -> Sequence[Finding]:
     """Findings of every source, then of every sink, in the order of the configuration."""
     with tempfile.TemporaryDirectory() as scratch:
         line = assemble(settings, Registry(), SystemClock(), _folder(settings, scratch), scratch=True)
-        answers = await asyncio.gather(*(_ask(peer) for peer in [*line.sources, *line.sinks]))
+        peers: list[Source | Sink] = [*line.sources, *line.sinks]
+        answers = await asyncio.gather(*map(_ask, peers))
     return [finding for answer in answers for finding in answer]
 
 

@@ -125,6 +125,7 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
                 clock=clock,
                 window=settings.buffer.window,
                 max_bytes=settings.buffer.max,
+                min_free=settings.buffer.min_free,
             )
         )
         line = assemble(settings, journal.registry, clock, state_dir)

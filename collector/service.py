@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("collector")
 
-Companion = Callable[[Running, asyncio.Event], Awaitable[None]]
+Companion = Callable[[Running, asyncio.Event], Coroutine[Any, Any, None]]
 """Something that looks on while the collector works (a live terminal, a printer) and ends when told to stop."""
 
 

@@ -75,7 +75,7 @@ class Buffer(Strict):
     window: Duration = Field(
         "200ms", validate_default=True, description="How long values are collected into one commit, at most"
     )
-    min_free: Size = Field("500MB", validate_default=True, description="Space that stays free on the disk")
+    min_free: Size = Field("200MB", validate_default=True, description="Space that stays free on the disk")
 
 
 class Page(Strict):

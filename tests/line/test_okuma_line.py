@@ -28,7 +28,7 @@ def micros(line: bytes) -> int | None:
     """The time at the head of a line in µs since 1970 UTC; None where it has none."""
     head = line.split(b"|", 1)[0].decode()
     try:
-        moment = dt.datetime.fromisoformat(head.replace("Z", "+00:00"))
+        moment = dt.datetime.fromisoformat(head)
     except ValueError:
         return None
     return int(moment.timestamp()) * 10**6 + moment.microsecond
