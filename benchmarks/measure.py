@@ -39,10 +39,10 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
     ticks = int(emitting["ticks"])
     time.sleep(max(0.0, (series.start_ns - time.time_ns()) / 1e9 - 2 * LOOK))
     before = database.inserted()
-    begin = Arrived(time.monotonic(), subject.process.cpu())
+    begin, load_begin = Arrived(time.monotonic(), subject.process.cpu()), load.cpu()
     time.sleep(ticks / wish.hz)
     end = _arrived(subject.process, database, before + ticks * wish.variables)
-    finished = load.event("finished", START_UP)
+    load_cpu, finished = load.cpu() - load_begin, load.event("finished", START_UP)
     rss = subject.process.peak_mb()
     subject.process.stop()
     stored = database.stored(series, ticks)
@@ -58,6 +58,7 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
         emitted=int(finished["emitted"]),
         dropped_by_server=int(finished.get("dropped", 0)),
         unaccounted=_unaccounted(subject.process),
+        load_cpu_us_per_value=round(load_cpu / stored.right * 1e6, 3),
     )
 
 

@@ -12,6 +12,7 @@ class Row:
 
     values_per_s: from the first value to the last one stored. cpu_us_per_value: user and system time of this process
     alone, start-up not included. rss_mb: its largest resident size. lost: emitted and not found in the database.
+    load_cpu_us_per_value: what the source of the load took meanwhile, on the other core.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Row:
     emitted: int
     dropped_by_server: int = 0
     unaccounted: int | None = None
+    load_cpu_us_per_value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

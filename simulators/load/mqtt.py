@@ -128,18 +128,30 @@ class Publisher(asyncio.Protocol):
         self.sent += last - first
 
 
-async def run(broker: str, what: Publishing, seconds: float, settle: float, drain: float) -> int:
-    """Connect, publish `seconds` of data, wait for the last PUBACKs, report."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """seconds: of data. settle: s before the first message. drain: s for the last PUBACKs. stay: end when told to."""
+
+    seconds: float = 15.0
+    settle: float = 0.5
+    drain: float = 10.0
+    stay: bool = False
+
+
+async def run(broker: str, what: Publishing, how: Run) -> int:
+    """Connect, publish, wait for the last PUBACKs, report."""
     what.series()
     address, stop = parse(broker), asyncio.Event()
     with stop_signals(stop):
         publisher = await open_publisher(address, what)
         say({"event": "ready", "broker": broker, "prefix": what.prefix, "topics": what.topics})
-        await publish(publisher, what, seconds, settle, stop)
-        await settled(lambda: publisher.settled, publisher.moved, drain, stop)
+        await publish(publisher, what, how.seconds, how.settle, stop)
+        await settled(lambda: publisher.settled, publisher.moved, how.drain, stop)
         cut = publisher.lost.is_set()
         publisher.close()
         say({"event": "finished", **report(publisher)})
+        if how.stay and not cut:
+            await stop.wait()
     if cut:
         raise SimulatorError(f"{broker} closed the connection.")
     return 0
