@@ -47,6 +47,7 @@ def _load(folder: Path, url: str, wish: Wish) -> AbstractContextManager[Child]:
         f"--prefix={PREFIX}",
         "--settle=2",
         "--drain=60",
+        "--stay",
     ]
     return child("load", python("-m", "simulators.load", "mqtt", *options), OTHERS, folder)
 

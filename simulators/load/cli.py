@@ -32,9 +32,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     opcua.add_argument("--queue", type=float, default=10.0, help="seconds of data kept for a slow client")
     opcua.add_argument("--port", type=int, default=0, help="0: a free one (default)")
-    opcua.add_argument(
-        "--stay", action="store_true", help="go on serving after the report, until told to stop"
-    )
     mqtt = commands.add_parser("mqtt", help="a publisher of JSON payloads at a fixed rate")
     mqtt.add_argument("--broker", required=True, metavar="mqtt://HOST:PORT")
     mqtt.add_argument("--topics", type=int, default=1000, help="up to 100000 (default 1000)")
@@ -45,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--window", type=int, default=5000, help="messages without PUBACK at most (default 5000)"
     )
     for command in (opcua, mqtt):
+        command.add_argument("--stay", action="store_true", help="after the report, go on until told to stop")
         command.add_argument("--seconds", type=float, default=15.0, help="of data (default 15)")
         command.add_argument("--settle", type=float, default=0.5, help="seconds before the first value")
         command.add_argument(
@@ -71,7 +69,8 @@ def _opcua(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
 
 
 def _mqtt(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
-    from simulators.load.mqtt import Publishing, run
+    from simulators.load.mqtt import Publishing, Run, run
 
     what = Publishing(options.topics, options.rate, options.prefix, options.qos, options.window)
-    return run(options.broker, what, options.seconds, options.settle, options.drain)
+    how = Run(options.seconds, options.settle, options.drain, options.stay)
+    return run(options.broker, what, how)
