@@ -14,12 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.clock import Clock, SystemClock
+from collector.facts import OWN
 from collector.health import Health
 from collector.journal.base import Journal, Ledger, Slice
 from collector.page.accounts import accounts
 from collector.page.connections import Connections
 from collector.page.newest import NEVER, Newest
-from collector.page.words import LONGEST_NAME, clip, flag_names, milliseconds, quality_name, shown
+from collector.page.words import (
+    LONGEST_NAME,
+    clip,
+    flag_names,
+    milliseconds,
+    quality_name,
+    shown,
+    unit_symbol,
+)
 from pipelines.batch import Flag, Kind
 from pipelines.quality import class_of
 from pipelines.registry import Registry
@@ -83,7 +92,11 @@ class LiveView:
         self._rows[slot] = None
         if not self._has_row[slot]:
             self._has_row[slot] = True
-            self._slots.setdefault(self._newest.signals[slot][0], []).append(slot)
+            machine = self._newest.signals[slot][0]
+            if (
+                machine != OWN
+            ):  # the collector's own facts are not a machine: connections have their place in the header
+                self._slots.setdefault(machine, []).append(slot)
 
     def _learn(self) -> None:
         fresh = self._newest.signals[len(self._rows) :]
@@ -181,7 +194,7 @@ class LiveView:
         """What never changes about a point: an entry of the registry is for ever."""
         if point not in self._names:
             entry = self._newest.registry[point]
-            name, unit = clip(entry.name, LONGEST_NAME), clip(entry.unit, LONGEST_NAME)
+            name, unit = clip(entry.name, LONGEST_NAME), unit_symbol(entry.unit)
             self._names[point] = (entry.kind, {"name": name, "kind": entry.kind.name.lower(), "unit": unit})
         return self._names[point]
 
@@ -193,7 +206,7 @@ class LiveView:
         value = shown(point.kind, good.value[slot])
         return {
             "value": value,
-            "unit": clip(point.unit, LONGEST_NAME),
+            "unit": unit_symbol(point.unit),
             "at": milliseconds(int(good.at[slot])),
         }
 

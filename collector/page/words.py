@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipelines.batch import Flag, Kind
+from pipelines.units import unit_of
 
 LONGEST_NAME: Final = 200
 LONGEST_TEXT: Final = 500
@@ -90,3 +91,12 @@ def _extent(wave: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
     if not len(finite):
         return {"count": len(wave), "min": None, "max": None}
     return {"count": len(wave), "min": float(finite.min()), "max": float(finite.max())}
+
+
+@lru_cache(maxsize=4096)
+def unit_symbol(unit: str) -> str:
+    """A unit as people write it: °C for CEL, nothing for a plain number (C62); what is no known code stays as it is."""
+    known = unit_of(unit)
+    if known is None:
+        return clip(unit, LONGEST_NAME)
+    return "" if known.code == "C62" else known.symbol

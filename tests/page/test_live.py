@@ -14,9 +14,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.health import JobHealth, State
+from collector.health import Health, JobHealth, State
 from collector.journal.base import Slice
-from collector.page.live import Tile
+from collector.page.live import LiveView, Tile
 from collector.page.newest import AHEAD, Newest
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
 from pipelines.registry import Registry
@@ -320,3 +320,20 @@ async def test_it_follows_what_becomes_durable() -> None:
     await shop.view.follow(FakeJournal())  # type: ignore[arg-type]
     assert shop.signals("m")["s"]["value"] == 5.5
     assert left.is_set()
+
+
+def test_units_are_shown_as_people_write_them() -> None:
+    registry = Registry(
+        [Point("m", name, Kind.NUMBER, unit) for name, unit in (("t", "CEL"), ("n", "C62"), ("x", "pallets"))]
+    )
+    view = LiveView(registry)
+    view.fold(Slice(1, [batch_of(Kind.NUMBER, [0, 1, 2], 1, [1.0, 2.0, 3.0], received=1)]))
+    (machine,) = view.overview(Health(), None)["machines"]
+    assert [signal["unit"] for signal in machine["signals"]] == ["°C", "", "pallets"]
+
+
+def test_the_collectors_own_facts_are_no_machine() -> None:
+    registry = Registry([Point("collector", "connected.cnc-1", Kind.FLAG)])
+    view = LiveView(registry)
+    view.fold(Slice(1, [batch_of(Kind.FLAG, [0], 1, [True], received=1)]))
+    assert view.overview(Health(), None)["machines"] == []
