@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,25 @@ def test_the_table_compares_with_the_baseline() -> None:
     assert len(shown) == 3
     assert "15.0 times the CPU of opcua" in shown[2]
     assert Wish().seconds == 10
+
+
+def children(pid: int) -> set[int]:
+    return {int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+@pytest.mark.server("victoria-metrics")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes as Linux shows them")
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, asked: signal.Signals) -> None:
+    binary("victoria-metrics")
+    command = [sys.executable, "-m", "benchmarks", "opcua", "--seconds=60"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while len(started := children(process.pid)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(started) == 3  # database, load, collector
+        process.send_signal(asked)
+        assert process.wait(60) == 130
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert list(tmp_path.iterdir()) == []

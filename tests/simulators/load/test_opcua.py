@@ -170,9 +170,9 @@ async def test_unknown_nodes_and_services_are_refused() -> None:
 
 
 async def test_a_read_longer_than_a_chunk_is_answered_whole() -> None:
-    async with serving(Load(variables=4000)) as server, Client(server.url) as client:
-        nodes = [client.get_node(f"ns=2;s={name_of(number)}") for number in range(4000)]
-        assert await client.read_values(nodes) == [100_000.0 + number for number in range(4000)]
+    async with serving(Load(variables=8000)) as server, Client(server.url) as client:
+        nodes = [client.get_node(f"ns=2;s={name_of(number)}") for number in range(8000)]
+        assert await client.read_values(nodes) == [100_000.0 + number for number in range(8000)]
 
 
 async def test_a_peer_that_talks_nonsense_is_disconnected() -> None:
