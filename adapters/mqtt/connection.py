@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
@@ -251,14 +252,12 @@ async def _connect(dialled: _Dial, version: str) -> Connection:
         password = settings.password.get_secret_value() if settings.password else None
         wire.username_pw_set(settings.username, password)
     connection = Connection(settings, wire, version, visiting=dialled.visiting)
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)
         answer = await _opened(connection)
-    except BaseException:
-        connection.close()
-        raise
-    if answer.code < FAREWELL:
-        return connection
-    connection.close()
+        if answer.code < FAREWELL:
+            undo.pop_all()
+            return connection
     error = errors.by_reason(settings.url, answer.code, answer.name)
     raise _TooNew(str(error), error.remedy) if version == "5" and answer.code == 0x84 else error
 

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from adapters.errors import AdapterError, NotConnected
@@ -77,29 +78,24 @@ async def _first(loop: asyncio.AbstractEventLoop, found: Sequence[tuple[Any, ...
 
 
 async def _one(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Any) -> socket.socket:
-    try:
+    with ExitStack() as undo:
+        undo.callback(sock.close)
         sock.setblocking(False)
         async with asyncio.timeout(PATIENCE):
             await loop.sock_connect(sock, address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BaseException:
-        sock.close()
-        raise
+        undo.pop_all()
     return sock
 
 
 async def _encrypt(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    try:
+    with ExitStack() as undo:
+        undo.callback(plain.close)
         wrapped = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
-    except BaseException:
-        plain.close()
-        raise
-    try:
+        undo.callback(wrapped.close)
         async with asyncio.timeout(PATIENCE):
             await _handshake(wrapped)
-    except BaseException:
-        wrapped.close()
-        raise
+        undo.pop_all()
     return wrapped
 
 
