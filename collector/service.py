@@ -33,7 +33,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *companions: Companion)
             for companion in companions:
                 tasks.create_task(companion(running, stop))
             await Plant(running).work(stop)
-        return await books(running)
+        return summary(await running.journal.ledger(), running.health)
 
 
 async def books(running: Running) -> dict[str, Any]:
@@ -70,7 +70,7 @@ async def _page(
     stack.callback(following.cancel)
     app = build_app(view, running.health, running.journal.ledger)
     url = await stack.enter_async_context(serve_page(app, settings.page.host, settings.page.port))
-    log.info("live page: %s", url)
+    logging.getLogger("collector.page").info("live page: %s", url)
 
 
 def live_view(settings: Settings, running: Running) -> LiveView:

@@ -13,19 +13,19 @@ from simulators.units import config_text
 CLIENT_ID = "shopfloor-demo"
 
 
-def configuration(models: Sequence[Model], endpoints: Mapping[str, str]) -> str:
-    """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs."""
-    return "\n".join(_lines(models, endpoints)) + "\n"
+def configuration(models: Sequence[Model], endpoints: Mapping[str, str], *, mqtt: str = "auto") -> str:
+    """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs. mqtt: the version that the broker speaks."""
+    return "\n".join(_lines(models, endpoints, mqtt)) + "\n"
 
 
-def _lines(models: Sequence[Model], endpoints: Mapping[str, str]) -> Iterator[str]:
+def _lines(models: Sequence[Model], endpoints: Mapping[str, str], mqtt: str) -> Iterator[str]:
     yield "# Written by the simulators, for the machines they run. Restarting them may change the ports."
     yield "version: 1"
     yield "location: {enterprise: demo, site: lab, area: hall-1}"
     yield "sources:"
     for name, url in endpoints.items():
         if name == "mqtt":
-            yield f"  broker: {{type: mqtt, url: {_text(url)}, client_id: {CLIENT_ID}}}"
+            yield f"  broker: {{type: mqtt, url: {_text(url)}, version: {_text(mqtt)}, client_id: {CLIENT_ID}}}"
         else:
             yield f"  {name}: {{type: opcua, url: {_text(url)}, security: none}}"
     yield "machines:"

@@ -1,6 +1,6 @@
 """Opens what a run needs, in the order that makes the ready line true: truth, broker, sockets, configuration."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ async def open_workshop(plan: Plan) -> AsyncIterator[Workshop]:
         for model in models:
             model.begin(at_ns)
             opener.workshop.units.append(Unit(model, await opener.face(model), plan.max_changes))
-        _write(plan.config, configuration(models, opener.workshop.endpoints))
+        _write(plan.config, _configured(models, opener.workshop))
         yield opener.workshop
 
 
@@ -94,6 +94,11 @@ def _write(path: Path, text: str) -> None:
 def _start_row(plan: Plan, at_ns: int) -> Mapping[str, object]:
     machines = [{"machine": machine, "type": name} for name, machine in plan.machines]
     return {"kind": "start", "t": at_ns, "seed": plan.seed, "speed": plan.speed, "machines": machines}
+
+
+def _configured(models: Sequence[Model], workshop: Workshop) -> str:
+    """The built-in broker speaks 3.1.1 only: said, so that nobody waits for its silence to MQTT 5."""
+    return configuration(models, workshop.endpoints, mqtt="auto" if workshop.broker is None else "3.1.1")
 
 
 @dataclass(slots=True)

@@ -78,3 +78,4 @@ def log_to_stderr(*, quiet: bool = False) -> None:
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("collector").setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger("collector.page").setLevel(logging.INFO)  # where the page is, is told in any case

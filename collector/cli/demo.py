@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MACHINES = ("cnc", "energy", "compressor")
 WITHOUT_TERMINAL = 30.0
+SEAL_EVERY = 5.0
+"""Seconds: visitors of a demonstration want to see files; a workshop wants few of them."""
 
 
 def add(commands: Any) -> None:
@@ -78,7 +80,11 @@ def _settings(config: Path, folder: Path, arguments: argparse.Namespace) -> Sett
     if arguments.influx:
         files.append(folder / "demo-influxdb.yaml")
         files[-1].write_text(_influx(arguments), encoding="utf-8")
-    return accepted(load_config(files))
+    settings = accepted(load_config(files))
+    if settings is None or settings.history is None:
+        return settings
+    history = settings.history.model_copy(update={"seal_every": SEAL_EVERY})
+    return settings.model_copy(update={"history": history})
 
 
 def _influx(arguments: argparse.Namespace) -> str:

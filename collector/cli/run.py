@@ -53,19 +53,22 @@ def main(arguments: argparse.Namespace) -> int:
 
 def guarded(work: Coroutine[Any, Any, int]) -> int:
     """Run to the end; what makes going on impossible becomes one sentence instead of a traceback."""
+    from adapters.errors import AdapterError
     from collector.journal.base import JournalFailed
     from collector.journal.lock import JournalInUse
     from collector.journal.schema import NotAJournal
+    from collector.simulated import SimulatorsFailed
     from collector.supervisor import cause_of
     from collector.system import run
 
+    foreseen = (AdapterError, JournalFailed, JournalInUse, NotAJournal, SimulatorsFailed)
     try:
         return run(work)
-    except (JournalFailed, JournalInUse, NotAJournal, BaseExceptionGroup) as error:
+    except (*foreseen, BaseExceptionGroup) as error:
         cause = cause_of(error)
-        if not isinstance(cause, (JournalFailed, JournalInUse, NotAJournal)):
+        if not isinstance(cause, foreseen):
             raise
-        say(f"collector: {cause}")
+        say(f"collector: {cause} {getattr(cause, 'remedy', '')}".rstrip())
         return Exit.FAILED
 
 

@@ -37,7 +37,12 @@ def test_sources() -> None:
     assert config["sources"] == {
         "cnc-1": {"type": "opcua", "url": "opc.tcp://127.0.0.1:4840/", "security": "none"},
         "my-id": {"type": "opcua", "url": "opc.tcp://127.0.0.1:4841/", "security": "none"},
-        "broker": {"type": "mqtt", "url": "mqtt://127.0.0.1:1883", "client_id": "shopfloor-demo"},
+        "broker": {
+            "type": "mqtt",
+            "url": "mqtt://127.0.0.1:1883",
+            "version": "auto",
+            "client_id": "shopfloor-demo",
+        },
     }
 
 
