@@ -56,6 +56,7 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
         lost=int(finished["emitted"]) - stored.right,
         baseline=subject.baseline,
         emitted=int(finished["emitted"]),
+        extra=stored.wrong,
         dropped_by_server=int(finished.get("dropped", 0)),
         unaccounted=_unaccounted(subject.process),
         load_cpu_us_per_value=round(load_cpu / stored.right * 1e6, 3),

@@ -12,6 +12,7 @@ class Row:
 
     values_per_s: from the first value to the last one stored. cpu_us_per_value: user and system time of this process
     alone, start-up not included. rss_mb: its largest resident size. lost: emitted and not found in the database.
+    extra: found there and not emitted, or twice.
     load_cpu_us_per_value: what the source of the load took meanwhile, on the other core.
     """
 
@@ -22,6 +23,7 @@ class Row:
     lost: int
     baseline: bool
     emitted: int
+    extra: int = 0
     dropped_by_server: int = 0
     unaccounted: int | None = None
     load_cpu_us_per_value: float = 0.0

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.process import CannotMeasure, child, python
 from benchmarks.row import Row, Wish, table
-from benchmarks.servers import Database, database
+from benchmarks.servers import Database, Stored, database
 from simulators.load.series import Series, name_of
 from tests.servers import binary
 
@@ -39,7 +39,7 @@ def test_rows_of_a_short_run(name: str) -> None:
     assert set(ours) >= KEYS
     assert set(script) >= KEYS
     assert (ours["name"], ours["baseline"], script["baseline"]) == (name, False, True)
-    assert (ours["lost"], ours["emitted"], ours["unaccounted"]) == (0, 2000, 0)
+    assert (ours["lost"], ours["extra"], ours["emitted"], ours["unaccounted"]) == (0, 0, 2000, 0)
     assert ours["cpu_us_per_value"] > 0
     assert ours["rss_mb"] > 20
 
@@ -59,15 +59,15 @@ def test_a_lost_an_altered_and_a_repeated_value_are_seen(tmp_path: Path) -> None
     whole = [(v, t, series.value(v, t)) for v in range(3) for t in range(5)]
     altered = [
         *whole[:7],
-        (2, 1, 1.5),
+        (1, 2, 1.5),
         *whole[8:14],
         whole[0],
     ]  # one digit wrong, the last one missing, one twice
     with database(tmp_path) as store:
         write(store, series, altered)
-        assert store.stored(series, 5).right == 13
+        assert store.stored(series, 5) == Stored(right=13, wrong=2)
         write(store, Series(3, 10, series.start_ns + 7_000_000), whole)
-        assert store.stored(series, 5).right == 13
+        assert store.stored(series, 5) == Stored(right=13, wrong=2 + 15)
         assert store.inserted() == 30
 
 
