@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -30,12 +31,17 @@ class MqttBroker:
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self.client_id = settings.client_id or f"shopfloor-{name}"
         self._settings, self._readings, self._bench = settings, readings, bench
+        if (
+            bench.scratch
+        ):  # a guest under a name of its own: the collector's session and what waits in it stay untouched
+            self.client_id = f"{self.client_id}-look-{secrets.token_hex(4)}"
+            self._settings = settings.model_copy(update={"session_expiry": 0.0})
 
     @asynccontextmanager
     async def session(self, resume: bytes | None) -> AsyncIterator[MqttSession]:
         routes = Routes(self._readings, self._bench, self._settings.adopt_limit)
         clock, registry = self._bench.clock, self._bench.registry
-        connection = await connect(self._settings, self.client_id, clock.now)
+        connection = await connect(self._settings, self.client_id, clock.now, visiting=self._bench.scratch)
         try:
             size = self._settings.receive_maximum if connection.version == "5" else RING_311
             checkpoint = load(resume, self.client_id, size)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 DEFAULT_CONFIG = "collector.yaml"
+DEFAULT_BUFFER = "buffer.sqlite"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +49,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def state_dir(arguments: argparse.Namespace) -> Path | None:
-    """Where the collector keeps its state: as given, else as configured; None after saying what is wrong."""
+def buffer_file(arguments: argparse.Namespace) -> Path | None:
+    """The buffer of a collector, in its state folder: as given, else as configured; None after saying what is wrong."""
     if arguments.state is not None:
-        return Path(arguments.state)
+        return Path(arguments.state) / DEFAULT_BUFFER
     settings = accepted(load_config(arguments.config))
-    return None if settings is None else Path(settings.state)
+    return None if settings is None else settings.buffer_file
 
 
 def add_state(parser: argparse.ArgumentParser) -> None:

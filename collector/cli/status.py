@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from collector.cli.common import add_state, say, state_dir
+from collector.cli.common import add_state, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 
@@ -21,32 +21,32 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder = state_dir(arguments)
-    if folder is None:
+    buffer = buffer_file(arguments)
+    if buffer is None:
         return Exit.CONFIG
-    books = asyncio.run(_books(folder))
+    books = asyncio.run(_books(buffer))
     if books is None:
-        say(f"No collector is running here and nothing was ever stored in {folder}.")
+        say(f"No collector is running here and nothing was ever stored in {buffer.parent}.")
         return Exit.UNAVAILABLE
     _print(books, as_json=arguments.json)
     return Exit.OK if books["running"] else Exit.UNAVAILABLE
 
 
-async def _books(folder: Path) -> dict[str, Any] | None:
+async def _books(buffer: Path) -> dict[str, Any] | None:
     try:
-        async for row in ask(folder, "status"):
+        async for row in ask(buffer.parent, "status"):
             return row
     except NotRunning:
         pass
-    return _books_at_rest(folder)
+    return _books_at_rest(buffer)
 
 
-def _books_at_rest(folder: Path) -> dict[str, Any] | None:
+def _books_at_rest(buffer: Path) -> dict[str, Any] | None:
     from collector.journal.reader import JournalReader, NoJournal
     from collector.summary import summary
 
     try:
-        with JournalReader(folder / "buffer.sqlite") as reader:
+        with JournalReader(buffer) as reader:
             return {"running": False, **summary(reader.ledger())}
     except NoJournal:
         return None

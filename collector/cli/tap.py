@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from collector.cli.common import add_state, say, state_dir
+from collector.cli.common import add_state, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 
@@ -24,11 +24,11 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder = state_dir(arguments)
-    if folder is None:
+    buffer = buffer_file(arguments)
+    if buffer is None:
         return Exit.CONFIG
     try:
-        asyncio.run(_tap(folder, arguments))
+        asyncio.run(_tap(buffer.parent, arguments))
     except NotRunning as error:
         say(f"{error}: start it with `collector run`")
         return Exit.UNAVAILABLE

@@ -1,0 +1,199 @@
+"""The commands as a user types them, against simulated machines: what goes to standard output, what to standard error, how they end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.cli.exits import Exit
+from tests.line.harness import ENVIRONMENT, Collector, Simulation, collector, simulation
+
+
+def command(*words: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "collector", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=seconds,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "extra.yaml").write_text("version: 1\npage: off\n")
+    with simulation(folder, "cnc", "energy", "compressor", "--seed", "5") as machines:
+        machines.go()
+        yield machines
+
+
+@pytest.fixture(scope="module")
+def running(workshop: Simulation) -> Iterator[Collector]:
+    with collector(workshop.config, workshop.config.parent / "extra.yaml") as process:
+        process.wait_connected("cnc-1", "broker")
+        yield process
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "version: 1\nsources:\n  plc: {type: opcua, url: 'opc.tcp://127.0.0.1:4840', security: none, pasword: x}\n"
+        "machines:\n  - {id: m, read: [{source: plc, signals: [{name: a, node: oops}, {name: a, node: 'i=2258'}]}]}\n"
+        "  - {id: m, read: []}\n"
+    )
+    return path
+
+
+def test_status_and_its_json(running: Collector) -> None:
+    words = command("status", *running.config)
+    assert words.returncode == Exit.OK
+    assert "accounted for: every value" in words.stdout
+    books = json.loads(command("status", "--json", "--state", running.state).stdout)
+    assert books["running"] is True
+    assert books["unaccounted"] == 0
+    assert {"cnc-1", "broker", "collector"} <= {row["name"] for row in books["sources"]}
+    assert all(row["state"] == "connected" for row in books["sources"] if row["name"] != "collector")
+
+
+def test_tap_shows_what_flows(running: Collector) -> None:
+    lines = command("tap", *running.config, "--machine", "energy-1", "--count", "5").stdout.splitlines()
+    assert len(lines) == 5
+    assert all(" energy-1/" in line for line in lines)
+    row = json.loads(command("tap", "--state", running.state, "--json", "--count", "1").stdout)
+    assert row.keys() == {"time", "machine", "signal", "value", "unit", "quality", "status_code"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_export_while_it_runs(running: Collector, tmp_path: Path, ending: str) -> None:
+    target = tmp_path / f"values.{ending}"
+    done = command("export", *running.config, "--machine", "cnc-1", "--signal", "spindle_*", "-o", target)
+    assert done.returncode == Exit.OK, done.stderr
+    if ending == "csv":
+        rows = list(csv.DictReader(io.StringIO(target.read_text())))
+    elif ending == "jsonl":
+        rows = [json.loads(line) for line in target.read_text().splitlines()]
+    else:
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(target, columns=["machine", "signal", "number"]).to_pylist()
+    assert len(rows) > 5
+    assert {row["machine"] for row in rows} == {"cnc-1"}
+    assert all(row["signal"].startswith("spindle_") for row in rows)
+
+
+def test_export_of_a_time(running: Collector) -> None:
+    assert command("export", *running.config, "--to", "1999-01-01").stdout.count("\n") == 1
+    wrong = command("export", *running.config, "--from", "yesterday")
+    assert wrong.returncode == Exit.USAGE
+    assert "'yesterday' is not a time" in wrong.stderr
+
+
+def test_a_second_collector_refuses(running: Collector) -> None:
+    second = command("run", *running.config)
+    assert second.returncode == Exit.FAILED
+    assert "Traceback" not in second.stderr
+    assert str(running.process.pid) in second.stderr  # type: ignore[union-attr]
+
+
+def test_check_offline_explains_and_online_asks(workshop: Simulation) -> None:
+    offline = command("check", workshop.config)
+    assert offline.returncode == Exit.OK
+    assert "spindle_load" in offline.stdout
+    online = command("check", "--online", workshop.config)
+    assert online.returncode == Exit.OK, online.stdout + online.stderr
+    assert "cnc-1" in online.stdout
+    assert "broker" in online.stdout
+
+
+def test_check_names_every_problem_at_once(bad: Path) -> None:
+    done = command("check", bad)
+    assert done.returncode == Exit.PROBLEMS
+    for place, words in (("3:", "did you mean password"), ("5:", "oops"), ("6:", "m")):
+        assert any(f"bad.yaml:{place}" in line for line in done.stderr.splitlines()), done.stderr
+        assert words in done.stderr
+    answer = json.loads(command("check", "--json", bad).stdout)
+    assert answer["ok"] is False
+    assert len(answer["problems"]) >= 3
+
+
+def test_run_refuses_a_bad_configuration_before_anything_connects(bad: Path) -> None:
+    done = command("run", bad)
+    assert done.returncode == Exit.CONFIG
+    assert not (bad.parent / "state").exists()
+
+
+def test_check_online_names_what_does_not_answer(tmp_path: Path) -> None:
+    config = tmp_path / "absent.yaml"
+    config.write_text(
+        "version: 1\nsources:\n  plc: {type: opcua, url: 'opc.tcp://127.0.0.1:9', security: none}\n"
+        "machines:\n  - {id: m, read: [{source: plc, signals: [{name: a, node: 'i=2258'}]}]}\n"
+    )
+    done = command("check", "--online", config)
+    assert done.returncode == Exit.PROBLEMS
+    assert "ERROR" in done.stdout
+    assert "plc" in done.stdout
+
+
+def test_once_stores_something_of_every_source_and_ends(workshop: Simulation, tmp_path: Path) -> None:
+    extra = tmp_path / "extra.yaml"
+    extra.write_text(json.dumps({"version": 1, "page": "off", "state": str(tmp_path / "state")}))
+    config = tmp_path / "collector.yaml"
+    config.write_text(workshop.config.read_text().replace("shopfloor-demo", "shopfloor-once"))
+    done = command("run", "--once", "--json", config, extra)
+    assert done.returncode == Exit.OK, done.stderr
+    books = json.loads(done.stdout)
+    assert all(row["decoded"] > 0 for row in books["sources"])
+    assert books["unaccounted"] == 0
+    assert all(row["pending"] == 0 for row in books["sinks"])
+    at_rest = command("status", "--json", "--state", tmp_path / "state")
+    assert at_rest.returncode == Exit.UNAVAILABLE
+    assert json.loads(at_rest.stdout)["running"] is False
+
+
+def test_a_dry_run_prints_and_stores_nothing(workshop: Simulation, tmp_path: Path) -> None:
+    config = tmp_path / "collector.yaml"
+    config.write_text(workshop.config.read_text())
+    done = command("run", "--dry-run", "--for", "6s", "--json", config)
+    assert done.returncode == Exit.OK, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["machine"] for row in rows} >= {"cnc-1", "energy-1", "compressor-1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["collector.yaml"]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    for words in (("status", "--state", tmp_path), ("tap", "--state", tmp_path)):
+        done = command(*words)
+        assert done.returncode == Exit.UNAVAILABLE
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+    missing = command("check", tmp_path / "none.yaml")
+    assert missing.returncode == Exit.PROBLEMS
+    assert "no such file" in missing.stderr
+
+
+def test_schema_is_the_committed_one() -> None:
+    committed = Path(__file__).parents[2] / "config" / "schema.json"
+    assert command("schema").stdout == committed.read_text(encoding="utf-8")
+
+
+def test_the_demo_ends_with_balanced_books(tmp_path: Path) -> None:
+    done = command("demo", "--for", "8s", "--json", "--dir", tmp_path / "kept")
+    assert done.returncode == Exit.OK, done.stderr
+    books = json.loads(done.stdout)
+    assert books["unaccounted"] == 0
+    assert {row["name"] for row in books["sources"]} == {"cnc-1", "broker", "collector"}
+    assert all(row["decoded"] > 0 for row in books["sources"])
+    history = next(row for row in books["sinks"] if row["name"] == "history")
+    assert history["stored"] == history["journaled"] > 100
+    exported = command("export", tmp_path / "kept" / "collector.yaml").stdout
+    assert exported.count("\n") == history["stored"] + 1
