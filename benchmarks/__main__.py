@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hz", type=int, default=10, help="values per signal and second (default 10)")
     parser.add_argument("--per-notification", type=int, default=1000, help="OPC UA: values per message")
     parser.add_argument("--order", choices=("repeating", "shuffled"), default="repeating", help="OPC UA")
+    parser.add_argument("--no-baseline", dest="baseline", action="store_false", help="the collector alone")
     parser.add_argument("--profile", default="", metavar="FILE", help="run the collector under cProfile")
     return parser
 
@@ -61,6 +62,7 @@ def _wish(options: argparse.Namespace) -> Wish:
         hz=options.hz,
         per_notification=options.per_notification,
         order=options.order,
+        baseline=options.baseline,
         profile=str(Path(options.profile).resolve()) if options.profile else "",
     )
 

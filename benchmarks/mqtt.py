@@ -20,11 +20,12 @@ Start = Callable[[Path, str, Database], AbstractContextManager[Child]]
 
 
 def mqtt(wish: Wish) -> Iterator[Row]:
-    """The collector's row, then the baseline's."""
+    """The collector's row, then the baseline's, if it is wanted."""
     program("victoria-metrics")
     program("mosquitto")
     yield _run("mqtt", partial(_collector, wish=wish), wish, baseline=False)
-    yield _run("mqtt paho+Point", _script, wish, baseline=True)
+    if wish.baseline:
+        yield _run("mqtt paho+Point", _script, wish, baseline=True)
 
 
 def _run(name: str, start: Start, wish: Wish, *, baseline: bool) -> Row:

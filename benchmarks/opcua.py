@@ -20,10 +20,11 @@ Start = Callable[[Path, str, Database], AbstractContextManager[Child]]
 
 
 def opcua(wish: Wish) -> Iterator[Row]:
-    """The collector's row, then the baseline's."""
+    """The collector's row, then the baseline's, if it is wanted."""
     program("victoria-metrics")
     yield _run("opcua", partial(_collector, wish=wish), wish, baseline=False)
-    yield _run("opcua asyncua+Point", partial(_script, wish=wish), wish, baseline=True)
+    if wish.baseline:
+        yield _run("opcua asyncua+Point", partial(_script, wish=wish), wish, baseline=True)
 
 
 def _run(name: str, start: Start, wish: Wish, *, baseline: bool) -> Row:

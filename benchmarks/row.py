@@ -40,6 +40,7 @@ class Wish:
     per_notification: int = 1000
     order: str = "repeating"
     profile: str = ""
+    baseline: bool = True
 
 
 def table(rows: Sequence[Row]) -> str:
