@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -143,7 +143,9 @@ async def write_once(sink: Sink, batches: Sequence[Batch]) -> None:
 
 
 class SinkContract:
-    """Subclass it and give it a fixture `rig`."""
+    """Subclass it and give it a fixture `rig`. CANNOT: laws that this peer cannot break, with the reason."""
+
+    CANNOT: ClassVar[Mapping[str, str]] = {}
 
     async def test_law_1_returning_means_stored(self, rig: SinkRig) -> None:
         batches = batches_of(rig)

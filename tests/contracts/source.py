@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -215,7 +215,9 @@ def conserved(delivery: Delivery) -> bool:
 
 
 class SourceContract:
-    """Subclass it and give it a fixture `rig`."""
+    """Subclass it and give it a fixture `rig`. CANNOT: laws that this peer cannot break, with the reason."""
+
+    CANNOT: ClassVar[Mapping[str, str]] = {}
 
     async def test_values_arrive_exactly(self, rig: SourceRig) -> None:
         async with taking(rig) as taker:

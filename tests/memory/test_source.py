@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -65,6 +66,10 @@ class MemoryRig(SourceRig):
 
 
 class TestMemorySource(SourceContract):
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_law_5_what_was_not_acknowledged_comes_again[forgets]": "this peer does not redeliver"
+    }
+
     @pytest.fixture(params=[True, False], ids=["redelivers", "forgets"])
     async def rig(self, request: pytest.FixtureRequest) -> AsyncIterator[SourceRig]:
         rig = MemoryRig(redelivers=request.param)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -83,6 +83,10 @@ class MqttRig(SourceRig):
 
 
 class TestMqtt5(SourceContract):
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_law_9_a_loss_that_is_known_is_a_gap": "learns of a loss in the next session only: test_broker.py"
+    }
+
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[SourceRig]:
         broker = Mosquitto(tmp_path)
@@ -93,6 +97,10 @@ class TestMqtt5(SourceContract):
 
 
 class TestMqtt311(SourceContract):
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_law_9_a_loss_that_is_known_is_a_gap": "learns of a loss in the next session only: test_broker.py"
+    }
+
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[SourceRig]:
         broker = Mosquitto(tmp_path)

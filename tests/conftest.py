@@ -1,0 +1,35 @@
+"""What holds for every test: laws that a peer cannot break are declared and not skipped; a skip in CI is a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+
+import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine's load than about the code.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a suite's CANNOT names: by the test's name, or with its parameter as `name[parameter]`."""
+    out = [item for item in items if {item.name, getattr(item, "originalname", "")} & set(_cannot(item))]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+def _cannot(item: pytest.Item) -> Mapping[str, str]:
+    return getattr(getattr(item, "cls", None), "CANNOT", {})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where every server is installed, a skipped test is a promise without proof."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where nothing may be: {report.longrepr}"
+    return report
