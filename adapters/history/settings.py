@@ -20,7 +20,7 @@ class HistorySettings(Strict):
     path: str = Field("history", min_length=1, description="Folder; relative to the state folder")
     keep: Duration = Field("90d", validate_default=True, description="Age at which values are deleted")
     max: Size = Field("20GB", validate_default=True, description="Size of all files at which the oldest go")
-    seal_values: int = Field(1_000_000, ge=1, description="A file is closed at this many values")
+    seal_values: int = Field(250_000, ge=1, description="A file is closed at this many values")
     seal_every: Duration = Field(
         "5min", validate_default=True, description="… or at this age of its first value"
     )

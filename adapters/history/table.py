@@ -111,9 +111,14 @@ def _server_times(batches: Sequence[Batch], order: NDArray[np.intp]) -> pa.Array
 
 
 def _values(batches: Sequence[Batch], lengths: NDArray[Any], order: NDArray[np.intp]) -> dict[str, pa.Array]:
-    """A column per kind, null where the row is of another kind or has no value."""
-    ends = np.cumsum(lengths)
-    return {kind.name.lower(): _column(kind, batches, ends, order) for kind in Kind}
+    """A column per kind, null where the row is of another kind or has no value; a kind that is not there costs nothing."""
+    ends, here = np.cumsum(lengths), {batch.kind for batch in batches}
+    return {
+        name: _column(kind, batches, ends, order)
+        if kind in here
+        else pa.nulls(len(order), SCHEMA.field(name).type)
+        for kind, name in ((kind, kind.name.lower()) for kind in Kind)
+    }
 
 
 def _column(kind: Kind, batches: Sequence[Batch], ends: NDArray[Any], order: NDArray[np.intp]) -> pa.Array:
