@@ -1,0 +1,190 @@
+"""The table of tests/README.md: every row of the fault list with the tests that show it.
+
+A test names its rows at the beginning of its docstring (or of its class's or module's): `D3: …`, `P1, M2: …`. The table is
+made from these words, so that it cannot speak of tests that are not there: `python -m tests.rows --write`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent
+README = ROOT / "README.md"
+BEGIN, END = "<!-- rows: made by python -m tests.rows --write -->", "<!-- end of rows -->"
+
+_ID = r"[PDUMITLBC]\d{1,2}"
+_MARK = re.compile(rf"^\s*({_ID}(?:\s*[,/+]\s*{_ID}|\s+and\s+{_ID}|\s*[-–]\s*{_ID})*)\s*(?:\([^)]*\))?\s*:")
+_IN_NAME = re.compile(r"^test_([pdumitlbc]\d{1,2})_", re.IGNORECASE)
+
+ROWS: dict[str, str] = {
+    "P1": "kill -9 at a random time",
+    "P2": "kill -9 at every syscall of the journal",
+    "P3": "power cut: unsynced writes lost, torn, reordered",
+    "P4": "crash during recovery, and again",
+    "P5": "SIGTERM under load",
+    "P6": "SIGSTOP, long",
+    "P7": "memory limit",
+    "P8": "no more file descriptors",
+    "P9": "event loop blocked",
+    "P10": "an error nobody foresaw in one adapter",
+    "P11": "second instance",
+    "P12": "older and newer formats",
+    "D1": "disk full while appending",
+    "D2": "disk full at a cursor, a rotation, the quarantine",
+    "D3": "fsync fails once",
+    "D4": "read-only, permission lost",
+    "D5": "slow disk",
+    "D6": "torn tail of the write-ahead log",
+    "D7": "bits flipped anywhere",
+    "D8": "journal deleted, truncated, zeroed by hand",
+    "D9": "a follower's cursor lost or behind",
+    "D10": "power cut right after creation",
+    "D11": "state of another machine, clone",
+    "I1": "refused, timeout, reset before, during, after the body",
+    "I2": "answer lost after the commit",
+    "I3": "bad lines in a batch",
+    "I4": "field type conflict",
+    "I5": "401, 403, 404",
+    "I6": "413",
+    "I7": "429, 503 with Retry-After",
+    "I8": "captive portal, redirects",
+    "I9": "slow database",
+    "I10": "database away for days",
+    "I11": "points older than the retention",
+    "I12": "bucket made anew, empty",
+    "I13": "silent loss",
+    "I14": "two databases, one down",
+    "T1": "wall clock jumps",
+    "T2": "daylight saving, time zone",
+    "T3": "start in 1970",
+    "L1": "burst, tenfold",
+    "L2": "twice the capacity, for long",
+    "L3": "long run",
+    "B1": "NaN, infinities, -0.0, subnormals",
+    "B2": "integers beyond 64 bits",
+    "B3": "monstrous JSON",
+    "B4": "arrays, matrices, structures",
+    "B5": "hostile texts",
+    "B6": "schema drift",
+    "B7": "new series without end",
+    "B8": "equal times, different values",
+    "C1": "wrong configuration",
+    "C2": "configuration changed while a backlog waits",
+}
+"""The rows that must have a test; U and M are listed where tests name them."""
+
+LONG: dict[str, tuple[str, str]] = {
+    "P1": ("20 kills of the whole line, 200 of the journal alone", "`make torture`"),
+    "P2": ("every n-th syscall", "`make torture`"),
+    "P3": ("a part of the states", "`make torture`"),
+    "P4": ("three deep at a part of the points", "`make torture`"),
+    "P6": ("3 s instead of 10 min", "`make torture`"),
+    "D5": ("tenths of a second instead of 5 s", "`make torture`"),
+    "D7": ("a part of the bits", "`make torture`"),
+    "I9": ("tenths of a second instead of 60 s", "`make torture`"),
+    "I10": ("thousands of values instead of 1e8", "`make torture`"),
+    "L1": ("5 s instead of 60 s", "`make soak`"),
+    "L2": ("8 s instead of an hour", "`make soak`"),
+    "L3": ("20 s instead of hours, wide limits", "`make soak`"),
+}
+"""How CI shortens a row, and what runs it whole."""
+
+
+class Named(NamedTuple):
+    row: str
+    file: str
+    name: str
+
+
+def found(root: Path = ROOT) -> Iterator[Named]:
+    """Every test that names a row, by reading the files (nothing is imported)."""
+    for path in sorted(root.rglob("test_*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        place = path.relative_to(root).as_posix()
+        yield from _of(tree, place, _rows(ast.get_docstring(tree) or ""))
+
+
+def _of(node: ast.Module | ast.ClassDef, place: str, rows: list[str], owner: str = "") -> Iterator[Named]:
+    for child in node.body:
+        own = (
+            _rows(ast.get_docstring(child) or "")
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            else []
+        )
+        if isinstance(child, ast.ClassDef):
+            yield from _of(child, place, [*rows, *own], f"{child.name}::")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and child.name.startswith("test_"):
+            named = _IN_NAME.match(child.name)
+            mine = [*rows, *own, *([named[1].upper()] if named else [])]
+            yield from (Named(row, place, f"{owner}{child.name}") for row in dict.fromkeys(mine))
+
+
+def _rows(docstring: str) -> list[str]:
+    mark = _MARK.match(docstring)
+    if mark is None:
+        return []
+    rows: list[str] = []
+    for part in re.split(r"\s*[,/+]\s*|\s+and\s+", mark[1]):
+        first, *rest = re.split(r"\s*[-–]\s*", part)
+        last = int((rest or [first])[0][1:])
+        rows += [f"{first[0]}{number}" for number in range(int(first[1:]), last + 1)]
+    return rows
+
+
+def without_test(tests: list[Named]) -> list[str]:
+    named = {test.row for test in tests}
+    return [row for row in ROWS if row not in named]
+
+
+def table(tests: list[Named]) -> str:
+    lines = ["| row | fault | tests | in CI | whole |", "|---|---|---|---|---|"]
+    others = sorted({test.row for test in tests} - ROWS.keys(), key=lambda row: (row[0], int(row[1:])))
+    for row in [*ROWS, *others]:
+        names: dict[str, list[str]] = {}
+        for test in tests:
+            if test.row == row:
+                names.setdefault(test.file, []).append(test.name)
+        cells = "<br>".join(f"{file}: {', '.join(map(_code, tests))}" for file, tests in names.items())
+        short, whole = LONG.get(row, ("whole", "`make test`"))
+        lines.append(f"| {row} | {ROWS.get(row, '')} | {cells or '**none yet**'} | {short} | {whole} |")
+    return "\n".join(lines)
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
+
+
+def written(text: str) -> list[tuple[str, str]]:
+    """(file, test) of every test that a table names."""
+    pairs: list[tuple[str, str]] = []
+    for file, names in re.findall(r"(test_\w+\.py|[\w/]+/test_\w+\.py): ((?:`[\w:]+`(?:, )?)+)", text):
+        pairs += [(file, name) for name in re.findall(r"`([\w:]+)`", names)]
+    return pairs
+
+
+def write(readme: Path = README) -> None:
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{BEGIN}\n\n{table(list(found()))}\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.rows", description="The table of the fault list.")
+    parser.add_argument("--write", action="store_true", help="write it into tests/README.md")
+    if parser.parse_args().write:
+        write()
+    missing = without_test(list(found()))
+    words = ", ".join(missing) or "none"
+    sys.stdout.write(f"rows without a test: {words}\n")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
