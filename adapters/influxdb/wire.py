@@ -1,8 +1,9 @@
-"""HTTP to InfluxDB, held to the rules: no retries, no redirects, verified TLS, explicit timeouts, and one that can be ended.
+"""HTTP to InfluxDB, held to the rules: no retries, no redirects, verified TLS, bounded answers, and a deadline for the whole.
 
-API v2 is written through the client library's low-level write service, v1 through the urllib3 that it brings, both over
-one pool of ours (decisions/0003-influxdb-write-path.md says why). Everything here blocks: it runs in the session's
-thread. A thread cannot be cancelled, so `abort` shuts its socket down and the request fails at once.
+urllib3 for both APIs and not the client library's write service: that one reads an answer of any length, for as long as
+the server goes on sending a byte now and then (decisions/0003-influxdb-write-path.md). Everything here blocks: it runs in
+the session's thread. A thread cannot be cancelled, so `abort` and the deadline shut its socket down and the request
+fails at once.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import urllib3
-from influxdb_client.rest import ApiException
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from adapters.errors import AdapterError, Misconfigured, NotConnected
+from adapters.errors import Misconfigured, NotConnected
+from adapters.influxdb.border import translate
 from adapters.influxdb.settings import InfluxDbSink
 
 CONNECT_TIMEOUT = 4.0
 """Seconds, below the grace period of a session: a connection attempt is the one thing that cannot be interrupted."""
+
+LONGEST_ANSWER = 64 * 1024
+"""Bytes that are read of an answer; a reading of the canary may be longer (canary.py)."""
 
 
 class Reply(NamedTuple):
@@ -41,58 +46,80 @@ class Wire:
         self._connections = _Connections()
         self._connect_timeout = min(CONNECT_TIMEOUT, settings.timeout)
         self._pool = _pool(settings, self._connections)
-        self._headers = _credentials(settings)
-        self._writes = _write_service(settings, self._pool, self._headers) if settings.api == "v2" else None
+        self._headers = {**_credentials(settings), "Accept-Encoding": "identity"}
+        self._path, place = _place(settings)
+        self._query = {**place, "precision": "ns"}
 
     def write(self, body: bytes) -> Reply:
         """One request with lines; times are nanoseconds."""
-        if self._writes is None:
-            query = {"db": self._settings.database, "precision": "ns"}
-            return self.request("POST", "/write", query, body)
-        milliseconds = (self._connect_timeout * 1000, self._settings.timeout * 1000)
-        try:
-            _, status, headers = self._writes.post_write_with_http_info(
-                self._settings.org,
-                self._settings.bucket,
-                body,
-                precision="ns",
-                _request_timeout=milliseconds,
-                urlopen_kw={"redirect": False, "retries": False},
-            )
-        except (ApiException, urllib3.exceptions.HTTPError, UnicodeDecodeError) as error:
-            return self._reply_in(error)
-        return Reply(status, dict(headers), "")
-
-    def _reply_in(self, error: Exception) -> Reply:
-        """The library raises for an answer that is not 2xx; one without a status never came."""
-        if isinstance(error, ApiException) and error.status:
-            return Reply(int(error.status), dict(error.headers or {}), str(error.body or ""))
-        raise self._failed(error) from error
+        return self.request("POST", self._path, self._query, body)
 
     def request(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        content_type: str = "text/plain; charset=utf-8",
+        longest: int = LONGEST_ANSWER,
     ) -> Reply:
+        """The answer, of which at most `longest` bytes are read. Raises NotConnected or Misconfigured."""
         url = self._settings.url + path + (f"?{urlencode(query)}" if query else "")
-        try:
-            answer = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers=self._headers,
-                timeout=urllib3.Timeout(connect=self._connect_timeout, read=self._settings.timeout),
-                retries=False,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise self._failed(error) from error
-        return Reply(answer.status, dict(answer.headers), answer.data.decode(errors="replace"))
+        headers = {**self._headers, **({} if body is None else {"Content-Type": content_type})}
+        with self._deadline():
+            try:
+                return self._exchange(method, url, headers, body, longest)
+            except urllib3.exceptions.HTTPError as error:
+                raise translate(error, self._settings.url) from error
 
-    def _failed(self, error: Exception) -> AdapterError:
-        return translate(error, self._settings.url)
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, longest: int
+    ) -> Reply:
+        timeout = urllib3.Timeout(connect=self._connect_timeout, read=self._settings.timeout)
+        answer = self._pool.request(
+            method, url, body=body, headers=headers, timeout=timeout,
+            retries=False, redirect=False, preload_content=False, decode_content=False,
+        )  # fmt: skip
+        text = answer.read(longest).decode(errors="replace")
+        if answer.read(1):  # longer than anything that InfluxDB says: the rest is not worth a connection
+            answer.close()
+        answer.release_conn()
+        return Reply(answer.status, dict(answer.headers), text)
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """`timeout` for a request as a whole: a read timeout alone begins anew with every byte that drips in."""
+        late = threading.Event()
+        limit = self._connect_timeout + self._settings.timeout
+
+        def end() -> None:
+            late.set()
+            self._connections.shut()
+
+        timer = threading.Timer(limit, end)
+        timer.start()
+        try:
+            yield
+        except NotConnected as error:
+            if late.is_set():
+                raise self._overdue(limit) from error
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+        if late.is_set():  # the answer ended with the connection, and may be half of one
+            raise self._overdue(limit)
+
+    def _overdue(self, limit: float) -> NotConnected:
+        return NotConnected(
+            f"InfluxDB at {self._settings.url} did not finish its answer within {limit:g} s",
+            "Look at the load of the server; a longer timeout may help.",
+        )
 
     def abort(self) -> None:
         """End whatever request is under way; every later one fails too."""
-        self._connections.shut()
+        self._connections.end()
 
     def close(self) -> None:
         """When nobody uses it any more. A pool of urllib3 alone would close with the next garbage collection."""
@@ -117,8 +144,11 @@ class _Connections:
         if self._ended:
             self.shut()
 
-    def shut(self) -> None:
+    def end(self) -> None:
         self._ended = True
+        self.shut()
+
+    def shut(self) -> None:
         with self._lock:
             for known in self._made:
                 _shut(known.sock)
@@ -170,6 +200,13 @@ def _trust(settings: InfluxDbSink) -> ssl.SSLContext | None:
         ) from error
 
 
+def _place(settings: InfluxDbSink) -> tuple[str, dict[str, str]]:
+    """Path and query of a write."""
+    if settings.api == "v1":
+        return "/write", {"db": settings.database}
+    return "/api/v2/write", {"org": settings.org, "bucket": settings.bucket}
+
+
 def _credentials(settings: InfluxDbSink) -> dict[str, str]:
     if settings.token is not None:
         return {"Authorization": f"Token {settings.token.get_secret_value()}"}
@@ -178,84 +215,16 @@ def _credentials(settings: InfluxDbSink) -> dict[str, str]:
     return {}
 
 
-def _write_service(settings: InfluxDbSink, pool: urllib3.PoolManager, headers: Mapping[str, str]) -> Any:
-    from influxdb_client._sync.api_client import ApiClient
-    from influxdb_client.configuration import Configuration
-    from influxdb_client.service.write_service import WriteService
-
-    configuration: Any = Configuration()  # type: ignore[no-untyped-call]
-    configuration.host = settings.url
-    client: Any = ApiClient(configuration=configuration, retries=False)  # type: ignore[no-untyped-call]
-    client.rest_client.pool_manager = pool
-    for name, value in headers.items():
-        client.set_default_header(name, value)
-    return WriteService(client)  # type: ignore[no-untyped-call]
-
-
 def message_of(reply: Reply) -> str:
-    """The server's own words: JSON `error` (v1, v3) or `message` (v2), else ''."""
+    """The server's own words: JSON `error` (v1, v3) or `message` (v2), with the first detail (v3); else ''."""
     try:
         answer = json.loads(reply.text)
     except ValueError:
         return ""
-    found = (answer.get("error") or answer.get("message")) if isinstance(answer, dict) else None
-    return str(found or "")[:500]
-
-
-BORDER: Mapping[str, type[AdapterError]] = {
-    "PoolError": NotConnected,
-    "RequestError": NotConnected,
-    "ProxyError": NotConnected,
-    "DecodeError": NotConnected,
-    "ProtocolError": NotConnected,
-    "MaxRetryError": NotConnected,
-    "HostChangedError": NotConnected,
-    "TimeoutStateError": NotConnected,
-    "TimeoutError": NotConnected,
-    "ReadTimeoutError": NotConnected,
-    "ConnectTimeoutError": NotConnected,
-    "NewConnectionError": NotConnected,
-    "NameResolutionError": NotConnected,
-    "EmptyPoolError": NotConnected,
-    "FullPoolError": NotConnected,
-    "ClosedPoolError": NotConnected,
-    "ResponseError": NotConnected,
-    "ResponseNotChunked": NotConnected,
-    "BodyNotHttplibCompatible": NotConnected,
-    "IncompleteRead": NotConnected,
-    "InvalidChunkLength": NotConnected,
-    "InvalidHeader": NotConnected,
-    "HeaderParsingError": NotConnected,
-    "UnrewindableBodyError": NotConnected,
-    "HTTPError": NotConnected,
-    "ApiException": NotConnected,
-    "InfluxDBError": NotConnected,
-    "UnicodeDecodeError": NotConnected,
-    "SSLError": Misconfigured,
-    "LocationValueError": Misconfigured,
-    "LocationParseError": Misconfigured,
-    "URLSchemeUnknown": Misconfigured,
-    "ProxySchemeUnknown": Misconfigured,
-    "ProxySchemeUnsupported": Misconfigured,
-}
-"""Every error of urllib3 and of the client library, by name; a test proves that none is missing."""
-
-
-def translate(error: Exception, url: str) -> AdapterError:
-    """The library's error as one of the four."""
-    if isinstance(error, ApiException):  # without a status: only raised by the library for TLS
-        return _untrusted(str(error.reason), url)
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return _untrusted(str(error), url)
-    kind = BORDER.get(type(error).__name__, NotConnected)
-    remedy = (
-        "Is the server running, and is the address right?" if kind is NotConnected else "Correct the url."
-    )
-    return kind(f"InfluxDB at {url}: {type(error).__name__}: {error}", remedy)
-
-
-def _untrusted(reason: str, url: str) -> Misconfigured:
-    return Misconfigured(
-        f"InfluxDB at {url} is not who it should be, or does not speak TLS: {' '.join(reason.split())}",
-        "If its certificate comes from an authority of your own, name that authority's file as ca.",
-    )
+    if not isinstance(answer, dict):
+        return ""
+    said = str(answer.get("error") or answer.get("message") or "")
+    details = answer.get("data")
+    detail = details[0] if isinstance(details, list) and details else details
+    reason = detail.get("error_message") if isinstance(detail, dict) else None
+    return f"{said}: {reason}"[:500] if said and reason else said[:500]

@@ -10,16 +10,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import influxdb_client.client.exceptions
-import influxdb_client.rest
 import pytest
 import urllib3
 
 from adapters.base import GRACE
 from adapters.errors import AdapterError, Misconfigured, NotConnected, Rejected, Throttled
 from adapters.influxdb.answers import retry_after
+from adapters.influxdb.border import BORDER, translate
 from adapters.influxdb.settings import InfluxDbSink
-from adapters.influxdb.wire import BORDER, translate
 from pipelines.batch import Kind, Point, batch_of
 from tests.contracts.rig import Alive, eventually
 from tests.contracts.sink import START, contents, difference, write_once
@@ -304,7 +302,7 @@ async def test_a_ca_file_that_is_not_there(rig: FakeV2Rig, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "module",
-    [urllib3.exceptions, influxdb_client.rest, influxdb_client.client.exceptions],
+    [urllib3.exceptions],
     ids=lambda module: module.__name__,
 )
 def test_every_error_of_the_libraries_is_mapped(module: Any) -> None:

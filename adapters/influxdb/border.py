@@ -1,0 +1,62 @@
+"""urllib3's errors as ours: every one by name, and a test proves that none is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import urllib3
+
+from adapters.errors import AdapterError, Misconfigured, NotConnected
+
+BORDER: Mapping[str, type[AdapterError]] = {
+    "PoolError": NotConnected,
+    "RequestError": NotConnected,
+    "ProxyError": NotConnected,
+    "DecodeError": NotConnected,
+    "ProtocolError": NotConnected,
+    "MaxRetryError": NotConnected,
+    "HostChangedError": NotConnected,
+    "TimeoutStateError": NotConnected,
+    "TimeoutError": NotConnected,
+    "ReadTimeoutError": NotConnected,
+    "ConnectTimeoutError": NotConnected,
+    "NewConnectionError": NotConnected,
+    "NameResolutionError": NotConnected,
+    "EmptyPoolError": NotConnected,
+    "FullPoolError": NotConnected,
+    "ClosedPoolError": NotConnected,
+    "ResponseError": NotConnected,
+    "ResponseNotChunked": NotConnected,
+    "BodyNotHttplibCompatible": NotConnected,
+    "IncompleteRead": NotConnected,
+    "InvalidChunkLength": NotConnected,
+    "InvalidHeader": NotConnected,
+    "HeaderParsingError": NotConnected,
+    "UnrewindableBodyError": NotConnected,
+    "HTTPError": NotConnected,
+    "SSLError": Misconfigured,
+    "LocationValueError": Misconfigured,
+    "LocationParseError": Misconfigured,
+    "URLSchemeUnknown": Misconfigured,
+    "ProxySchemeUnknown": Misconfigured,
+    "ProxySchemeUnsupported": Misconfigured,
+}
+"""Every error of urllib3, by name."""
+
+
+def translate(error: Exception, url: str) -> AdapterError:
+    """The library's error as one of the four."""
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return _untrusted(str(error), url)
+    kind = BORDER.get(type(error).__name__, NotConnected)
+    remedy = (
+        "Is the server running, and is the address right?" if kind is NotConnected else "Correct the url."
+    )
+    return kind(f"InfluxDB at {url}: {type(error).__name__}: {error}", remedy)
+
+
+def _untrusted(reason: str, url: str) -> Misconfigured:
+    return Misconfigured(
+        f"InfluxDB at {url} is not who it should be, or does not speak TLS: {' '.join(reason.split())}",
+        "If its certificate comes from an authority of your own, name that authority's file as ca.",
+    )
