@@ -12,10 +12,12 @@ from collector.journal.base import Ledger, SinkAccount, SourceAccount
 def summary(ledger: Ledger, health: Health | None = None) -> dict[str, Any]:
     """JSON-ready: `sources` and `sinks` (lists with `name` and counts of values), `unaccounted`, `buffer_bytes`."""
     jobs = {} if health is None else {job.name: job for job in health.all()}
+    silent = {
+        name: SourceAccount() for name, job in jobs.items() if job.role == "source"
+    }  # nothing came of them yet
+    sources = {**silent, **ledger.sources}
     return {
-        "sources": [
-            _source(name, account, jobs.get(name)) for name, account in sorted(ledger.sources.items())
-        ],
+        "sources": [_source(name, account, jobs.get(name)) for name, account in sorted(sources.items())],
         "sinks": [_sink(name, account, jobs.get(name)) for name, account in sorted(ledger.sinks.items())],
         "unaccounted": ledger.unaccounted,
         "buffer_bytes": ledger.size,
