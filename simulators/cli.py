@@ -1,4 +1,4 @@
-"""The command line: `run` machines until told to stop, `list` the kinds there are.
+"""The command line: `run` machines until told to stop, `list` the kinds there are, `proxy` between any two peers.
 
 Data goes to stdout as JSON lines, words go to stderr: a test or another program starts this, reads one line, and knows
 where everything listens.
@@ -13,26 +13,24 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from simulators.clock import MILLISECOND
+from simulators import arguments
 from simulators.errors import SimulatorError
 from simulators.faces.broker import parse
 from simulators.machines import KINDS, kind
+from simulators.proxy import cli as proxy
 from simulators.workshop import Plan
 
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 done or stopped, 1 could not run, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(given)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     for library in ("asyncua", "amqtt", "transitions"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
-        return _list(options) if options.command == "list" else _run(options)
+        return int(options.main(options))
     except SimulatorError as error:
         sys.stderr.write(f"simulators: {error}\n")
         return 1
@@ -45,19 +43,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     kinds = commands.add_parser("list", help="the kinds of machine and their signals")
     kinds.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    kinds.set_defaults(main=_list)
     run = commands.add_parser("run", help="run machines until SIGTERM, Ctrl-C or --duration")
     run.add_argument(
         "machines", nargs="+", metavar="KIND[=ID]", type=_machine, help=f"of: {', '.join(KINDS)}"
     )
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer only)")
     run.add_argument(
-        "--port", type=_port, default=0, help="first port to listen on, counted up; 0: free ones (default)"
+        "--port",
+        type=arguments.port,
+        default=0,
+        help="first port to listen on, counted up; 0: free ones (default)",
     )
     run.add_argument(
         "--seed", type=int, help="same seed, same values (default: drawn, and told in the ready line)"
     )
-    run.add_argument("--speed", type=_positive, default=1.0, help="simulated seconds per second (default 1)")
-    run.add_argument("--start", type=_moment, metavar="TIME", help="simulated start, ISO 8601 (default: now)")
+    run.add_argument(
+        "--speed", type=arguments.positive, default=1.0, help="simulated seconds per second (default 1)"
+    )
+    run.add_argument(
+        "--start", type=arguments.moment, metavar="TIME", help="simulated start, ISO 8601 (default: now)"
+    )
     run.add_argument(
         "--broker", metavar="mqtt://HOST:PORT", help="MQTT broker to use (default: a built-in one)"
     )
@@ -66,13 +72,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--config", type=Path, help="matching collector configuration (default: DIR/collector.yaml)"
     )
-    run.add_argument("--duration", type=_seconds, help="stop after so much simulated time: 30s, 5m, 1h")
     run.add_argument(
-        "--max-changes", type=_count, help="stop changing after N changes per machine; keep serving"
+        "--duration", type=arguments.seconds, help="stop after so much simulated time: 30s, 5m, 1h"
+    )
+    run.add_argument(
+        "--max-changes", type=arguments.count, help="stop changing after N changes per machine; keep serving"
     )
     run.add_argument(
         "--hold", action="store_true", help="start the clock at the line 'go' on stdin ('stop' stops)"
     )
+    run.set_defaults(main=_run)
+    proxy.add(commands)
     return parser
 
 
@@ -164,38 +174,3 @@ def _machine(text: str) -> tuple[str, str]:
     if given in ("mqtt", "broker"):
         raise argparse.ArgumentTypeError(f"'{given}' is the broker's name; call the machine otherwise")
     return name, given
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"'{text}' is no port (0 to 65535)")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of changes (1 or more)")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    if not re.fullmatch(r"\d+(\.\d+)?", text) or float(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no speed: simulated seconds per second, above 0")
-    return float(text)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|min|h|)", text)
-    if match is None or float(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no duration: write 500ms, 30s, 5m or 1h")
-    return float(match[1]) * SECONDS[match[2]]
-
-
-def _moment(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no time: write 2026-01-31T06:00:00Z") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000) * MILLISECOND

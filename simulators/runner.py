@@ -4,12 +4,12 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 
+from simulators import stdin
 from simulators.clock import SECOND, RealClock, wall_ns
 from simulators.core import drive
 from simulators.workshop import Plan, Workshop, open_workshop
@@ -39,8 +39,8 @@ async def run(plan: Plan) -> int:
         async with open_workshop(plan) as workshop:
             say(ready_line(plan, workshop))
             if plan.hold:
-                _listen_to_stdin(go, stop)
-                await _first(go, stop)
+                listen_to_stdin(go, stop)
+                await first_of(go, stop)
             if not stop.is_set():
                 await simulate(plan, workshop, stop)
             await workshop.drain()
@@ -76,7 +76,8 @@ async def simulate(plan: Plan, workshop: Workshop, stop: asyncio.Event) -> None:
         await stop.wait()
 
 
-async def _first(*events: asyncio.Event) -> None:
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
     async with asyncio.TaskGroup() as group:
         waiting = [group.create_task(event.wait()) for event in events]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -100,21 +101,16 @@ def stop_signals(stop: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _listen_to_stdin(go: asyncio.Event, stop: asyncio.Event) -> None:
-    """`go` and `stop` from stdin. A daemon thread on the bare descriptor: a pipe cannot be awaited on Windows, and a
-    thread inside sys.stdin would hold its lock while the interpreter ends.
-    """
-    loop = asyncio.get_running_loop()
+def listen_to_stdin(go: asyncio.Event, stop: asyncio.Event) -> None:
+    """`go` and `stop` from stdin."""
 
-    def read() -> None:
-        rest = b""
-        while chunk := os.read(0, 4096):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                event = {b"go": go, b"stop": stop}.get(line.strip())
-                if event is not None:
-                    loop.call_soon_threadsafe(event.set)
+    async def each(line: bytes) -> None:
+        event = {b"go": go, b"stop": stop}.get(line)
+        if event is not None:
+            event.set()
+
+    def gone() -> None:
         if not go.is_set():
-            loop.call_soon_threadsafe(stop.set)  # whoever was to say go is gone
+            stop.set()  # whoever was to say go is gone
 
-    threading.Thread(target=read, name="simulators-stdin", daemon=True).start()
+    stdin.listen(each, gone)
