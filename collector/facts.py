@@ -1,4 +1,4 @@
-"""The collector's own statements, stored like any other value: connections, staleness, and its own downtime.
+"""The collector's own statements, stored like any other value: connections, staleness, gaps, its own downtime and condition.
 
 A silent machine and a machine at standstill look the same in a flat line; these rows tell them apart (promise 2). They are
 written by the pseudo-source `collector`, which keeps its own account in the ledger.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.base import Delivery
 from adapters.clock import Clock
+from collector.gaps import AT_ONCE, batches_of
 from collector.journal.base import Journal
+from collector.skew import Skew
 from pipelines import quality
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
 from pipelines.identity import Identity
@@ -24,6 +27,8 @@ OWN = "collector"
 """Name of the pseudo-source, and the machine under which its points are stored: reserved, no machine may have it."""
 
 ALIVE_EVERY = 10.0
+CONDITION_EVERY = 60.0
+LOOK_EVERY = 1.0  # for new gaps
 
 
 class Facts:
@@ -31,26 +36,71 @@ class Facts:
 
     def __init__(self, journal: Journal, clock: Clock, refine: Refine) -> None:
         self._journal, self._clock, self._refine = journal, clock, refine
+        self._skews: dict[str, Skew] = {}
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
-        last = self._journal.checkpoint(OWN)
+        last = _Mark.of(self._journal.checkpoint(OWN))
         now = self._clock.now()
         gaps: tuple[Gap, ...] = ()
-        if last is not None:
-            gaps = (Gap(int(last), now, "collector_down", "the collector was not running"),)
-        await self._tell((), gaps, now)
+        if last.alive:
+            gaps = (Gap(last.alive, now, "collector_down", "the collector was not running"),)
+        await self._tell((), gaps, now, _Mark(now, last.gap))
 
     async def alive(self) -> None:
-        """A sign of life every ten seconds: what the next start measures the downtime from."""
+        """What the collector says of itself while it works; the only one that writes the checkpoint of these accounts.
+
+        Every ten seconds a sign of life, from which the next start measures the downtime; new gaps as points within a
+        second; once a minute the condition of the buffer and the clocks of the sources.
+        """
+        mark = _Mark.of(self._journal.checkpoint(OWN))
+        due = self._clock.monotonic() + CONDITION_EVERY
         while True:
-            await self._clock.sleep(ALIVE_EVERY)
-            await self._tell((), (), self._clock.now())
+            mark = await self._copy_gaps(mark)
+            if self._clock.monotonic() >= due:
+                await self._condition()
+                due = self._clock.monotonic() + CONDITION_EVERY
+            await self._clock.sleep(LOOK_EVERY)
+
+    async def _copy_gaps(self, mark: _Mark) -> _Mark:
+        """At most AT_ONCE of the gaps that are not yet points, and how far that is, in one append."""
+        now = self._clock.now()
+        new = await self._journal.gaps_after(mark.gap, AT_ONCE)
+        if not new and now - mark.alive < ALIVE_EVERY * 1e9:
+            return mark
+        mark = _Mark(now, new[-1].number if new else mark.gap)
+        await self._tell(batches_of(self._journal.registry, OWN, new, now), (), now, mark)
+        return mark
+
+    async def _condition(self) -> None:
+        """Bytes of the buffer, values that each sink still has to store, and seconds between a source's clock and ours."""
+        ledger, now = await self._journal.ledger(), self._clock.now()
+        counts = {(f"pending.{name}", ""): sink.pending for name, sink in ledger.sinks.items()}
+        counts["buffer_bytes", "byte"] = ledger.size
+        ids = [self._own(name, Kind.INTEGER, unit) for name, unit in counts]
+        batches = [batch_of(Kind.INTEGER, ids, now, list(counts.values()), received=now)]
+        found = ((source, skew.take()) for source, skew in self._skews.items())
+        skews = {source: seconds for source, seconds in found if seconds is not None}
+        if skews:
+            ids = [self._own(f"skew.{source}", Kind.NUMBER, "s", source=source) for source in skews]
+            batches.append(batch_of(Kind.NUMBER, ids, now, list(skews.values()), received=now))
+        await self._tell(batches, (), now)
+
+    def _own(self, name: str, kind: Kind, unit: str = "", **tags: str) -> int:
+        return self._journal.registry.intern(Point(OWN, name, kind, unit, tags))
+
+    def watch(self, source: str, skew: Skew) -> None:
+        """From now on the clock of this source is told of, by these samples."""
+        self._skews[source] = skew
+
+    async def stood(self, seconds: float) -> None:
+        """The process was stopped or its loop held up for so long until now: whatever no peer has kept is missing."""
+        now = self._clock.now()
+        gap = Gap(now - round(seconds * 1e9), now, "collector_stood_still", "the collector stood still")
+        await self._tell((), (gap,), now)
 
     async def connection(self, source: str, up: bool) -> None:
-        point = self._journal.registry.intern(
-            Point(OWN, f"connected.{source}", Kind.FLAG, "", {"source": source})
-        )
+        point = self._own(f"connected.{source}", Kind.FLAG, source=source)
         now = self._clock.now()
         await self._tell((batch_of(Kind.FLAG, [point], now, [up], received=now),), (), now)
 
@@ -61,10 +111,27 @@ class Facts:
         if len(ids):
             await self._tell(_without_value(self._journal, ids, now), (), now)
 
-    async def _tell(self, batches: Sequence[Batch], gaps: Sequence[Gap], now: int) -> None:
-        delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=str(now).encode())
+    async def _tell(
+        self, batches: Sequence[Batch], gaps: Sequence[Gap], now: int, mark: _Mark | None = None
+    ) -> None:
+        checkpoint = None if mark is None else mark.dump()
+        delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
         refined = self._refine(batches, self._journal.identity(OWN))
         await self._journal.append(OWN, delivery, refined)
+
+
+class _Mark(NamedTuple):
+    """The collector's own checkpoint. alive: ns of the last sign of life, 0 for none. gap: number of the last gap copied."""
+
+    alive: int = 0
+    gap: int = 0
+
+    @classmethod
+    def of(cls, stored: bytes | None) -> _Mark:
+        return cls(*map(int, stored.split())) if stored else cls()
+
+    def dump(self) -> bytes:
+        return b"%d %d" % self
 
 
 def _without_value(journal: Journal, ids: NDArray[np.int32], now: int) -> list[Batch]:
@@ -87,6 +154,7 @@ class Seen:
     """Which points a source has delivered in this life: a bit per point, set by the column."""
 
     def __init__(self) -> None:
+        self.skew = Skew()
         self._seen = np.zeros(0, np.bool_)
 
     def note(self, points: NDArray[np.int32], version: int) -> None:
@@ -103,13 +171,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """A refine that also notes which points went through it."""
+    """A refine that also notes which points went through it, and how far their clock is from ours."""
 
     refine: Refine
     seen: Seen
     version: Callable[[], int]
 
     def __call__(self, batches: Sequence[Batch], identity: Identity) -> Refined:
+        self.seen.skew.note(batches)
         refined = self.refine(batches, identity)
         for batch in refined.batches:
             self.seen.note(batch.points, self.version())
@@ -123,6 +192,9 @@ class Edges:
     source: str
     facts: Facts
     seen: Seen = field(default_factory=Seen)
+
+    def __post_init__(self) -> None:
+        self.facts.watch(self.source, self.seen.skew)
 
     async def __call__(self, up: bool) -> None:
         await self.facts.connection(self.source, up)

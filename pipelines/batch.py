@@ -67,6 +67,11 @@ class Flag(IntFlag):
     DERIVED = 16  # computed by us from primary data
     HEARTBEAT = 32  # a re-read of an old but still true value
     SHIFTED = 64  # same time, another value: moved by whole nanoseconds to keep both (identity rule)
+    DURING_GAP = 128  # covers a time in which values were missing: right in amount, vague in time
+
+
+FIELD = "_field"
+"""A tag that is not stored as one: what the field is called in a database where the tags already tell the signals apart."""
 
 
 @dataclass(frozen=True, slots=True)

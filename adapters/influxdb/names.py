@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.batch import Kind, Point
+from pipelines.batch import FIELD, Kind, Point
 from pipelines.registry import Registry
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -100,12 +100,13 @@ class Names:
 
     def _slot(self, point: Point) -> int:
         tags = {**point.tags, "machine": point.machine}
+        shown = tags.pop(FIELD, point.name)
         head = measurement(self._measurement(point)) + tag_set(tags)
         series = self._series_of.setdefault(head, len(self.series))
         if series == len(self.series):
             self.series.append(head)
             self._machine_of.append(point.machine)
-        name = key(_free(f"{point.name}_" if point.name in tags else point.name))
+        name = key(_free(f"{shown}_" if shown in tags else shown))
         taken = self._slot_of.setdefault((series, name), len(self.slots))
         if taken == len(self.slots):
             quality = QUALITY + tag_set({**tags, "signal": point.name})

@@ -102,6 +102,15 @@ class StoredGap(NamedTuple):
     gap: Gap
 
 
+class NumberedGap(NamedTuple):
+    """number: rising in the order of telling. rank: how many gaps of this source with this beginning were told before it."""
+
+    number: int
+    source: str
+    gap: Gap
+    rank: int
+
+
 class Quarantined(NamedTuple):
     """origin: the source or sink that refused it."""
 
@@ -127,4 +136,8 @@ class Journal(Protocol):
 
     async def ledger(self) -> Ledger: ...
     async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]: ...
+    async def gaps_after(self, number: int, limit: int) -> Sequence[NumberedGap]:
+        """The gaps that were told after this one, the oldest first."""
+        ...
+
     async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]: ...

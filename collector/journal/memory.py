@@ -17,6 +17,7 @@ from adapters.base import Delivery, Entry, Position
 from adapters.clock import Clock
 from collector.journal.base import (
     Ledger,
+    NumberedGap,
     Quarantined,
     Range,
     SinkAccount,
@@ -79,7 +80,7 @@ class MemoryJournal:
         self._cursors = {name: _Cursor() for name in followers}
         self._gaps: deque[StoredGap] = deque(maxlen=ROWS)
         self._quarantine: deque[Quarantined] = deque(maxlen=ROWS)
-        self._quarantine_number = 0
+        self._quarantine_number = self._gaps_told = 0
         self._viewers = Viewers()
         self._space = asyncio.Condition()
 
@@ -127,6 +128,7 @@ class MemoryJournal:
         books.identity.learn(refined.learned)
         if delivery.checkpoint is not None:
             books.checkpoint = delivery.checkpoint
+        self._gaps_told += len(delivery.gaps)
         self._gaps.extend(StoredGap(source, self.tail.position, gap) for gap in delivery.gaps)
         self._refuse(source, refused)
 
@@ -188,6 +190,16 @@ class MemoryJournal:
 
     async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
         return list(self._gaps)[-limit:]
+
+    async def gaps_after(self, number: int, limit: int) -> Sequence[NumberedGap]:
+        first, told = self._gaps_told - len(self._gaps) + 1, list(self._gaps)
+        ranks = Counter[tuple[str, int]]()
+        found: list[NumberedGap] = []
+        for place, (source, _, gap) in enumerate(told, first):
+            if place > number:
+                found.append(NumberedGap(place, source, gap, ranks[source, gap.begins]))
+            ranks[source, gap.begins] += 1
+        return found[:limit]
 
     async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
         return list(self._quarantine)[-limit:]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapters.base import Position
-from collector.journal.base import Ledger, Quarantined, SinkAccount, SourceAccount, StoredGap
+from collector.journal.base import Ledger, NumberedGap, Quarantined, SinkAccount, SourceAccount, StoredGap
 from pipelines.batch import Kind, Point
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Reason, Refusal, Remark
@@ -163,6 +163,20 @@ def gaps(connection: sqlite3.Connection, limit: int) -> list[StoredGap]:
     return [
         StoredGap(source, position, Gap(begins, ends, reason, detail, tuple(json.loads(machines)), count))
         for source, position, begins, ends, reason, detail, machines, count in reversed(found)
+    ]
+
+
+def gaps_after(connection: sqlite3.Connection, number: int, limit: int) -> list[NumberedGap]:
+    """The gaps behind this number, the oldest first."""
+    found = connection.execute(
+        "SELECT number, source, begins, ends, reason, detail, machines, count, (SELECT count(*) FROM gaps AS earlier"
+        " WHERE earlier.source = gaps.source AND earlier.begins = gaps.begins AND earlier.number < gaps.number)"
+        " FROM gaps WHERE number > ? ORDER BY number LIMIT ?",
+        (number, limit),
+    ).fetchall()
+    return [
+        NumberedGap(told, source, Gap(begins, ends, reason, detail, tuple(json.loads(machines)), count), rank)
+        for told, source, begins, ends, reason, detail, machines, count, rank in found
     ]
 
 

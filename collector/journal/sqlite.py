@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from adapters.base import Delivery, Entry, Position
 from adapters.clock import Clock
 from collector.journal import queries
-from collector.journal.base import JournalFailed, Ledger, Quarantined, Range, Slice, StoredGap
+from collector.journal.base import JournalFailed, Ledger, NumberedGap, Quarantined, Range, Slice, StoredGap
 from collector.journal.following import Chunk, ranges, slices
 from collector.journal.lock import locked
 from collector.journal.recovery import open_store, suspect_path
@@ -175,6 +175,9 @@ class SqliteJournal:
 
     async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
         return await self._ask(queries.gaps, limit)
+
+    async def gaps_after(self, number: int, limit: int) -> Sequence[NumberedGap]:
+        return await self._ask(queries.gaps_after, number, limit)
 
     async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
         return await self._ask(queries.quarantined, limit)

@@ -30,9 +30,9 @@ def influx(url: str, database: str, text: str, *, method: str = "GET") -> list[d
 
 
 def influx_values(url: str, database: str) -> Series:
-    return from_influx(
-        row for row in influx(url, database, "SELECT * FROM /.*/") if row["measurement"] != "quality"
-    )
+    """The machines' values: what the collector says of quality and of gaps is in measurements of its own."""
+    rows = influx(url, database, "SELECT * FROM /.*/")
+    return from_influx(row for row in rows if row["measurement"] not in ("quality", "collector_gap"))
 
 
 def victoria_counts(url: str) -> Counter[tuple[str, str]]:
