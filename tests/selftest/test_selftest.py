@@ -1,0 +1,123 @@
+"""The self-test passes with the collector as it is, and says what is missing with a collector that loses or doubles values."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collector.selftest.lines import read_lines
+from collector.selftest.plan import run
+from collector.selftest.truth import Counts, Truth
+from tests.influxdb.lines import read_all
+
+LOSES = """
+import collector.journal.sqlite as sqlite
+append, calls = sqlite.SqliteJournal.append, [0]
+async def lossy(self, source, delivery, refined):
+    calls[0] += source == "press"
+    if source == "press" and calls[0] % 20 == 7:
+        return self.tail.position
+    return await append(self, source, delivery, refined)
+sqlite.SqliteJournal.append = lossy
+"""
+
+DOUBLES = """
+import os, pathlib
+import adapters.mqtt.checkpoint as checkpoint
+import collector.journal.sqlite as sqlite
+checkpoint.Checkpoint.stamp = lambda self, message: message.at
+append, calls, once = sqlite.SqliteJournal.append, [0], pathlib.Path(__file__).with_suffix(".once")
+async def dies_before_it_acknowledges(self, source, delivery, refined):
+    position = await append(self, source, delivery, refined)
+    calls[0] += source == "press"
+    if calls[0] == 30 and not once.exists():
+        once.touch()
+        os._exit(9)
+    return position
+sqlite.SqliteJournal.append = dies_before_it_acknowledges
+"""
+
+GOES_ON = """
+import sys
+from collector.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.timeout(180)
+def test_by_command(tmp_path: Path) -> None:
+    """The whole of it, as a user types it, shortened."""
+    command = [sys.executable, "-P", "-m", "collector", "selftest", "--for", "10s", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+    found = json.loads(done.stdout)
+    assert {type(found[name]) for name in Counts._fields} == {int}
+    assert found["sent"] == found["stored"] + found["refused"] > 5_000
+    assert (found["missing"], found["duplicated"], found["refused"]) == (0, 0, 60)
+    assert [phase["ok"] for phase in found["phases"]] == [True] * 6
+    assert "temporary folder" in done.stderr
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("sabotage", "what"), [(LOSES, "missing"), (DOUBLES, "duplicated")])
+async def test_a_sabotaged_collector_is_found_out(tmp_path: Path, sabotage: str, what: str) -> None:
+    wrapper = tmp_path / "sabotaged.py"
+    wrapper.write_text(sabotage + GOES_ON)
+    result = await run(tmp_path, 1.0, command=[sys.executable, "-P", str(wrapper)], phases=2)
+    assert not result.ok
+    assert getattr(result.counts, what) > 0, result
+    assert result.counts.stored > 1_000
+
+
+def _said() -> tuple[Truth, dict[tuple[str, int], object]]:
+    truth = Truth()
+    for _ in range(50):
+        truth.timed()
+        truth.bare()
+    stored = {(signal, at or 10**18 + n): value for n, (signal, at, value) in enumerate(truth.good)}
+    return truth, stored
+
+
+def test_the_comparison_counts_exactly() -> None:
+    truth, stored = _said()
+    bad = truth.nonsense()
+    whole = truth.compare(stored, {bad})
+    assert whole == Counts(251, 250, 1, 0, 0)
+    assert truth.compare(stored, set()) == Counts(251, 250, 0, 1, 0)
+    for key in list(stored)[:10]:
+        less = {place: value for place, value in stored.items() if place != key}
+        assert truth.compare(less, {bad}) == Counts(251, 249, 1, 1, 0)
+    tick = next(value for (signal, _), value in stored.items() if signal == "tick")
+    assert truth.compare({**stored, ("tick", 5): tick}, {bad}) == Counts(251, 250, 1, 0, 1)
+
+
+@pytest.mark.parametrize("signal", ["load", "running", "program"])
+def test_an_altered_value_is_missing_and_too_much(signal: str) -> None:
+    truth, stored = _said()
+    place = next(key for key in stored if key[0] == signal)
+    wrong = {"load": 0.1, "running": int(bool(stored[place])), "program": "another"}[signal]
+    assert truth.compare({**stored, place: wrong}, set()) == Counts(250, 249, 0, 1, 1)
+
+
+HARD = [
+    r'press,machine=press-1,x=a\ b\,c\=d f="x \"y\" \\",g=1.5,h=true,i=3i 1700000000000000001',
+    'm,machine=a f="two\nlines, and = signs" 5',
+    r"m\ n\,o,machine=a a\ b=1e-300,c=-0 -5",
+    "# a comment",
+    'm f="",g=18446744073709551615u 0',
+]
+
+
+def test_its_reader_of_lines_agrees_with_the_tests_own() -> None:
+    text = "\n".join(HARD)
+    assert [tuple(line) for line in read_lines(text)] == [tuple(line) for line in read_all(text)]
+
+
+@pytest.mark.parametrize("line", ["m f=1", "m", "m f= 5", 'm f="open 5', "m,machine=a  f=1 5"])
+def test_what_is_no_line_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):
+        list(read_lines(line))
