@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.opcua.decode import SERVER, SERVER_PICO, SOURCE, SOURCE_PICO, STATUS, VALUE, Group, Rows
+from adapters.opcua.blocks import SERVER, SERVER_PICO, SOURCE, SOURCE_PICO, STATUS, VALUE, Block
+from adapters.opcua.decode import Group, Rows
 from adapters.opcua.values import EPOCH_TICKS, Damaged
 from pipelines import quality as q
 from pipelines.batch import Batch, Flag, Kind, column
@@ -55,7 +56,9 @@ class Columns:
 
 def segments(rows: Rows, table: Columns) -> Iterator[Segment]:
     """The rows by kind. Rows without a value take the kind that their point had last."""
-    every = [_known(_segment(g, g.layout.kind), table, rows) for g in rows.groups.values() if g.rows]
+    made = [_segment_of(block) for block in rows.blocks]
+    made += [_segment(g, g.layout.kind) for g in rows.groups.values() if g.rows]
+    every = [_known(segment, table, rows) for segment in made]
     typed = [s for s in every if not _silent(s)]
     silent = [s for s in every if _silent(s)]
     for segment in typed:
@@ -130,6 +133,29 @@ def _segment(group: Group, kind: Kind | None) -> Segment:
         values,
         quality,
         flags,
+        times(SERVER, SERVER_PICO),
+    )
+
+
+def _segment_of(block: Block) -> Segment:
+    records, n = block.records, len(block.records)
+
+    def times(field: int, fine: int) -> NDArray[np.int64]:
+        if field not in block.fields:
+            return np.zeros(n, np.int64)
+        behind = records[str(fine)].astype(np.int64) if fine in block.fields else None
+        return ticks_to_ns(records[str(field)].astype(np.int64), behind)
+
+    status = records[str(STATUS)] if STATUS in block.fields else np.zeros(n)
+    values = records["value"] != 0 if block.kind is Kind.FLAG else records["value"].astype(block.kind.dtype)
+    return Segment(
+        block.kind,
+        np.arange(block.first, block.first + n),
+        records["handle"].astype(np.int64),
+        times(SOURCE, SOURCE_PICO),
+        values,
+        status.astype(np.uint32),
+        np.zeros(n, np.uint8),
         times(SERVER, SERVER_PICO),
     )
 

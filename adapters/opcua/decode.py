@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from adapters.opcua.blocks import FIELDS, VALUE, Block, runs
 from adapters.opcua.values import (
     KINDS,
     SCALARS,
@@ -37,8 +38,6 @@ READ_RESPONSE: Final = "i=634"
 DATA_CHANGE: Final = "i=811"
 STATUS_CHANGE: Final = "i=820"
 
-VALUE, STATUS, SOURCE, SERVER, SOURCE_PICO, SERVER_PICO = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-_FIELDS: Final = ((STATUS, "I"), (SOURCE, "q"), (SOURCE_PICO, "H"), (SERVER, "q"), (SERVER_PICO, "H"))
 _SMALLEST_ITEM: Final = 5
 
 
@@ -88,7 +87,7 @@ class Group(NamedTuple):
 Entry = tuple[
     Callable[[bytes, int], tuple[Any, ...]] | None, int, Callable[[Any], None], Callable[[int], None]
 ]
-PATIENT: Final = dict(zip((VALUE, *(bit for bit, _ in _FIELDS)), range(1, 7), strict=True))
+PATIENT: Final = dict(zip((VALUE, *(bit for bit, _ in FIELDS)), range(1, 7), strict=True))
 
 
 @dataclass(slots=True)
@@ -100,6 +99,7 @@ class Rows:
 
     count: int = 0
     groups: dict[int, Group] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
     strange: list[tuple[int, str, bytes]] = field(default_factory=list)
     entries: dict[int, Entry] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def layout_of(key: int) -> tuple[Callable[[bytes, int], tuple[Any, ...]] | None,
     has_value = bool(mask & VALUE) and kind != 0
     form = ("<Ixx" if mask & VALUE else "<Ix") + (SCALARS[kind] if has_value else "")
     columns = {VALUE: 1} if has_value else {}
-    for bit, letter in _FIELDS:
+    for bit, letter in FIELDS:
         if mask & bit:
             columns[bit] = 1 + len(columns)
             form += letter
@@ -150,9 +150,12 @@ def _decode_items(buffer: bytes, start: int, end: int, rows: Rows) -> None:
     count, at = int32(buffer, start)
     if count * _SMALLEST_ITEM > end - at:
         raise Malformed(f"a notification of {count} values in {end - at} bytes")
-    entries, order = rows.entries, rows.count
+    blocks, at = runs(buffer, at, end, count, rows.count)
+    rows.blocks += blocks
+    alike = sum(len(block.records) for block in blocks)
+    entries, order = rows.entries, rows.count + alike
     try:
-        for _ in range(count):
+        for _ in range(count - alike):
             key = buffer[at + 4] | buffer[at + 5] << 8
             entry = entries.get(key)
             if entry is None:
@@ -213,7 +216,7 @@ def _data_value(buffer: bytes, at: int) -> tuple[Kind | None, list[Any], int]:
 @lru_cache(maxsize=64)
 def _tail(mask: int) -> tuple[struct.Struct, tuple[int, ...]]:
     """What follows the value, and where in a row it belongs."""
-    fields = [(place, letter) for place, (bit, letter) in enumerate(_FIELDS, 1) if mask & bit]
+    fields = [(place, letter) for place, (bit, letter) in enumerate(FIELDS, 1) if mask & bit]
     return struct.Struct("<" + "".join(letter for _, letter in fields)), tuple(place for place, _ in fields)
 
 

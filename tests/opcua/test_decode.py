@@ -8,6 +8,8 @@ import struct
 import tracemalloc
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -106,6 +108,37 @@ def expected(value: DataValue) -> Any:
 @settings(max_examples=400, deadline=None)
 @example([(0, DataValue(Scalar(11, 1.5), 0x480, 5, 9999, 7, 3))])
 def test_every_mask_and_type_comes_out_exactly(items: list[tuple[int, DataValue]]) -> None:
+    assert_exact(items)
+
+
+@given(st.lists(st.tuples(data_values, st.integers(1, 40)), min_size=1, max_size=5), st.randoms())
+@settings(max_examples=200, deadline=None)
+def test_runs_of_items_laid_out_alike_come_out_exactly(
+    shapes: list[tuple[DataValue, int]], chance: Random
+) -> None:
+    """The step that takes a whole run at once, between runs of other layouts and single items, says what the loop says."""
+    items = [
+        (
+            chance.randrange(HANDLES),
+            replace(value, source=None if value.source is None else min(value.source + n, LATEST)),
+        )
+        for value, count in shapes
+        for n in range(count)
+    ]
+    assert_exact(items)
+
+
+def test_a_scan_is_taken_in_one_step() -> None:
+    items = [(n % HANDLES, DataValue(Scalar(11, float(n)), None, 5 + n, None, 7, None)) for n in range(1000)]
+    body = enc.data_change(items)
+    rows = Rows()
+    decode_items(body, 0, len(body), rows, RECEIVED)
+    assert [len(block.records) for block in rows.blocks] == [1000]
+    assert not rows.groups
+    assert_exact(items)
+
+
+def assert_exact(items: list[tuple[int, DataValue]]) -> None:
     found = batches(enc.data_change(items))
     taken: dict[int, list[tuple[Any, ...]]] = {handle: [] for handle in range(HANDLES)}
     for batch in found:
