@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.influxdb.line import Line, Role
 from adapters.influxdb.names import Names, Slot
 from adapters.influxdb.statuscodes import name_of
 from adapters.influxdb.values import MAX_TIME, MIN_TIME, texts_of, unstorable_rows
@@ -36,27 +37,8 @@ class Unstorable(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line and how to take it apart. values: rows behind each field (0: a statement of quality beside a value)."""
-
-    head: str
-    fields: tuple[str, ...]
-    at: int
-    slots: tuple[int, ...]
-    values: tuple[int, ...]
-
-    def text(self) -> str:
-        return f"{self.head} {','.join(self.fields)} {self.at}"
-
-    def part(self, begin: int, end: int) -> Line:
-        """The same line with some of its fields."""
-        cut = slice(begin, end)
-        return Line(self.head, self.fields[cut], self.at, self.slots[cut], self.values[cut])
-
-
-@dataclass(frozen=True, slots=True)
 class Encoded:
-    """`texts` in the order of time, then the changes of quality. `unstorable`: never to be sent.
+    """`texts` in the order of time, then the changes of quality (from number `statements`). `unstorable`: never to be sent.
 
     The columns behind the texts are kept, so that a line is only taken apart when the server refuses it (`line`).
     """
@@ -70,12 +52,14 @@ class Encoded:
     slots: Sequence[int]
     weights: Sequence[int]
     seen: tuple[NDArray[np.int64], NDArray[np.int64]]
+    statements: int = 0
 
     def line(self, number: int) -> Line:
         begin = self.begins[number]
         end = self.begins[number + 1] if number + 1 < len(self.begins) else len(self.fields)
         slots, weights = tuple(self.slots[begin:end]), tuple(self.weights[begin:end])
-        return Line(self.heads[number], tuple(self.fields[begin:end]), self.at[number], slots, weights)
+        role = Role.VALUE if number < self.statements else Role.QUALITY
+        return Line(self.heads[number], tuple(self.fields[begin:end]), self.at[number], slots, weights, role)
 
 
 _NONE = np.zeros(0, np.int64)
@@ -216,6 +200,7 @@ class Encoder:
             slots=[*values.slots, *(line.slots[0] for line in stated)],
             weights=[*values.weights, *(line.values[0] for line in stated)],
             seen=_final(slots[changed], codes[changed]),
+            statements=len(values.texts),
         )
 
     def _changed(self, slots: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -236,7 +221,8 @@ class Encoder:
         code, slot = int(columns.quality[row]), int(columns.slots[row])
         fields = f'code={code}i,name="{name_of(code)}"'
         weight = 0 if columns.accounted[row] else 1
-        return Line(self.names.slots[slot].quality, (fields,), int(columns.at[row]), (slot,), (weight,))
+        head, at = self.names.slots[slot].quality, int(columns.at[row])
+        return Line(head, (fields,), at, (slot,), (weight,), Role.QUALITY)
 
     def slot(self, number: int) -> Slot:
         return self.names.slots[number]

@@ -23,11 +23,25 @@ from pipelines.registry import Registry
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _IN_KEYS = re.compile(r"([,= ])")
 _IN_MEASUREMENTS = re.compile(r"([, ])")
+_ESCAPED = re.compile(r"\\([,= ])")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _RESERVED = frozenset({"time", "_time", "_field", "_measurement", "_start", "_stop", "_value"})
 
 QUALITY = "quality"
 """Measurement of the changes of quality."""
+
+CANARY = "collector_canary"
+"""Measurement of what is written only to be read back (canary.py)."""
+
+TYPES: Mapping[Kind, str] = {
+    Kind.NUMBER: "float",
+    Kind.INTEGER: "integer",
+    Kind.UNSIGNED: "unsigned",
+    Kind.FLAG: "boolean",
+    Kind.TEXT: "string",
+    Kind.WAVEFORM: "string",
+}
+"""Type of the field by kind, in InfluxDB's words; API v1 has no unsigned one."""
 
 
 def clean(name: str) -> str:
@@ -85,6 +99,9 @@ class Names:
     _series_of: dict[str, int] = field(default_factory=dict)
     _slot_of: dict[tuple[int, str], int] = field(default_factory=dict)
     _machine_of: list[str] = field(default_factory=list)
+    _measurements: list[str] = field(default_factory=list)
+    _twins: dict[int, str | None] = field(default_factory=dict)
+    unsigned: bool = True  # whether the API has unsigned integers
 
     def update(self) -> None:
         """Name the points that the registry has learned since the last call. A point without a free name gets -1."""
@@ -101,11 +118,13 @@ class Names:
     def _slot(self, point: Point) -> int:
         tags = {**point.tags, "machine": point.machine}
         shown = tags.pop(FIELD, point.name)
-        head = measurement(self._measurement(point)) + tag_set(tags)
+        name = measurement(self._measurement(point))
+        head = name + tag_set(tags)
         series = self._series_of.setdefault(head, len(self.series))
         if series == len(self.series):
             self.series.append(head)
             self._machine_of.append(point.machine)
+            self._measurements.append(_ESCAPED.sub(r"\1", name))
         name = key(_free(f"{shown}_" if shown in tags else shown))
         taken = self._slot_of.setdefault((series, name), len(self.slots))
         if taken == len(self.slots):
@@ -117,7 +136,30 @@ class Names:
         ] == point.machine
         return taken if same else -1
 
+    def field_of(self, slot: int, *, twin: bool = False) -> tuple[str, str, str]:
+        """Measurement, field (or twin field) and type of a slot, as the server words them: not escaped."""
+        known = self.slots[slot]
+        name = (self._twins.get(slot) or "") if twin else known.field
+        return self._measurements[known.series], _ESCAPED.sub(r"\1", name), self.type_of(known.kind)
+
+    def type_of(self, kind: Kind) -> str:
+        return "integer" if kind is Kind.UNSIGNED and not self.unsigned else TYPES[kind]
+
+    def twin(self, slot: int) -> str | None:
+        """The key of the field that takes values of this slot's kind when its own field has another type in the database.
+
+        `<signal>_<type>`, the type being that of the kind: so the same value always gets the same place. None if that
+        is the name of another signal or tag.
+        """
+        if slot not in self._twins:
+            known = self.slots[slot]
+            wanted = f"{known.field}_{self.type_of(known.kind)}"
+            owner = self._slot_of.setdefault((known.series, wanted), slot)
+            free = owner == slot and f",{wanted}=" not in self.series[known.series]
+            self._twins[slot] = wanted if free else None
+        return self._twins[slot]
+
     def _measurement(self, point: Point) -> str:
         known = {**point.tags, "machine": point.machine}
         name = _PLACEHOLDER.sub(lambda match: known.get(match[1], ""), self.template) or "machine"
-        return f"{name}_" if name == QUALITY else name
+        return f"{name}_" if name in (QUALITY, CANARY) else name

@@ -17,10 +17,12 @@ from adapters.base import Bench, Finding, Write
 from adapters.errors import AdapterError, Misconfigured
 from adapters.influxdb.answers import Missing, Verdict, judge
 from adapters.influxdb.encode import Encoder
+from adapters.influxdb.memory import Memory
 from adapters.influxdb.names import Names
 from adapters.influxdb.settings import InfluxDbSink
+from adapters.influxdb.verdicts import Outcome
 from adapters.influxdb.wire import Reply, Wire, message_of
-from adapters.influxdb.writer import Outcome, Writer
+from adapters.influxdb.writer import Writer
 from pipelines.batch import Batch
 
 T = TypeVar("T")
@@ -36,8 +38,8 @@ class InfluxDb:
         self.name = settings.name or "influxdb"
         self._settings = settings
         self._clock = bench.clock
-        self._names = Names(bench.registry, settings.measurement)
-        self._limit = settings.batch_lines
+        self._names = Names(bench.registry, settings.measurement, unsigned=settings.api == "v2")
+        self._memory = Memory(settings.batch_lines)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Write]:
@@ -47,16 +49,16 @@ class InfluxDb:
             writer = self._writer(wire)
 
             async def write(batches: Sequence[Batch]) -> None:
-                try:
-                    await thread.run(lambda: writer.write(batches))
-                finally:
-                    self._limit = writer.limit
+                await thread.run(lambda: writer.write(batches))
 
             yield write
 
     def _writer(self, wire: Wire) -> Writer:
         encoder = Encoder(self._names, unsigned=self._settings.api == "v2")
-        return Writer(lambda body: self._post(wire, body), encoder, self._limit, self._clock.now)
+        twins = self._settings.on_conflict == "twin"
+        return Writer(
+            lambda body: self._post(wire, body), encoder, self._memory, self._clock.now, twins=twins
+        )
 
     def _post(self, wire: Wire, body: bytes) -> Outcome:
         reply = wire.write(body)

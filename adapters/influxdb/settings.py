@@ -39,6 +39,11 @@ class InfluxDbSink(SinkSettings):
         "what comes out empty is `machine`. A field has one data type per measurement",
     )
     batch_lines: int = Field(5000, ge=1, le=100_000, description="Lines per request")
+    on_conflict: Literal["quarantine", "twin"] = Field(
+        "quarantine",
+        description="A value whose field has another data type in the database: kept in quarantine, or written to a field "
+        "of its own type beside it (energy_float, energy_integer, …)",
+    )
     timeout: Duration = Field("30s", validate_default=True, description="Time for one request")
     ca: Path | None = Field(None, description="File with the certificates (PEM) that vouch for the server")
 
