@@ -13,7 +13,7 @@ from typing import Any, Final
 from collector.control import NotRunning, ask
 from collector.journal.base import JournalFailed
 from collector.journal.reader import JournalReader, NoJournal
-from collector.selftest.truth import BARE, MACHINE, SIGNALS, TIMED
+from collector.selftest.truth import BARE, KIND, MACHINE, SIGNALS, TIMED
 from collector.system import child_options
 
 COMMAND: Final = (sys.executable, "-P", "-m", "collector")
@@ -115,7 +115,7 @@ def configuration(folder: Path, broker: int, database: int) -> Mapping[str, Any]
         "machines": [
             {
                 "id": MACHINE,
-                "type": "press",
+                "type": KIND,
                 "read": [
                     {
                         "source": "press",

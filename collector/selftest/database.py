@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from collector.selftest.lines import read_lines
+from collector.selftest.truth import KIND
 
 Key = tuple[str, str, int]
 """Machine, signal, time in ns."""
@@ -72,13 +73,13 @@ class Database:
         return 200, b'{"results": [{}]}'
 
     def _write(self, body: bytes) -> tuple[int, bytes]:
-        """All lines or none: nothing is stored of a request that cannot be read."""
+        """All lines or none. What the collector says beside the values (quality, gaps, itself) is taken and not kept."""
         try:
             lines = list(read_lines(body.decode()))
         except ValueError as error:
             return 400, json.dumps({"error": str(error)}).encode()
         for line in lines:
-            if line.measurement != "quality":
+            if line.measurement == KIND:
                 machine = line.tags.get("machine", "")
                 self.stored.update({(machine, name, line.at): value for name, value in line.fields.items()})
         return 204, b""

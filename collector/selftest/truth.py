@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 MACHINE: Final = "press-1"
+KIND: Final = "press"
+"""The machine's type, and so the measurement under which its values are stored."""
+
 TIMED, BARE = f"selftest/{MACHINE}/timed", f"selftest/{MACHINE}/bare"
 SIGNALS: Final = ("count", "load", "running", "program", "note")
 
