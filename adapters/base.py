@@ -32,7 +32,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from adapters.clock import Clock
 from pipelines.batch import Batch
@@ -47,10 +47,14 @@ GRACE = 5.0
 
 
 class Entry(NamedTuple):
-    """One batch of the journal and where it stands: several batches may share a position (one append)."""
+    """One batch of the journal and where it stands: several batches may share a position (one append).
+
+    source: who appended it; empty where nobody asks.
+    """
 
     position: Position
     batch: Batch
+    source: str = ""
 
 
 async def no_ack() -> None:
@@ -100,6 +104,21 @@ class Source(Protocol):
 
     async def probe(self) -> Sequence[Finding]:
         """Connect, resolve every address, subscribe every topic, and say what was found, for `check --online`. Changes nothing."""
+        ...
+
+
+@runtime_checkable
+class Lingering(Protocol):
+    """A source whose peer keeps something for it beyond the connection, such as an MQTT session that queues messages.
+
+    lingers: the name under which the peer keeps it. Two sources with one name share it: it must outlive the first.
+    """
+
+    name: str
+    lingers: str
+
+    async def farewell(self) -> None:
+        """Have the peer forget it, and what it queued: this source is no longer configured. Raises NotConnected."""
         ...
 
 

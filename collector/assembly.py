@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapters.base import Archive, Bench, Sink, Source
 from adapters.clock import Clock
+from collector.configured import Changes
 from config.settings import Settings
 from pipelines.refinery import refinery
 from pipelines.registry import Registry
@@ -45,12 +46,30 @@ def assemble(
     bench = Bench(registry=registry, clock=clock, state_dir=str(state_dir), scratch=scratch)
     return Line(
         registry=registry,
-        sources=[
-            source.build(name, settings.readings(name), bench)
-            for name, source in settings.sources.items()
-            if settings.readings(name)
-        ],
+        sources=[_source(settings, name, bench) for name in settings.sources if settings.readings(name)],
         sinks=[sink.build(bench) for sink in settings.sinks],
         archive=None if settings.history is None else settings.history.build(bench),
         treatments=settings.treatments(),
     )
+
+
+def reassemble(changed: Changes, line: Line, bench: Bench) -> Line:
+    """The line of a changed configuration: whatever stays the same is the same object, at work or not."""
+    settings = changed.effective
+    sources = {source.name: source for source in line.sources if source.name in changed.sources.same}
+    sinks = {sink.name: sink for sink in line.sinks if sink.name in changed.sinks.same}
+    return Line(
+        registry=line.registry,
+        sources=[
+            sources.get(name) or _source(settings, name, bench)
+            for name in settings.sources
+            if settings.readings(name)
+        ],
+        sinks=[sinks.get(sink.name) or sink.build(bench) for sink in settings.sinks],
+        archive=line.archive,
+        treatments=settings.treatments(),
+    )
+
+
+def _source(settings: Settings, name: str, bench: Bench) -> Source:
+    return settings.sources[name].build(name, settings.readings(name), bench)

@@ -1,10 +1,16 @@
-"""What is true of every job right now: one state per source and sink, kept by the supervisor, read by status, page and tests."""
+"""What is true of every job right now: one state per source and sink, kept by the supervisor, read by status, page and tests.
+
+And of the process itself: alarms by name, raised and cleared by whoever watches something (`collector/pulse.py`).
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+log = logging.getLogger("collector")
 
 
 class State(StrEnum):
@@ -38,6 +44,23 @@ class Health:
 
     def __init__(self) -> None:
         self._jobs: dict[str, JobHealth] = {}
+        self._alarms: dict[str, str] = {}
+        self.loop_lag_s = 0.0  # the worst of the last minute
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        """What is wrong with the process right now, in a sentence each, by name."""
+        return self._alarms
+
+    def alarm(self, name: str, words: str) -> None:
+        """Raised: one line in the log; raised again: none."""
+        if name not in self._alarms:
+            log.error("%s", words)
+        self._alarms[name] = words
+
+    def clear(self, name: str, words: str) -> None:
+        if self._alarms.pop(name, None) is not None:
+            log.info("%s", words)
 
     def put(self, job: JobHealth) -> None:
         self._jobs[job.name] = job
@@ -57,3 +80,35 @@ class Health:
 
     def all(self) -> tuple[JobHealth, ...]:
         return tuple(self._jobs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """ready: everything has begun and nothing waits for somebody. healthy: the process itself does its work.
+
+    A machine that is lost makes neither false: the collector tries again, and nothing is missing yet. reasons: why not,
+    in sentences.
+    """
+
+    ready: bool
+    healthy: bool
+    reasons: tuple[str, ...] = ()
+
+
+def verdict(health: Health, unaccounted: int = 0) -> Verdict:
+    """unaccounted: values that the books miss; anything but 0 is a fault of ours."""
+    waiting = [_why(job) for job in waits(health)]
+    faults = list(health.alarms.values())
+    if unaccounted:
+        faults.append(f"{unaccounted} values are not accounted for")
+    ready = bool(health.all()) and not waiting
+    return Verdict(ready, not faults, (*faults, *waiting))
+
+
+def waits(health: Health) -> list[JobHealth]:
+    """Those that have not begun, and those that wait for somebody to change something."""
+    return [job for job in health.all() if job.state in (State.STARTING, State.NEEDS_ATTENTION)]
+
+
+def _why(job: JobHealth) -> str:
+    return f"{job.name}: {job.error}" if job.error else f"{job.name}: {str(job.state).replace('_', ' ')}"

@@ -22,14 +22,18 @@ async def probe_all(settings: Settings) -> Sequence[Finding]:
     """Findings of every source, then of every sink, in the order of the configuration."""
     with tempfile.TemporaryDirectory() as scratch:
         line = assemble(settings, Registry(), SystemClock(), _folder(settings, scratch), scratch=True)
-        peers: list[Source | Sink] = [*line.sources, *line.sinks]
-        answers = await asyncio.gather(*map(_ask, peers))
+        return await ask_all([*line.sources, *line.sinks], PATIENCE)
+
+
+async def ask_all(peers: Sequence[Source | Sink], patience: float) -> Sequence[Finding]:
+    """What all of these find, asked at the same time, in their order. patience: s for each."""
+    answers = await asyncio.gather(*(_ask(peer, patience) for peer in peers))
     return [finding for answer in answers for finding in answer]
 
 
-async def _ask(peer: Source | Sink) -> Sequence[Finding]:
+async def _ask(peer: Source | Sink, patience: float) -> Sequence[Finding]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             return await peer.probe()
     except AdapterError as error:
         return [Finding("error", peer.name, str(error), error.remedy)]
@@ -38,7 +42,7 @@ async def _ask(peer: Source | Sink) -> Sequence[Finding]:
             Finding(
                 "error",
                 peer.name,
-                f"no complete answer within {PATIENCE:.0f} s",
+                f"no complete answer within {patience:.0f} s",
                 "Is the network slow or cut?",
             )
         ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,28 +17,41 @@ from pathlib import Path
 from adapters.base import Archive, Sink, Source
 from adapters.clock import Clock, SystemClock
 from collector.assembly import Line, assemble, followers
+from collector.configured import ConfigState, state_of
+from collector.crew import Crew
 from collector.facts import Edges, Facts, Watching
 from collector.health import Health
 from collector.journal.base import Journal
+from collector.journal.waiting import first_of
 from collector.line import archival, archive_rest, intake, outflow
+from collector.stopping import at_once
 from collector.supervisor import Connected, Job, Supervisor
+from collector.system import private_folder
 from config.settings import Settings
 
 log = logging.getLogger("collector")
 
 DRAIN = 10.0
-"""Seconds that the sinks have to store what is in the buffer when the collector stops."""
+"""Seconds from the wish to stop until the sinks must have stored what is in the buffer, or leave it for the next start."""
+
+SEALING = 5.0
+"""Seconds that the history has after that to seal the rest; what it does not seal stays in the buffer too."""
 
 
-@dataclass(frozen=True, slots=True)
+STANDSTILL = 5.0
+"""Seconds of standstill that become a gap record: longer than any peer queues for us by default."""
+
+
+@dataclass(slots=True)
 class Running:
-    """A collector at work: what views and commands may look at."""
+    """A collector at work: what views and commands may look at. A reload exchanges `line` and `config`."""
 
     line: Line
     journal: Journal
     health: Health
     clock: Clock
     state_dir: Path
+    config: ConfigState | None = None
 
 
 class Plant:
@@ -48,24 +61,43 @@ class Plant:
         self._running = running
         self._supervisor = Supervisor(running.health, running.clock)
         self._facts = Facts(running.journal, running.clock, running.line.refine())
+        self._crew: Crew | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self.working = asyncio.Event()
 
     async def work(self, stop: asyncio.Event) -> None:
         """Until `stop` is set and everything is drained or the grace period is over. Raises JournalFailed."""
         await self._facts.started()
-        line, journal = self._running.line, self._running.journal
         async with asyncio.TaskGroup() as tasks:
-            keep = self._supervisor.keep
-            sources = [tasks.create_task(keep(self._source_job(source))) for source in line.sources]
-            sources.append(tasks.create_task(self._facts.alive()))
-            sinks = [tasks.create_task(keep(_sink_job(journal, sink))) for sink in line.sinks]
-            if line.archive is not None:
-                sinks.append(tasks.create_task(keep(_archive_job(journal, line.archive))))
+            crew = self._crew = Crew(self._supervisor, self._running.health, tasks)
+            self._tasks = tasks
+            crew.begin(self._jobs())
+            alive = tasks.create_task(self._facts.alive())
+            self.working.set()
             await stop.wait()
-            await _cancel(sources)
-            await self._drained()
-            await _cancel(sinks)
-            if line.archive is not None:
-                await archive_rest(journal, line.archive)
+            self._tasks = None
+            alive.cancel()
+            await self._end(crew, at_once(stop))
+
+    async def exchange(self, ended: Iterable[str], line: Line, begun: Iterable[str]) -> None:
+        """Close the sessions of these, make `line` the line at work, open those. Nobody else notices."""
+        if self._crew is None:
+            return
+        await self._crew.end(ended)
+        self._running.line = line
+        self._crew.begin(job for job in self._jobs() if job.name in set(begun))
+        self._crew.forget(ended)
+
+    def stood(self, seconds: float) -> None:
+        """The process stood still for so long: what the machines did meanwhile may be missing, and that is a fact."""
+        if seconds >= STANDSTILL and self._tasks is not None:
+            self._tasks.create_task(self._facts.stood(seconds))
+
+    def _jobs(self) -> list[Job]:
+        line = self._running.line
+        archive = [] if line.archive is None else [_archive_job(self._running.journal, line.archive)]
+        sinks = [_sink_job(self._running.journal, sink) for sink in line.sinks]
+        return [*(self._source_job(source) for source in line.sources), *sinks, *archive]
 
     def _source_job(self, source: Source) -> Job:
         edges = Edges(source.name, self._facts)
@@ -77,10 +109,21 @@ class Plant:
 
         return Job(source.name, "source", run, machines=source.machines, edge=edges)
 
-    async def _drained(self) -> None:
-        """Returns when every connected sink has everything, or after the grace period with a word about the rest."""
-        names = [sink.name for sink in self._running.line.sinks]
+    async def _end(self, crew: Crew, hurry: asyncio.Event) -> None:
+        crew.close()
         deadline = self._running.clock.monotonic() + DRAIN
+        await crew.end(crew.named("source"))
+        await first_of(self._drained(deadline), hurry.wait())
+        await crew.end(crew.named("sink", "archive"))
+        archive = self._running.line.archive
+        if archive is not None and not hurry.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SEALING):
+                    await first_of(archive_rest(self._running.journal, archive), hurry.wait())
+
+    async def _drained(self, deadline: float) -> None:
+        """Returns when every connected sink has everything, or at the deadline with a word about the rest."""
+        names = [sink.name for sink in self._running.line.sinks]
         while names and self._running.clock.monotonic() < deadline:
             ledger = await self._running.journal.ledger()
             names = [name for name in names if ledger.sinks[name].pending]
@@ -104,19 +147,13 @@ def _archive_job(journal: Journal, archive: Archive) -> Job:
     return Job(archive.name, "archive", run, slowest=15.0)
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks) if tasks else None
-
-
 @asynccontextmanager
 async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Running]:
     """The buffer opened and everything built; nothing connects before `Plant.work`."""
     from collector.journal.sqlite import open_journal
 
     clock = clock or SystemClock()
-    state_dir = _private_folder(Path(settings.state))
+    state_dir = private_folder(Path(settings.state))
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(
             open_journal(
@@ -129,9 +166,4 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
             )
         )
         line = assemble(settings, journal.registry, clock, state_dir)
-        yield Running(line, journal, Health(), clock, state_dir)
-
-
-def _private_folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
+        yield Running(line, journal, Health(), clock, state_dir, state_of(settings, clock.now()))

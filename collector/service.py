@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.control import serve_control
+from collector.health import verdict
 from collector.live import tap
+from collector.pulse import Pulse
+from collector.reload import Reload
 from collector.run import Plant, Running, open_running
 from collector.summary import summary
+from collector.system import tell_service_manager
+from collector.watching import watch
 
 if TYPE_CHECKING:
-    from collector.page.live import LiveView
+    from collector.page.live import LiveView, Tile
     from config.settings import Settings
 
 log = logging.getLogger("collector")
@@ -23,24 +32,95 @@ Companion = Callable[[Running, asyncio.Event], Coroutine[Any, Any, None]]
 """Something that looks on while the collector works (a live terminal, a printer) and ends when told to stop."""
 
 
-async def serve(settings: Settings, stop: asyncio.Event, *companions: Companion) -> dict[str, Any]:
-    """Run until `stop`; returns the books at the end. Raises JournalFailed, and what opening the buffer raises."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the configuration comes from, for reload. watch: look at the files. probe: ask new peers before applying."""
+
+    paths: Sequence[Path]
+    files: Sequence[Path] = ()
+    watch: bool = False
+    probe: bool = True
+
+
+async def serve(
+    settings: Settings, stop: asyncio.Event, *companions: Companion, origin: Origin | None = None
+) -> dict[str, Any]:
+    """Run until `stop`; returns the books at the end. Raises JournalFailed, and what opening the buffer raises.
+
+    origin: without it there is nothing to reload.
+    """
     async with open_running(settings) as running:
+        plant = Plant(running)
+        reload = _reload(running, plant, origin)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serve_control(running.state_dir, _commands(running, stop)))
+            await stack.enter_async_context(
+                serve_control(running.state_dir, _commands(running, stop, reload))
+            )
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            await _page(settings, running, stack, tasks)
+            await _page(settings, running, reload, stack, tasks)
             for companion in companions:
                 tasks.create_task(companion(running, stop))
-            await Plant(running).work(stop)
+            for beside in _beside(running, plant, reload, origin):
+                stack.callback(tasks.create_task(beside).cancel)
+            tasks.create_task(_tell_stopping(stop))
+            await plant.work(stop)
         return summary(await running.journal.ledger(), running.health)
 
 
+def _reload(running: Running, plant: Plant, origin: Origin | None) -> Reload | None:
+    from config.load import load
+
+    if origin is None:
+        return None
+    reload = Reload(running, plant, partial(load, origin.paths, env=os.environ))
+    reload.read_files = origin.files
+    return reload
+
+
+def _beside(
+    running: Running, plant: Plant, reload: Reload | None, origin: Origin | None
+) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the line and ends with it."""
+    beside: list[Coroutine[Any, Any, None]] = [_pulse(running, plant)]
+    if reload is not None and origin is not None and origin.watch:
+        beside.append(watch(reload, origin.paths, running.clock, probe=origin.probe))
+    return beside
+
+
+async def _pulse(running: Running, plant: Plant) -> None:
+    await plant.working.wait()
+    await Pulse(running.health, running.clock, plant.stood).beat()
+
+
+async def _tell_stopping(stop: asyncio.Event) -> None:
+    await stop.wait()
+    tell_service_manager(STOPPING="1", STATUS="storing what is in the buffer")
+
+
 async def books(running: Running) -> dict[str, Any]:
-    return {"running": True, **summary(await running.journal.ledger(), running.health)}
+    """The books, and whether all is well: `ready`, `healthy`, `reasons`, `loop_lag_s`, `config`."""
+    found = summary(await running.journal.ledger(), running.health)
+    health = running.health
+    judged = verdict(health, found["unaccounted"])
+    config = {} if running.config is None else {"config": running.config.as_json()}
+    return {
+        "running": True,
+        "ready": judged.ready,
+        "healthy": judged.healthy,
+        "reasons": list(judged.reasons),
+        "loop_lag_s": round(health.loop_lag_s, 3),
+        **config,
+        **found,
+    }
 
 
-def _commands(running: Running, stop: asyncio.Event) -> Mapping[str, Any]:
+def _commands(running: Running, stop: asyncio.Event, reload: Reload | None) -> Mapping[str, Any]:
+    async def renew(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        if reload is None:
+            yield {"error": "this collector was not started from a configuration file"}
+        else:
+            yield await reload(probe=bool(request.get("probe", True)))
+
     async def status(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         yield await books(running)
 
@@ -54,11 +134,15 @@ def _commands(running: Running, stop: asyncio.Event) -> Mapping[str, Any]:
         stop.set()
         yield {"stopping": True}
 
-    return {"status": status, "tap": live, "stop": end}
+    return {"status": status, "tap": live, "stop": end, "reload": renew}
 
 
 async def _page(
-    settings: Settings, running: Running, stack: AsyncExitStack, tasks: asyncio.TaskGroup
+    settings: Settings,
+    running: Running,
+    reload: Reload | None,
+    stack: AsyncExitStack,
+    tasks: asyncio.TaskGroup,
 ) -> None:
     if settings.page is None:
         return
@@ -66,6 +150,8 @@ async def _page(
     from collector.page.server import serve_page
 
     view = live_view(settings, running)
+    if reload is not None:
+        reload.listeners.append(lambda new: view.configure(_tiles(new), new.stale_after()))
     following = tasks.create_task(view.follow(running.journal))
     stack.callback(following.cancel)
     app = build_app(view, running.health, running.journal.ledger)
@@ -75,7 +161,12 @@ async def _page(
 
 def live_view(settings: Settings, running: Running) -> LiveView:
     """The newest value of every signal, with the machines of the configuration in their order."""
-    from collector.page.live import LiveView, Tile
+    from collector.page.live import LiveView
 
-    tiles = [Tile(machine.id, machine.label) for machine in settings.machines]
-    return LiveView(running.line.registry, tiles, running.clock, settings.stale_after())
+    return LiveView(running.line.registry, _tiles(settings), running.clock, settings.stale_after())
+
+
+def _tiles(settings: Settings) -> list[Tile]:
+    from collector.page.live import Tile
+
+    return [Tile(machine.id, machine.label) for machine in settings.machines]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from adapters.base import SourceSession
 from adapters.clock import Clock
@@ -25,6 +26,10 @@ log = logging.getLogger("collector")
 
 Connected = Callable[[SourceSession | None], None]
 Edge = Callable[[bool], Awaitable[None]]
+Result = TypeVar("Result")
+
+NEWS = 5
+"""Different errors that are told while a job is down; what changes with every attempt must not fill the log."""
 
 
 async def _nobody(_up: bool) -> None:
@@ -59,6 +64,7 @@ class Supervisor:
         )
         pauses = self._pauses(job.slowest)
         lost_at: float | None = None
+        told: set[str] = set()
         while True:
             life = _Life(self, job, lost_at)
             error = await self._live(job, life)
@@ -67,9 +73,9 @@ class Supervisor:
             if life.lasted >= 10.0:
                 pauses = self._pauses(job.slowest)
             lost_at = self._clock.monotonic() if life.up or lost_at is None else lost_at
-            await self._pause(
-                job, error, first=life.up or not self._health[job.name].attempts, pause=next(pauses)
-            )
+            if life.up:
+                told.clear()
+            await self._pause(job, error, told, pause=next(pauses))
 
     async def _live(self, job: Job, life: _Life) -> BaseException:
         """One life of a job, and what ended it."""
@@ -91,9 +97,12 @@ class Supervisor:
             return cause
         return AdapterError("it ended by itself")
 
-    async def _pause(self, job: Job, error: BaseException, *, first: bool, pause: float) -> None:
+    async def _pause(self, job: Job, error: BaseException, told: set[str], *, pause: float) -> None:
+        """told: what was said since it went down. Refused, then a wrong password: that is news; refused again is not."""
         attention = isinstance(error, (Misconfigured, KindConflict))
-        if first:
+        words = f"{type(error).__name__}: {error}"
+        if words not in told and len(told) < NEWS:
+            told.add(words)
             _log_lost(job, error)
         state = State.NEEDS_ATTENTION if attention else State.WAITING
         self._health.change(
@@ -172,3 +181,16 @@ def _log_lost(job: Job, error: BaseException) -> None:
         log.error(
             "%s: stopped by an error that nobody foresaw; it is started again", job.name, exc_info=error
         )
+
+
+async def attempted(work: Coroutine[Any, Any, Result]) -> Result | Exception:
+    """What `work` returned or raised: for a change to a running collector, of which no mistake may end it.
+
+    A journal that failed is raised, as everywhere.
+    """
+    try:
+        return await work
+    except Exception as error:  # the second half of the one place: see the module's docstring
+        if isinstance(cause := cause_of(error), JournalFailed):
+            raise cause from error
+        return error

@@ -1,13 +1,26 @@
-"""What differs between operating systems, in one place: the event loop, how a stop arrives, how a child is stopped."""
+"""What differs between operating systems, in one place: the event loop, how a stop arrives, how a child is stopped,
+file modes and locks, how many files are open, and the service manager's socket.
+
+Two places outside stay where the import direction keeps them: `config/expand.py` (mode of a secret file) and
+`adapters/history/files.py` (a folder is synced where that exists).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
+
+log = logging.getLogger("collector")
 
 _Result = TypeVar("_Result")
 
@@ -34,3 +47,53 @@ def child_options() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
+
+
+def private_files() -> None:
+    """Whatever this process creates is its owner's alone (fault matrix S8). Windows has the folder's access list instead."""
+    if sys.platform != "win32":
+        os.umask(0o077)
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made for its owner only; one that was there before is left as it is, with a word if others can look in."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        log.warning(
+            "%s: other users of this computer can look into the state folder: chmod 700 %s", path, path
+        )
+    return path
+
+
+def open_files() -> tuple[int, int] | None:
+    """How many files this process has open, and how many it may have; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1, limit  # noqa: PTH208 (names are enough)
+    except OSError:  # not even this one can be opened
+        return limit, limit
+
+
+def tell_service_manager(**words: str) -> bool:
+    """sd_notify(3): READY="1", STATUS="…", WATCHDOG="1", STOPPING="1". False when nobody listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if sys.platform == "win32" or not address.startswith(("/", "@")):
+        return False
+    text = "\n".join(f"{name}={word}" for name, word in words.items())
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setblocking(False)  # a manager that does not read must not hold up the collector
+        manager.sendto(text.encode(), address.replace("@", "\0", 1))
+        return True
+    return False
+
+
+def watchdog_seconds() -> float | None:
+    """After how many seconds of silence the service manager restarts us, if it watches this process."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else None

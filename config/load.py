@@ -72,6 +72,22 @@ def load(paths: Sequence[Path], *, env: Mapping[str, str] | None = None) -> Load
     return Loaded(None if findings.failed else settings, findings.sorted(secrets), places, read)
 
 
+def state_folder(paths: Sequence[Path]) -> Path | None:
+    """Where the state is, read from a configuration that may be wrong everywhere else; None if it cannot be told."""
+    findings = Findings()
+    files = files_of(paths, findings)
+    named: Path | None = None
+    for file in files:
+        text = read_text(file, str(file), findings)
+        root = None if text is None else parse(text, str(file), findings)
+        if not isinstance(root, Keys):
+            return None
+        state = root.entries.get("state")
+        if isinstance(state, Scalar) and isinstance(state.value, str):
+            named = _from(file.parent, Path(state.value))
+    return named or (_from(files[0].parent, Path("state")) if files else None)
+
+
 def _roots(files: Sequence[Path], findings: Findings) -> Iterator[Keys]:
     for file in files:
         text = read_text(file, str(file), findings)

@@ -69,6 +69,19 @@ class MqttBroker:
         for name in refused:
             log.warning("%s: the broker refuses topic %s (0x%02x)", self.name, name, granted[name])
 
+    @property
+    def lingers(self) -> str:
+        return self.client_id
+
+    async def farewell(self) -> None:
+        """A clean start without expiry makes the broker discard the session, its subscriptions and what it queued
+        (MQTT 5.0, 3.1.2.4 and 3.1.2.11.2; MQTT 3.1.1, 3.1.2.4).
+        """
+        ending = self._settings.model_copy(update={"session_expiry": 0.0})
+        connection = await connect(ending, self.client_id, self._bench.clock.now, visiting=True)
+        connection.close()
+        log.info("%s: its session %s at the broker is ended", self.name, self.client_id)
+
     async def probe(self) -> Sequence[Finding]:
         return await look_around(self.name, self._settings, self.client_id, self._readings, self._bench.clock)
 

@@ -32,7 +32,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def load_config(paths: Sequence[Path]) -> Loaded:
     from config.load import load
 
-    return load(list(paths) or [Path(DEFAULT_CONFIG)], env=os.environ)
+    return load(config_paths(paths), env=os.environ)
+
+
+def config_paths(paths: Sequence[Path]) -> list[Path]:
+    """As given on the command line, or the usual file here."""
+    return list(paths) or [Path(DEFAULT_CONFIG)]
 
 
 def accepted(loaded: Loaded) -> Settings | None:

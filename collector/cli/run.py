@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.cli.common import accepted, add_config, load_config, log_to_stderr, say
+from collector.cli.common import accepted, add_config, config_paths, load_config, log_to_stderr, say
 from collector.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def add(commands: Any) -> None:
         "--once", action="store_true", help="stop when every source has delivered and everything is stored"
     )
     parser.add_argument(
+        "--watch", action="store_true", help="apply changes of the configuration files while running"
+    )
+    parser.add_argument(
+        "--no-probe", action="store_true", help="with --watch: do not ask new machines and databases first"
+    )
+    parser.add_argument(
         "--for", dest="seconds", type=duration, metavar="TIME", help="stop after this time, such as 60s"
     )
     parser.add_argument("--json", action="store_true", help="rows (dry run) and the books at the end as JSON")
@@ -44,11 +51,16 @@ def duration(text: str) -> float:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from collector.system import private_files
+
+    private_files()
     log_to_stderr()
-    settings = accepted(load_config(arguments.config))
+    loaded = load_config(arguments.config)
+    settings = accepted(loaded)
     if settings is None:
         return Exit.CONFIG
-    return guarded(_dry_run(settings, arguments) if arguments.dry_run else _serve(settings, arguments))
+    dry = arguments.dry_run
+    return guarded(_dry_run(settings, arguments) if dry else _serve(settings, loaded.files, arguments))
 
 
 def guarded(work: Coroutine[Any, Any, int]) -> int:
@@ -72,12 +84,14 @@ def guarded(work: Coroutine[Any, Any, int]) -> int:
         return Exit.FAILED
 
 
-async def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
-    from collector.service import serve
+async def _serve(settings: Settings, files: Sequence[Path], arguments: argparse.Namespace) -> int:
+    from collector.service import Origin, serve
     from collector.summary import table
 
     stop = stop_after(arguments.seconds)
-    books = await serve(settings, stop, *([_once] if arguments.once else []))
+    paths = config_paths(arguments.config)
+    origin = Origin(paths, files, watch=arguments.watch, probe=not arguments.no_probe)
+    books = await serve(settings, stop, *([_once] if arguments.once else []), origin=origin)
     if arguments.json:
         print(json.dumps(books, ensure_ascii=False))
     else:
@@ -101,11 +115,12 @@ async def _dry_run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def stop_after(seconds: float | None) -> asyncio.Event:
-    """An event that is set by Ctrl-C, by the system's wish, or when the time is over."""
+    """An event that is set by Ctrl-C, by the system's wish, or when the time is over; the second wish stops at once."""
+    from collector.stopping import Stop
     from collector.system import on_stop
 
-    stop = asyncio.Event()
-    on_stop(stop.set)
+    stop = Stop()
+    on_stop(stop.ask)
     if seconds is not None:
         asyncio.get_running_loop().call_later(seconds, stop.set)
     return stop

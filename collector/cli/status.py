@@ -14,7 +14,10 @@ from collector.control import NotRunning, ask
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("status", help="state of every source and database, and the books")
+    parser = commands.add_parser(
+        "status",
+        help="state of every source and database, and the books; exit code 1 if not ready or not healthy",
+    )
     add_state(parser)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(main=main)
@@ -29,7 +32,9 @@ def main(arguments: argparse.Namespace) -> int:
         say(f"No collector is running here and nothing was ever stored in {buffer.parent}.")
         return Exit.UNAVAILABLE
     _print(books, as_json=arguments.json)
-    return Exit.OK if books["running"] else Exit.UNAVAILABLE
+    if not books["running"]:
+        return Exit.UNAVAILABLE
+    return Exit.OK if books["ready"] and books["healthy"] else Exit.PROBLEMS
 
 
 async def _books(buffer: Path) -> dict[str, Any] | None:
@@ -47,7 +52,7 @@ def _books_at_rest(buffer: Path) -> dict[str, Any] | None:
 
     try:
         with JournalReader(buffer) as reader:
-            return {"running": False, **summary(reader.ledger())}
+            return {"running": False, "ready": False, "healthy": False, **summary(reader.ledger())}
     except NoJournal:
         return None
 
@@ -65,3 +70,20 @@ def _print(books: dict[str, Any], *, as_json: bool) -> None:
     for row in [*books["sources"], *books["sinks"]]:
         if row.get("error"):
             say(f"{row['name']}: {row['state']}: {row['error']} {row['remedy']}")
+    _print_state(books)
+
+
+def _print_state(books: dict[str, Any]) -> None:
+    """Whether all is well, and why not; a configuration that is not the one in the file."""
+    if books["running"]:
+        said = "healthy" if books["healthy"] else "NOT healthy"
+        say(f"{'ready' if books['ready'] else 'NOT ready'}, {said}")
+    for reason in books.get("reasons", ()):
+        say(f"  {reason}")
+    config = books.get("config", {})
+    for problem in config.get("rejected", ()):
+        say(
+            f"The newest configuration is rejected, the old one goes on: {problem['where']}: {problem['message']}"
+        )
+    if config.get("needs_restart"):
+        say(f"Waits for a restart: {', '.join(config['needs_restart'])}")

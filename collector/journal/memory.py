@@ -159,8 +159,14 @@ class MemoryJournal:
         self._refuse(follower, refused)
         await self._delete()
 
+    async def enrol(self, followers: Sequence[str]) -> None:
+        oldest = self._rows[0].position - 1 if self._rows else self.tail.position
+        held = self._held()
+        self._cursors = {name: self._cursors.get(name) or _Cursor(oldest, held) for name in followers}
+        await self._delete()
+
     async def _delete(self) -> None:
-        slowest = min(cursor.position for cursor in self._cursors.values())
+        slowest = min((cursor.position for cursor in self._cursors.values()), default=0)
         async with self._space:
             while self._rows and self._rows[0].position <= slowest:
                 self._rows.popleft()

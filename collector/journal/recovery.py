@@ -126,7 +126,7 @@ def _load(opening: _Opening, loss: _Loss | None) -> Store:
         _sync_folder(opening.path)
         high = read_mark(opening.path)
         store.group(
-            [lambda s: _reconcile(s, high, loss), _tell_holes, lambda s: _register(s, opening.followers)]
+            [lambda s: _reconcile(s, high, loss), _tell_holes, lambda s: register(s, opening.followers)]
         )
         _rebuild(store)
         stack.pop_all()
@@ -209,7 +209,7 @@ def _rebase(store: Store, high: HighWater) -> None:
         store.connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
 
 
-def _register(store: Store, followers: Sequence[str]) -> None:
+def register(store: Store, followers: Sequence[str]) -> None:
     """New followers begin at the oldest row held; those that nobody wants any more are let go, or they hold the space."""
     connection = store.connection
     known = {row[0] for row in connection.execute("SELECT name FROM followers").fetchall()}

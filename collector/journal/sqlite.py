@@ -21,7 +21,7 @@ from collector.journal import queries
 from collector.journal.base import JournalFailed, Ledger, NumberedGap, Quarantined, Range, Slice, StoredGap
 from collector.journal.following import Chunk, ranges, slices
 from collector.journal.lock import locked
-from collector.journal.recovery import open_store, suspect_path
+from collector.journal.recovery import open_store, register, suspect_path
 from collector.journal.schema import connect
 from collector.journal.store import Appending, Store
 from collector.journal.viewers import Viewers
@@ -156,6 +156,11 @@ class SqliteJournal:
             urgent=follower in self._behind,
         )
         await self._writer.submit(job)
+
+    async def enrol(self, followers: Sequence[str]) -> None:
+        work = partial(register, followers=followers)
+        await self._writer.submit(Job(work, _future(), urgent=True))
+        self._followers = frozenset(followers)
 
     def _known(self, follower: str) -> str:
         if follower not in self._followers:

@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from collector.health import Health, State
+from collector.health import Health, verdict, waits
 from collector.page.feed import Books, Feed, Reader
 from collector.page.guard import LOOPBACK, Guard
 from collector.page.live import LiveView
@@ -76,8 +76,10 @@ class Answers:
         return _json(told)
 
     async def healthz(self, _: Request) -> Response:
-        """Alive: the event loop answers."""
-        return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+        """Healthy, as `collector status` says it: the process itself does its work. 503 with the reasons if not."""
+        faults = list(self._health.alarms.values())
+        said = "".join(f"{words}\n" for words in faults) or "ok\n"
+        return PlainTextResponse(said, 503 if faults else 200, headers={"Cache-Control": "no-store"})
 
     async def readyz(self, _: Request) -> Response:
         """Ready: the books can be read, every job has begun, and none waits for somebody to change something.
@@ -85,12 +87,9 @@ class Answers:
         A machine that is lost does not make it unready: the collector retries, and nothing is missing yet.
         """
         await self._feed.books()
-        waiting = [
-            {"name": job.name, "state": str(job.state)}
-            for job in self._health.all()
-            if job.state in (State.STARTING, State.NEEDS_ATTENTION)
-        ]
-        return _json({"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
+        waiting = [{"name": job.name, "state": str(job.state)} for job in waits(self._health)]
+        ready = verdict(self._health).ready
+        return _json({"ready": ready, "waiting_for": waiting}, 200 if ready else 503)
 
 
 def _json(told: object, status: int = 200) -> Response:

@@ -107,6 +107,20 @@ class LiveView:
             self._has_row += [False] * len(fresh)
             self._rows += [None] * len(fresh)
 
+    def configure(self, machines: Sequence[Tile], stale_after: Mapping[tuple[str, str], float]) -> None:
+        """Another configuration: its machines, in its order. What is known of those that stay is kept."""
+        gone = set(self._labels) - {tile.id for tile in machines}
+        self._stale_after = dict(stale_after)
+        self._labels = {tile.id: tile.label or tile.id for tile in machines}
+        self._slots = {tile.id: [] for tile in machines}
+        for slot, (machine, _) in enumerate(self._newest.signals[: len(self._has_row)]):
+            if self._has_row[slot] and machine != OWN and machine not in gone:
+                self._slots.setdefault(machine, []).append(slot)
+        patience = [
+            int(self._stale_after.get(signal, 0) * 1e9) for signal in self._newest.signals[: len(self._rows)]
+        ]
+        self._patience = np.asarray(patience, dtype=np.int64)
+
     def observe(self, health: Health) -> None:
         """Look at the board; done often, `since` is exact even when nobody looks at the page."""
         self._connections.observe(health)

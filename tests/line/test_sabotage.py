@@ -104,9 +104,10 @@ class LossyLine(Line):
 class Outcome:
     def __init__(self, ledger: Ledger, sink: MemorySink, archive: MemoryArchive) -> None:
         self.unaccounted = ledger.unaccounted
-        self.in_sink = len({key for key in sink.rows if key.point == 0})
+        # Up to the last value sent: the row without a value that follows when the collector stops is not one of them.
+        self.in_sink = len({key for key in sink.rows if key.point == 0 and key.at < T0 + VALUES * 1000})
         self.in_archive = sum(
-            int(np.count_nonzero(entry.batch.points == 0))
+            int(np.count_nonzero((entry.batch.points == 0) & (entry.batch.at < T0 + VALUES * 1000)))
             for file in archive.files.values()
             for entry in file
         )

@@ -1,0 +1,52 @@
+"""The jobs at work, by name: each is a task of its own that ends without any other noticing, for reload and for stop.
+
+Not tasks in a list: a reload ends and begins single ones, and what was connected must be told as lost, which a cancelled
+task cannot do for itself when the whole process ends because the journal failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from collector.health import Health, State
+from collector.supervisor import Job, Supervisor
+
+
+class Crew:
+    """Lives in the task group that it is given. After `close` nobody begins any more."""
+
+    def __init__(self, supervisor: Supervisor, health: Health, tasks: asyncio.TaskGroup) -> None:
+        self._supervisor, self._health, self._group = supervisor, health, tasks
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._jobs: dict[str, Job] = {}
+        self._closed = False
+
+    def begin(self, jobs: Iterable[Job]) -> None:
+        for job in () if self._closed else jobs:
+            self._jobs[job.name] = job
+            self._tasks[job.name] = self._group.create_task(self._supervisor.keep(job), name=job.name)
+
+    def named(self, *roles: str) -> list[str]:
+        return [name for name, job in self._jobs.items() if job.role in roles]
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def end(self, names: Iterable[str]) -> None:
+        """Cancel, wait until the sessions are closed, then tell the edge of those that were connected."""
+        jobs = [self._jobs.pop(name) for name in names if name in self._jobs]
+        up = [job for job in jobs if self._health[job.name].state is State.CONNECTED]
+        tasks = [self._tasks.pop(job.name) for job in jobs]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for job in up:
+            await job.edge(False)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Off the board: these are no longer configured."""
+        for name in names:
+            if name not in self._jobs:
+                self._health.remove(name)
