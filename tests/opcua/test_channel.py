@@ -16,9 +16,10 @@ from asyncua.client.client import Client
 from asyncua.client.ua_client import UaClient, UaClientState, UASocketProtocol
 from asyncua.common.connection import SecureConnection, TransportLimits
 from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.ua_binary import nodeid_to_binary, struct_from_binary, struct_to_binary
 
 from adapters.opcua.channel import LARGEST_CHUNK, PINNED, Channel, Credentials
+from adapters.opcua.requests import publish_request
 from tests.contracts.rig import Alive
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
@@ -38,15 +39,50 @@ def test_private_names_and_shapes_are_as_expected() -> None:
     assert isinstance(client.uaclient, UaClient), HINT
     for name in ("_make_protocol", "_on_transport_lost", "_is_session_closing"):
         assert callable(getattr(client.uaclient, name, None)), f"{name}: {HINT}"
-    parameters = inspect.signature(UASocketProtocol._send_request).parameters
-    assert list(parameters) == ["self", "request", "timeout", "message_type"], HINT
-    for name in ("_fail_all_pending", "data_received", "connection_lost", "send_request", "send_hello"):
+    parameters = inspect.signature(SecureConnection.message_to_binary).parameters
+    assert list(parameters) == ["self", "message", "message_type", "request_id"], HINT
+    made = vars(UASocketProtocol(1.0))
+    assert {"_request_id", "_request_handle", "_callbackmap", "_connection"} <= set(made), HINT
+    for name in (
+        "revolve_security_token",
+        "_fail_all_pending",
+        "data_received",
+        "connection_lost",
+        "send_request",
+        "send_hello",
+    ):
         assert callable(getattr(UASocketProtocol, name, None)), f"{name}: {HINT}"
     assert "_limits" in SecureConnection.__init__.__code__.co_names, HINT
     assert set(TransportLimits.__dataclass_fields__) == {
         "max_recv_buffer", "max_send_buffer", "max_chunk_count", "max_message_size",
     }, HINT  # fmt: skip
     assert {state.name for state in UaClientState} >= {"CHANNEL_OPEN", "CONNECTED"}, HINT
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        ua.NodeId(ua.Int32(7), ua.Int16(1)),
+        ua.NodeId(ua.Int32(70_000), ua.Int16(3)),
+        ua.NodeId(ua.ByteString(b"x" * 32), ua.Int16(1), ua.NodeIdType.ByteString),
+    ],
+)
+@pytest.mark.parametrize("numbers", [[], [1], [4_294_967_295, 1, 2]])
+def test_a_publish_request_has_the_librarys_own_bytes(token: ua.NodeId, numbers: list[int]) -> None:
+    request = ua.PublishRequest()
+    request.RequestHeader.AuthenticationToken = token
+    request.RequestHeader.RequestHandle = 77
+    request.RequestHeader.TimeoutHint = 0
+    request.Parameters.SubscriptionAcknowledgements = [
+        ua.SubscriptionAcknowledgement(SubscriptionId=9, SequenceNumber=number) for number in numbers
+    ]
+    theirs = struct_to_binary(request)
+    ours = publish_request(bytes(nodeid_to_binary(token)), 9, numbers)(77)
+    at = 4 + len(nodeid_to_binary(token))
+    assert ours[:at] == theirs[:at]
+    assert ours[at + 8 :] == theirs[at + 8 :]
+    behind = struct.unpack_from("<q", ours, at)[0] - struct.unpack_from("<q", theirs, at)[0]
+    assert 0 <= behind < 60 * 10_000_000, "the time of sending, in ticks of 100 ns since 1601"
 
 
 def test_only_channel_touches_private_names_of_the_library() -> None:
