@@ -34,6 +34,7 @@ class Remark(StrEnum):
     UNCASTABLE = "uncastable"  # could not become the point's kind: now without value, quality bad
     TIME_SUBSTITUTED = "time_substituted"
     SHIFTED = "shifted"
+    LATE = "late"  # came after newer values: stored as it is, and nothing was derived from it
 
 
 @dataclass(frozen=True, slots=True)
