@@ -67,8 +67,18 @@ def _write_json_lines(table: pa.Table, stream: TextIO) -> None:
     stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(table))
 
 
+class _UnixLines:
+    """Lines end with a newline alone, and yet texts with a carriage return are quoted: the writer quotes its own line end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        self._stream.write(line.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(table: pa.Table, stream: TextIO) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(_UnixLines(stream), lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for row in rows(table):
         row["time"] = time_words(row["time"])

@@ -20,6 +20,7 @@ from simulators.errors import SimulatorError
 from simulators.faces.broker import parse
 from simulators.machines import KINDS, kind
 from simulators.proxy import cli as proxy
+from simulators.verify import cli as verify
 from simulators.workshop import Plan
 
 
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(main=_run)
     proxy.add(commands)
+    verify.add(commands)
     return parser
 
 

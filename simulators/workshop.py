@@ -92,7 +92,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _start_row(plan: Plan, at_ns: int) -> Mapping[str, object]:
-    machines = [{"machine": machine, "type": name} for name, machine in plan.machines]
+    machines = [
+        {"machine": machine, "type": name, "source": machine if kind(name).interface == "opcua" else "broker"}
+        for name, machine in plan.machines
+    ]
     return {"kind": "start", "t": at_ns, "seed": plan.seed, "speed": plan.speed, "machines": machines}
 
 
