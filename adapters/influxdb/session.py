@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Self, TypeVar
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any, Self, TypeVar
 
 from adapters.base import Bench, Finding, Write
 from adapters.errors import AdapterError, Misconfigured
 from adapters.influxdb.answers import Missing, Verdict, judge
+from adapters.influxdb.canary import EVERY, Canary, begin, look, reader
 from adapters.influxdb.encode import Encoder
 from adapters.influxdb.memory import Memory
-from adapters.influxdb.names import Names
+from adapters.influxdb.names import CANARY, Names
 from adapters.influxdb.settings import InfluxDbSink
-from adapters.influxdb.verdicts import Outcome
+from adapters.influxdb.verdicts import Outcome, conflict_of
 from adapters.influxdb.wire import Reply, Wire, message_of
 from adapters.influxdb.writer import Writer
 from pipelines.batch import Batch
@@ -32,7 +33,11 @@ _COMMENT = b"# shopfloor-collector asks whether it may write\n"
 
 
 class InfluxDb:
-    """The sink. Keeps between sessions what was learned of names and of the size that the server takes."""
+    """The sink. Keeps between sessions what was learned of names and of the server.
+
+    facts: words for people about what was found; a loss behind the server's back is said here, for as long as the
+    collector runs, and in the log.
+    """
 
     def __init__(self, settings: InfluxDbSink, bench: Bench) -> None:
         self.name = settings.name or "influxdb"
@@ -40,25 +45,53 @@ class InfluxDb:
         self._clock = bench.clock
         self._names = Names(bench.registry, settings.measurement, unsigned=settings.api == "v2")
         self._memory = Memory(settings.batch_lines)
+        self.facts: dict[str, str] = {}
+        self._canary = Canary(settings, self.name, bench.clock, self.facts)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Write]:
         async with Thread() as thread:
             wire = await thread.open(self._settings)
             await thread.run(lambda: self._greet(wire))
+            if self._settings.canary:
+                read = reader(wire, self._settings, self.name)
+                await thread.run(lambda: begin(self._canary, read, self._clock.now()))
             writer = self._writer(wire)
 
             async def write(batches: Sequence[Batch]) -> None:
                 await thread.run(lambda: writer.write(batches))
 
-            yield write
+            async with beside(self._watch) if self._settings.canary else nullcontext():
+                yield write
+
+    async def _watch(self) -> None:
+        """Reads the canary back for ever, over a connection of its own."""
+        async with Thread() as thread:
+            read = reader(await thread.open(self._settings), self._settings, self.name)
+            while True:
+                await self._clock.sleep(EVERY)
+                await thread.run(lambda: look(self._canary, read, self._clock.now()))
 
     def _writer(self, wire: Wire) -> Writer:
-        encoder = Encoder(self._names, unsigned=self._settings.api == "v2")
-        twins = self._settings.on_conflict == "twin"
         return Writer(
-            lambda body: self._post(wire, body), encoder, self._memory, self._clock.now, twins=twins
+            lambda body: self._post(wire, body),
+            Encoder(self._names, unsigned=self._settings.api == "v2"),
+            self._memory,
+            self._clock.now,
+            first=lambda body: self._first(wire, body),
+            twins=self._settings.on_conflict == "twin",
         )
+
+    def _first(self, wire: Wire, body: bytes) -> Outcome:
+        """A request that nobody has refused yet takes a canary with it; one that is sorted out must not be blamed for it."""
+        at, line = self._canary.line()
+        outcome = self._post(wire, line + body)
+        if outcome.verdict is Verdict.STORED:
+            self._canary.confirmed(at)
+        elif (conflict := conflict_of(outcome.message)) is not None and conflict.measurement == CANARY:
+            self._canary.switch(on=False, why=outcome.message)
+            return self._post(wire, body)
+        return outcome
 
     def _post(self, wire: Wire, body: bytes) -> Outcome:
         reply = wire.write(body)
@@ -130,6 +163,22 @@ class InfluxDb:
                 raise
             return [*found, Finding("warning", self.name, f"{error}", f"The {self._place} will be made.")]
         return [*found, Finding("ok", self.name, f"the {self._place} is there and takes values")]
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Something at work for as long as the body is. An error of the body leaves as it is, not as a group of one."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(work())
+            try:
+                yield
+            finally:
+                task.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
 
 
 class Thread:

@@ -44,6 +44,10 @@ class InfluxDbSink(SinkSettings):
         description="A value whose field has another data type in the database: kept in quarantine, or written to a field "
         "of its own type beside it (energy_float, energy_integer, …)",
     )
+    canary: bool = Field(
+        True,
+        description="A line of measurement collector_canary in every request, read back to find values that vanish",
+    )
     timeout: Duration = Field("30s", validate_default=True, description="Time for one request")
     ca: Path | None = Field(None, description="File with the certificates (PEM) that vouch for the server")
 
@@ -85,8 +89,10 @@ class InfluxDbSink(SinkSettings):
         )
         if foreign:
             raise ValueError(f"{' and '.join(foreign)} cannot go with api: {self.api}")
-        if self.measurement == "quality":
-            raise ValueError("measurement: quality is taken by the changes of quality")
+        if self.measurement in ("quality", "collector_canary"):
+            raise ValueError(
+                f"measurement: {self.measurement} is taken by what the collector writes of its own"
+            )
         needed = "bucket" if self.api == "v2" else "database"
         if not getattr(self, needed):
             raise ValueError(f"{needed} is missing: api {self.api} writes into a {needed}")

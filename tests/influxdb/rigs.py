@@ -136,7 +136,7 @@ class FakeV2Rig(SinkRig):
     async def stored(self) -> Mapping[Place, Any]:
         found = {}
         for (measurement, tags, at), fields in self.server.points.items():
-            machine = dict(tags)["machine"]
+            machine = dict(tags).get("machine", "")
             for signal, value in fields.items() if measurement == "machine" else ():
                 kind = self.registry.kind_of(machine, signal)
                 assert kind is not None

@@ -32,7 +32,9 @@ def influx(url: str, database: str, text: str, *, method: str = "GET") -> list[d
 def influx_values(url: str, database: str) -> Series:
     """The machines' values: what the collector says of quality and of gaps is in measurements of its own."""
     rows = influx(url, database, "SELECT * FROM /.*/")
-    return from_influx(row for row in rows if row["measurement"] not in ("quality", "collector_gap"))
+    return from_influx(
+        row for row in rows if row["measurement"] not in ("quality", "collector_gap", "collector_canary")
+    )
 
 
 def victoria_counts(url: str) -> Counter[tuple[str, str]]:
