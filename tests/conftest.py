@@ -6,11 +6,13 @@ import os
 from collections.abc import Generator, Mapping
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # How long an example takes says more about the machine's load than about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+# Seeded bugs (tests/seeded): that a test fails is enough, the smallest example of it is not looked for.
+settings.register_profile("seeded", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

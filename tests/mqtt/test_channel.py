@@ -145,6 +145,15 @@ def test_what_is_not_mqtt_is_malformed(pair: tuple[socket.socket, socket.socket]
     wire.drop()
 
 
+def test_what_has_come_waits_until_it_is_taken(pair: tuple[socket.socket, socket.socket]) -> None:
+    """No bound of its own: the session stops reading from the wire instead, and drops nothing."""
+    wire = wire_on(pair[0], V311)
+    for mid in range(1, 5_001):
+        wire.feed(publish(b"t", b"%d" % mid, qos=1, mid=mid, flags=0, properties=None))
+    assert [message.mid for message in wire.messages] == list(range(1, 5_001))
+    wire.drop()
+
+
 def test_acknowledgements_go_out_in_one_piece_and_in_order(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     wire = wire_on(ours, V311)
