@@ -92,7 +92,8 @@ class JournalReader:
             try:
                 return question(self._open, *arguments)
             finally:
-                self._open.execute("ROLLBACK")
+                if self._open.in_transaction:
+                    self._open.execute("ROLLBACK")
         except sqlite3.DatabaseError as error:
             raise JournalFailed(f"{self._path}: the buffer does not read back ({error})") from error
 

@@ -20,6 +20,7 @@ from adapters.clock import Clock
 from collector.journal import books, queries
 from collector.journal.base import JournalFailed
 from collector.journal.mark import HighWater, Mark, read_mark
+from collector.journal.renewal import renew
 from collector.journal.schema import Unreadable, connect, connect_writer
 from collector.journal.store import JOURNAL, Standing, Store, wal_bytes
 from pipelines import codec
@@ -120,6 +121,7 @@ def _set_aside(opening: _Opening, why: str) -> _Loss:
 
 def _load(opening: _Opening, loss: _Loss | None) -> Store:
     with ExitStack() as stack:
+        renew(Path(f"{opening.path}-wal"))
         connection = stack.enter_context(closing(connect_writer(opening.path)))
         store = _store(opening, connection)
         stack.callback(store.mark.close)

@@ -8,11 +8,14 @@ also when it is gone.
 
 from __future__ import annotations
 
+import errno
 import secrets
 import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
+
+from collector.journal.base import JournalFailed
 
 APPLICATION_ID: Final = 0x53464A4C  # "SFJL"; in the file's header, so that `file` and we can tell what it is
 FORMAT: Final = 1
@@ -75,19 +78,38 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, for the journal's own followers. Raises JournalFailed."""
+    try:
+        return connect(path, readonly=True)
+    except sqlite3.Error as error:
+        raise JournalFailed(f"{path}: the buffer cannot be read ({error})") from error
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     # These three hold only if set before the first table is made, in this order.
     connection.execute(f"PRAGMA page_size={PAGE}")
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA secure_delete=0")
     check_format(connection)
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA journal_size_limit=4194304")
     # Our own checkpoints (Store.checkpoint): SQLite's automatic one swallows I/O errors, and these must end the process.
     connection.execute("PRAGMA wal_autocheckpoint=0")
     if _pragma(connection, "user_version") == 0:
         _create(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """SQLite swallows an I/O error of the switch and says `wal`; it goes on without a log, where a commit may be rolled
+    back by a power cut (D3). After a look into the file it tells the truth.
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        raise OSError(errno.EIO, f"no write-ahead log can be kept here (journal_mode={mode})")
 
 
 def _create(connection: sqlite3.Connection) -> None:

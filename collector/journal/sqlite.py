@@ -22,7 +22,7 @@ from collector.journal.base import JournalFailed, Ledger, NumberedGap, Quarantin
 from collector.journal.following import Chunk, ranges, slices
 from collector.journal.lock import locked
 from collector.journal.recovery import open_store, register, suspect_path
-from collector.journal.schema import connect
+from collector.journal.schema import connect_reader
 from collector.journal.store import Appending, Store
 from collector.journal.viewers import Viewers
 from collector.journal.waiting import Tail
@@ -61,7 +61,7 @@ async def open_journal(
         store = await asyncio.get_running_loop().run_in_executor(writing, opening)
         try:
             with (
-                closing(connect(path, readonly=True)) as connection,
+                closing(connect_reader(path)) as connection,
                 ThreadPoolExecutor(1, "journal-read") as reading,
             ):
                 writer = Writer(store, writing, clock, window)
@@ -103,7 +103,8 @@ class _Reader:
         try:
             return question(self._connection, *arguments)
         finally:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # an I/O error has ended it, and is what must be told
+                self._connection.execute("ROLLBACK")
 
 
 class SqliteJournal:

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import apsw
 
-from collector.journal import mark, recovery, schema, sqlite
+from collector.journal import mark, recovery, renewal, schema
 
 _NUMBERS: Final = count()
 _SYNCS_FOLDER: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
@@ -121,11 +121,14 @@ class _Vfs(apsw.VFS):
             if syncdir:
                 self.life.disk.flushed_folder()
 
-    def excepthook(self, *error: Any) -> None:
+    def excepthook(self, *error: Any) -> None:  # type: ignore[override]  # typed as an attribute, called with three
         """An error that SQLite does not pass on, as on a real disk."""
 
 
 class _File(apsw.VFSFile):
+    def excepthook(self, *error: Any) -> None:  # type: ignore[override]  # as above
+        """As above."""
+
     def __init__(self, life: Life, plain: str, name: Any, flags: list[int]) -> None:
         self.life, self.plain = life, plain
         super().__init__("", name, flags)
@@ -224,7 +227,7 @@ def _translated() -> Iterator[None]:
     except apsw.Error as error:
         broken = isinstance(error, apsw.CorruptError | apsw.NotADBError)
         translated = (sqlite3.DatabaseError if broken else sqlite3.OperationalError)(str(error))
-        translated.sqlite_errorcode = error.extendedresult
+        translated.sqlite_errorcode = getattr(error, "extendedresult", apsw.SQLITE_IOERR)
         raise translated from error
 
 
@@ -298,9 +301,9 @@ def living(disk: Disk) -> Iterator[Life]:
     shim = _Os(life)
     with ExitStack() as stack:
         stack.callback(life.kill)
-        for module in (schema, recovery, sqlite):
+        for module in (schema, recovery):
             stack.enter_context(patch.object(module, "connect", life.connect))
-        for module in (mark, recovery):
+        for module in (mark, recovery, renewal):
             stack.enter_context(patch.object(module, "os", shim))
         stack.enter_context(patch.object(recovery, "_set_aside", _watched_set_aside(life)))
         yield life
