@@ -9,11 +9,17 @@ Laws (tests/contracts/journal.py, run over every implementation)
      from the cursor in a new call: what was yielded and not committed comes again.
   3. `commit` makes the cursor, the refused values and the sink's count durable together. A cursor never passes the tail
      and never goes back.
-  4. Followers do not see each other. What every follower has committed may be deleted, nothing else ever.
-  5. Ledger: per source decoded = journaled + refused + filtered; per sink journaled = stored + quarantined + pending.
+  4. Followers do not see each other. What every follower has committed may be deleted, nothing else ever, but by two
+     doors with a gap record that is durable together with the deletion: a full buffer that was told to drop its oldest
+     (`buffer_full`), and a sink that was told to let go (`release`: `sink_released`).
+  5. Ledger: per source decoded = journaled + refused + filtered; per sink journaled = stored + quarantined + dropped +
+     pending. `dropped` went through one of the doors of law 4.
      `journaled` is counted from the stored blobs, `decoded` by the decoder; `unaccounted` is the difference.
   6. `identity(source)` equals the fold of `Identity.replay` over the source's journaled batches, also after a crash.
-  7. After kill -9 at any moment: 1 to 6 hold, everything whose append returned is there, nothing is invented or altered.
+  7. After kill -9 at any moment: 1 to 6 and 8 hold, everything whose append returned is there, nothing is invented or altered.
+  8. A derivation is a follower and a source of the same name. `append_derived` makes its output, its account, its cursor
+     and its snapshot durable together, once per position; it never waits for space. Whatever lies behind a derivation's
+     last snapshot is held.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from adapters.base import Delivery, Entry, Position
+from collector.journal.waiting import Tail
 from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
@@ -41,6 +48,22 @@ class Slice(NamedTuple):
 
     position: Position
     batches: Sequence[Batch]
+
+
+class Digest(Slice):
+    """What a slow viewer gets in place of the slices that it missed: of every point in them the newest row and the
+    newest good row, so that no view shows an old value as the present one. Never comes from `follow`.
+    """
+
+    __slots__ = ()
+
+
+class Standing(NamedTuple):
+    """Where a derivation stands: its cursor, its last snapshot if it has one, and the position that this covers."""
+
+    cursor: Position
+    covered: Position
+    snapshot: bytes | None
 
 
 class Range(NamedTuple):
@@ -76,10 +99,25 @@ class SinkAccount:
     quarantined: int = 0
     pending: int = 0
     cursor: Position = 0
+    dropped: int = 0
 
     @property
     def unaccounted(self) -> int:
-        return self.journaled - self.stored - self.quarantined - self.pending
+        return self.journaled - self.stored - self.quarantined - self.dropped - self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How full the buffer is. bytes: in use, write-ahead log included. full_in: s until full at the present rate, None
+    while it does not fill. held_by: followers that have not read what is a minute old. condition: what is wrong with
+    the space now, in words (`disk full: …`), None if nothing is.
+    """
+
+    bytes: int
+    max_bytes: int
+    full_in: float | None = None
+    held_by: tuple[str, ...] = ()
+    condition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +126,7 @@ class Ledger:
     sinks: Mapping[str, SinkAccount]
     size: int  # bytes on disk, write-ahead log included; 0 in memory
     tail: Position
+    space: Space | None = field(default=None, compare=False)  # known to the running collector only
 
     @property
     def unaccounted(self) -> int:
@@ -123,6 +162,7 @@ class Journal(Protocol):
     """See the laws above. All methods are called from the event loop; none of them blocks it."""
 
     registry: Registry
+    tail: Tail
 
     def checkpoint(self, source: str) -> bytes | None: ...
     def identity(self, source: str) -> Identity: ...
@@ -134,8 +174,33 @@ class Journal(Protocol):
         """Exactly these follow from now on: new ones from the oldest value held, others let go of what they had not read."""
         ...
 
+    async def standing(self, derivation: str) -> Standing: ...
+    async def behind(
+        self, derivation: str, after: Position, *, values: int = 10_000, last: Position | None = None
+    ) -> Range:
+        """The entries behind `after` with their sources, at most up to `last`; waits until there is a position."""
+        ...
+
+    async def append_derived(
+        self,
+        derivation: str,
+        position: Position,
+        delivery: Delivery,
+        refined: Refined,
+        snapshot: bytes | None = None,
+    ) -> Position:
+        """What came of the entries up to `position` (law 8); the new cursor, which may lie behind its own output."""
+        ...
+
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
-        """What becomes durable from now on, for views: bounded, holds no space, skips ahead when the viewer is slow."""
+        """What becomes durable from now on, for views: bounded, holds no space, skips ahead when the viewer is slow.
+
+        What was skipped comes as a `Digest`, before what followed it.
+        """
+        ...
+
+    async def release(self, follower: str) -> int:
+        """Let a dead sink go: its cursor moves to the tail, with a gap record. Returns the values it will not get."""
         ...
 
     async def ledger(self) -> Ledger: ...

@@ -13,8 +13,9 @@ from functools import partial
 from typing import Final
 
 from adapters.base import Position
-from collector.journal import queries
-from collector.journal.store import CHECKPOINT, Store, is_full
+from collector.journal import bounds, deriving, queries
+from collector.journal.room import is_full
+from collector.journal.store import CHECKPOINT, Store
 
 SNAPSHOT_APPENDS: Final = 2_000
 SNAPSHOT_VALUES: Final = 1_000_000
@@ -26,6 +27,7 @@ RETIRE_VALUES: Final = 200_000
 
 CHUNK: Final = 256
 SMALL_CHUNK: Final = 16  # what still fits into the write-ahead log of a full disk
+DROP_CHUNK: Final = 64
 SPARE: Final = 64 * 1024 * 1024
 SHRINK_PAGES: Final = 1024
 
@@ -38,9 +40,12 @@ def step(store: Store, kept: Mapping[str, bytes], *, pressed: bool) -> int:
     if kept:
         store.group([lambda s: _snapshot(s, kept)])
     deleted = _retired(store, pressed=pressed)
+    if pressed and not deleted and store.room.drops:
+        deleted = _dropped(store)
     if store.logged >= CHECKPOINT or (pressed and deleted):
         store.checkpoint()
-        _shrink(store)
+        if not pressed:
+            _shrink(store)
     return deleted
 
 
@@ -58,6 +63,8 @@ def _snapshots_due(store: Store) -> bool:
 def wanted(store: Store, *, pressed: bool) -> list[str]:
     """The sources whose identity must be stored by the next step, because of its age or of what is to be deleted."""
     first, last = _deletable(store)
+    if pressed and store.room.drops and first > last:
+        last = _droppable(store)
     bound = 0
     if first <= last and (pressed or _enough(store, first, last)):
         bound = _chunk_end(store, last, CHUNK)
@@ -87,8 +94,8 @@ def _floor(store: Store) -> Position:
 
 def _deletable(store: Store) -> tuple[Position, Position]:
     """From the oldest row to the last one that every follower has; first > last if there is none."""
-    oldest = store.connection.execute("SELECT min(position) FROM entries").fetchone()[0]
-    slowest = store.connection.execute("SELECT min(cursor) FROM followers").fetchone()[0]
+    oldest = store.standing.oldest
+    slowest = deriving.slowest(store.connection)
     last = min(store.standing.position if slowest is None else slowest, store.standing.position - 1)
     return (1, 0) if oldest is None else (oldest, last)
 
@@ -101,7 +108,7 @@ def _enough(store: Store, first: Position, last: Position) -> bool:
 
 def _unfollowed(store: Store) -> bool:
     """Without any follower everything is kept as long as there is space: a sink may be configured tomorrow."""
-    return bool(store.connection.execute("SELECT count(*) = 0 FROM followers").fetchone()[0])
+    return not store.standing.cursors
 
 
 def _values(store: Store, first: Position, last: Position) -> int:
@@ -124,13 +131,35 @@ def _retired(store: Store, *, pressed: bool) -> int:
         except sqlite3.Error as error:
             if not is_full(error):
                 raise
+            store.make_room(error)
+    return 0
+
+
+def _droppable(store: Store) -> Position:
+    """How far a full buffer may drop: what a derivation would need after a crash stays, or its sums would be wrong."""
+    covered = deriving.covered(store.connection)
+    last = store.standing.position - 1
+    return last if covered is None else min(last, covered)
+
+
+def _dropped(store: Store) -> int:
+    """The oldest rows, although somebody has not read them, and a gap that says so. In small steps: no more than needed."""
+    last = _droppable(store)
+    for chunk in (DROP_CHUNK, SMALL_CHUNK):
+        ends = min(_chunk_end(store, last, chunk), _floor(store))
+        try:
+            return int(store.group([partial(bounds.drop, upto=ends)])[0]) if ends else 0
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            store.make_room(error)
     return 0
 
 
 def _delete(store: Store, last: Position, chunk: int) -> int:
     """The oldest rows up to `last`, at most `chunk` of them, and none that identity still needs."""
     ends = min(_chunk_end(store, last, chunk), _floor(store))
-    return store.connection.execute("DELETE FROM entries WHERE position <= ?", (ends,)).rowcount
+    return store.delete(ends)
 
 
 def _chunk_end(store: Store, last: Position, chunk: int) -> Position:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from collector.journal.base import JournalFailed
 
 _LOCKED = 1 << 30
 """The byte that is locked on Windows, far behind the process number: there, a locked byte cannot be read by others."""
@@ -20,8 +22,16 @@ class JournalInUse(Exception):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the journal at `path` (a file beside it). Raises JournalInUse and names the holder."""
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    """Hold the lock of the journal at `path` (a file beside it). Raises JournalInUse and names the holder,
+    and JournalFailed where nothing may be written (D4).
+    """
+    try:
+        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise JournalFailed(
+            f"{path}: the buffer is not available ({error.strerror}): its folder {path.parent} must be there and may be "
+            "written by this user, on a disk that is not mounted read-only"
+        ) from error
     try:
         try:
             _acquire(handle)
@@ -30,7 +40,8 @@ def locked(path: Path) -> Iterator[None]:
                 _in_use(path, os.pread(handle, 32, 0) if hasattr(os, "pread") else b"")
             ) from error
         os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk: the number is only for people
+            os.write(handle, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(handle)

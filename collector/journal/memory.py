@@ -23,8 +23,10 @@ from collector.journal.base import (
     SinkAccount,
     Slice,
     SourceAccount,
+    Standing,
     StoredGap,
 )
+from collector.journal.deriving import behind, is_nothing
 from collector.journal.following import Chunk, ranges, slices
 from collector.journal.queries import First
 from collector.journal.viewers import Viewers
@@ -32,7 +34,7 @@ from collector.journal.waiting import Tail
 from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
-from pipelines.stage import Reason, Refined, Refusal, Remark
+from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
 
 MAX_VALUES: Final = 1_000_000
 ROWS: Final = 10_000
@@ -44,6 +46,7 @@ class _Row:
     position: Position
     appended: int
     batches: tuple[Batch, ...]
+    source: str
 
     def __len__(self) -> int:
         return sum(len(batch) for batch in self.batches)
@@ -64,7 +67,15 @@ class _Cursor:
     journaled: int = 0
     stored: int = 0
     quarantined: int = 0
+    dropped: int = 0
     planned: tuple[Position, Position] | None = None
+    covered: Position = 0
+    snapshot: bytes | None = None
+
+    @property
+    def hold(self) -> Position:
+        """Up to here it needs nothing any more."""
+        return self.position if self.snapshot is None else self.covered
 
 
 class MemoryJournal:
@@ -95,7 +106,7 @@ class MemoryJournal:
         async with self._space:
             await self._space.wait_for(lambda: self._fits(values))
             if values:
-                self._add(tuple(refined.batches), values)
+                self._add(source, tuple(refined.batches), values)
             self._book(source, delivery, refined, values)
         return self.tail.position
 
@@ -108,8 +119,8 @@ class MemoryJournal:
     def _held(self) -> int:
         return sum(len(row) for row in self._rows)
 
-    def _add(self, batches: tuple[Batch, ...], values: int) -> None:
-        row = _Row(self.tail.position + 1, self.clock.now(), batches)
+    def _add(self, source: str, batches: tuple[Batch, ...], values: int) -> None:
+        row = _Row(self.tail.position + 1, self.clock.now(), batches, source)
         self._rows.append(row)
         for cursor in self._cursors.values():
             cursor.journaled += values
@@ -165,12 +176,57 @@ class MemoryJournal:
         self._cursors = {name: self._cursors.get(name) or _Cursor(oldest, held) for name in followers}
         await self._delete()
 
+    async def release(self, follower: str) -> int:
+        cursor = self._cursor(follower)
+        behind = [row for row in self._rows if row.position > cursor.position]
+        count = sum(len(row) for row in behind)
+        cursor.position, cursor.planned, cursor.dropped = self.tail.position, None, cursor.dropped + count
+        if count:
+            gap = Gap(behind[0].appended, behind[-1].appended, "sink_released", follower, count=count)
+            self._gaps.append(StoredGap("journal", self.tail.position, gap))
+            self._gaps_told += 1
+        await self._delete()
+        return count
+
     async def _delete(self) -> None:
-        slowest = min((cursor.position for cursor in self._cursors.values()), default=0)
+        slowest = min((cursor.hold for cursor in self._cursors.values()), default=0)
         async with self._space:
             while self._rows and self._rows[0].position <= slowest:
                 self._rows.popleft()
             self._space.notify_all()
+
+    async def standing(self, derivation: str) -> Standing:
+        cursor = self._cursor(derivation)
+        return Standing(cursor.position, cursor.covered, cursor.snapshot)
+
+    async def behind(
+        self, derivation: str, after: Position, *, values: int = 10_000, last: Position | None = None
+    ) -> Range:
+        self._cursor(derivation)
+        return await behind(self, derivation, after, values, last)
+
+    async def append_derived(
+        self,
+        derivation: str,
+        position: Position,
+        delivery: Delivery,
+        refined: Refined,
+        snapshot: bytes | None = None,
+    ) -> Position:
+        cursor, nothing = self._cursor(derivation), is_nothing(delivery, refined)
+        if position < cursor.position or (position == cursor.position and not nothing):
+            return cursor.position
+        end, values = position, sum(len(batch) for batch in refined.batches)
+        if values:
+            self._add(derivation, tuple(refined.batches), values)
+            end += self.tail.position == position + 1
+        if not nothing:
+            self._book(derivation, delivery, refined, values)
+        if snapshot is not None:
+            cursor.covered, cursor.snapshot = end, snapshot
+        await self.commit(derivation, end)
+        await self._delete()
+        return end
 
     def _cursor(self, follower: str) -> _Cursor:
         if follower not in self._cursors:
@@ -192,7 +248,9 @@ class MemoryJournal:
 
     def _sink_account(self, cursor: _Cursor) -> SinkAccount:
         pending = sum(len(row) for row in self._rows if row.position > cursor.position)
-        return SinkAccount(cursor.journaled, cursor.stored, cursor.quarantined, pending, cursor.position)
+        return SinkAccount(
+            cursor.journaled, cursor.stored, cursor.quarantined, pending, cursor.position, cursor.dropped
+        )
 
     async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
         return list(self._gaps)[-limit:]
@@ -223,10 +281,11 @@ class MemoryJournal:
         entries: list[Entry] = []
         for row in self._rows:
             if row.position > after and (last is None or row.position <= last):
-                entries += [Entry(row.position, batch) for batch in row.batches]
+                entries += [Entry(row.position, batch, row.source) for batch in row.batches]
                 if sum(len(entry.batch) for entry in entries) >= values:
                     break
-        return Chunk(entries[-1].position if entries else self.tail.position, entries)
+        end = self.tail.position if last is None else last
+        return Chunk(entries[-1].position if entries else end, entries)
 
     async def first_behind(self, after: Position, values: int) -> First | None:
         behind = [row for row in self._rows if row.position > after]

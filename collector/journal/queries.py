@@ -140,7 +140,10 @@ def source_accounts(connection: sqlite3.Connection) -> dict[str, SourceAccount]:
 
 def sink_accounts(connection: sqlite3.Connection) -> dict[str, SinkAccount]:
     _, total = tail(connection)
-    found = connection.execute("SELECT name, cursor, reached, registered, stored, quarantined FROM followers")
+    # A file that was never opened by this version is read as it is: a reader does not change it.
+    of_format = {1: "SELECT name, cursor, reached, registered, stored, quarantined, 0 FROM followers"}
+    ask = "SELECT name, cursor, reached, registered, stored, quarantined, dropped FROM followers"
+    found = connection.execute(of_format.get(_pragma(connection, "user_version"), ask))
     return {
         name: SinkAccount(
             journaled=total - registered,
@@ -148,8 +151,9 @@ def sink_accounts(connection: sqlite3.Connection) -> dict[str, SinkAccount]:
             quarantined=quarantined,
             pending=total - reached,
             cursor=cursor,
+            dropped=dropped,
         )
-        for name, cursor, reached, registered, stored, quarantined in found.fetchall()
+        for name, cursor, reached, registered, stored, quarantined, dropped in found.fetchall()
     }
 
 
@@ -209,14 +213,29 @@ def base_total(connection: sqlite3.Connection, position: Position) -> int:
     return int(meta(connection, "base_total")) if int(meta(connection, "base_position")) <= position else 0
 
 
+class Pages(NamedTuple):
+    """Bytes of the pages in use, and of those that the file holds for later use."""
+
+    used: int
+    free: int
+
+
+def pages(connection: sqlite3.Connection) -> Pages:
+    """In one question: after every commit somebody wants to know."""
+    count, free, size = connection.execute(
+        "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+    ).fetchone()
+    return Pages((count - free) * size, free * size)
+
+
 def used_bytes(connection: sqlite3.Connection) -> int:
     """Bytes of the pages in use; free pages will be used again and do not count."""
-    return _pragma(connection, "page_count") * _pragma(connection, "page_size") - free_bytes(connection)
+    return pages(connection).used
 
 
 def free_bytes(connection: sqlite3.Connection) -> int:
     """Bytes of the pages that the file holds for later use."""
-    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
+    return pages(connection).free
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -17,12 +17,16 @@ from typing import Final, NamedTuple
 
 from adapters.base import Position
 from adapters.clock import Clock
-from collector.journal import books, queries
+from collector.journal import books, deriving, queries
+from collector.journal.adoption import adopt
+from collector.journal.ballast import Ballast
 from collector.journal.base import JournalFailed
 from collector.journal.mark import HighWater, Mark, read_mark
+from collector.journal.place import keep_private
 from collector.journal.renewal import renew
+from collector.journal.room import Room, is_full, wal_bytes
 from collector.journal.schema import Unreadable, connect, connect_writer
-from collector.journal.store import JOURNAL, Standing, Store, wal_bytes
+from collector.journal.store import JOURNAL, Standing, Store
 from pipelines import codec
 from pipelines.identity import Identity, SnapshotError
 from pipelines.registry import KindConflict
@@ -31,36 +35,64 @@ from pipelines.stage import Gap
 log = logging.getLogger("collector.journal")
 
 _DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-HOLES: Final = """
-SELECT before, position, seen, appended, total - count - reached FROM (
-    SELECT position, appended, count, total, lag(position) OVER w AS before, lag(appended) OVER w AS seen,
-        lag(total) OVER w AS reached FROM entries WINDOW w AS (ORDER BY position))
-WHERE position > before + 1
-"""
-
 REPLAY: Final = 100_000
 
 
-def open_store(path: Path, followers: Sequence[str], clock: Clock, *, max_bytes: int, min_free: int) -> Store:
+def open_store(
+    path: Path, followers: Sequence[str], clock: Clock, *, max_bytes: int, min_free: int, drops: bool = False
+) -> Store:
     """The store with everything it needs to go on. Raises JournalFailed if the disk refuses, NotAJournal."""
-    opening = _Opening(path, tuple(followers), clock, max_bytes, min_free)
+    opening = _Opening(path, tuple(followers), clock, _Bounds(max_bytes, min_free, drops))
+    try:
+        return _opened(opening)
+    except (sqlite3.Error, OSError) as error:
+        if is_full(error) and Ballast.of(path).release():
+            return _opened_at_last(opening)
+        raise _cannot_open(path, error) from error
+
+
+def _opened(opening: _Opening) -> Store:
     loss = _orphan(opening) or _suspect(opening)
     if loss is None:
         try:
             return _load(opening, None)
         except (sqlite3.Error, OSError, Unreadable) as error:
             if not _is_damage(error):
-                raise JournalFailed(f"{path}: the buffer cannot be opened ({error})") from error
+                raise
             loss = _set_aside(opening, str(error))
     return _load(opening, loss)
+
+
+def _opened_at_last(opening: _Opening) -> Store:
+    """On a full disk, in the space of the ballast."""
+    try:
+        return _opened(opening)
+    except (sqlite3.Error, OSError) as error:
+        raise _cannot_open(opening.path, error) from error
+
+
+def _cannot_open(path: Path, error: Exception) -> JournalFailed:
+    remedy = (
+        f"make sure that {path.parent} may be written by this user and that its disk is not mounted read-only"
+    )
+    if is_full(error):
+        remedy = f"the disk is full: free some space on the disk of {path.parent}; nothing that is stored there is lost"
+    return JournalFailed(f"{path}: the buffer cannot be opened ({error}): {remedy}")
+
+
+class _Bounds(NamedTuple):
+    """max_bytes: of file and log. min_free: bytes of the disk left to others. drops: a full buffer drops its oldest."""
+
+    max_bytes: int
+    min_free: int
+    drops: bool = False
 
 
 class _Opening(NamedTuple):
     path: Path
     followers: tuple[str, ...]
     clock: Clock
-    max_bytes: int
-    min_free: int
+    bounds: _Bounds
 
 
 class _Loss(NamedTuple):
@@ -121,15 +153,14 @@ def _set_aside(opening: _Opening, why: str) -> _Loss:
 
 def _load(opening: _Opening, loss: _Loss | None) -> Store:
     with ExitStack() as stack:
+        keep_private(opening.path)
         renew(Path(f"{opening.path}-wal"))
         connection = stack.enter_context(closing(connect_writer(opening.path)))
         store = _store(opening, connection)
         stack.callback(store.mark.close)
         _sync_folder(opening.path)
         high = read_mark(opening.path)
-        store.group(
-            [lambda s: _reconcile(s, high, loss), _tell_holes, lambda s: register(s, opening.followers)]
-        )
+        store.group([lambda s: _reconcile(s, high, loss), adopt, lambda s: register(s, opening.followers)])
         _rebuild(store)
         stack.pop_all()
     return store
@@ -138,6 +169,7 @@ def _load(opening: _Opening, loss: _Loss | None) -> Store:
 def _store(opening: _Opening, connection: sqlite3.Connection) -> Store:
     try:
         position, total = queries.tail(connection)
+        oldest = connection.execute("SELECT min(position) FROM entries").fetchone()[0]
         registry, checkpoints = queries.registry(connection), queries.checkpoints(connection)
     except (ValueError, KindConflict) as error:  # numbers and texts that nobody here has written
         raise Unreadable(str(error)) from error
@@ -148,11 +180,17 @@ def _store(opening: _Opening, connection: sqlite3.Connection) -> Store:
         registry=registry,
         identities={},
         checkpoints=checkpoints,
-        standing=Standing(position, total, registry.version, books.quarantine_size(connection)),
+        standing=Standing(
+            position, total, registry.version, books.quarantine_size(connection), oldest=oldest
+        ),
         mark=Mark.open(opening.path),
         clock=opening.clock,
-        max_bytes=opening.max_bytes,
-        min_free=opening.min_free,
+        room=Room(
+            opening.bounds.max_bytes,
+            opening.bounds.min_free,
+            Ballast.of(opening.path),
+            drops=opening.bounds.drops,
+        ),
     )
 
 
@@ -181,28 +219,14 @@ def _reconcile(store: Store, high: HighWater | None, loss: _Loss | None) -> None
         _tell(store, Gap(loss.begins, now, "journal_damaged", loss.detail))
 
 
-def _tell_holes(store: Store) -> None:
-    """Positions that are missing between two others: nobody here deletes those. Told once, with what was in them."""
-    missing = "SELECT coalesce(max(position) - min(position) + 1, 0) - count(*) FROM entries"
-    if store.connection.execute(missing).fetchone()[0] == 0:
-        return
-    for before, after, seen, found, lost in store.connection.execute(HOLES).fetchall():
-        told = "SELECT 1 FROM gaps WHERE source = ? AND position = ? AND reason = 'journal_damaged'"
-        if store.connection.execute(told, (JOURNAL, after - 1)).fetchone() is None:
-            detail = f"the buffer lacks entries: positions {before + 1} to {after - 1}"
-            gap = Gap(seen, found, "journal_damaged", detail, count=lost)
-            log.error("%s: %s", store.path, detail)
-            books.add_gaps(store.connection, JOURNAL, after - 1, [gap])
-
-
 def _tell(store: Store, gap: Gap) -> None:
     log.error("%s: %s", store.path, gap.detail)
     books.add_gaps(store.connection, JOURNAL, store.standing.position, [gap])
 
 
 def _last_seen(store: Store, now: int) -> int:
-    row = store.connection.execute("SELECT max(appended) FROM entries").fetchone()
-    return min(now, row[0] or now)
+    row = store.connection.execute("SELECT appended FROM entries ORDER BY position DESC LIMIT 1").fetchone()
+    return now if row is None else min(now, row[0])
 
 
 def _rebase(store: Store, high: HighWater) -> None:
@@ -220,6 +244,8 @@ def register(store: Store, followers: Sequence[str]) -> None:
             "%s: %s is no longer configured and lets go of what it had not yet read", store.path, name
         )
         connection.execute("DELETE FROM followers WHERE name = ?", (name,))
+    connection.execute(deriving.TABLE)
+    deriving.forget(connection)
     oldest = connection.execute(
         "SELECT position - 1, total - count FROM entries ORDER BY position LIMIT 1"
     ).fetchone()
@@ -232,6 +258,7 @@ def register(store: Store, followers: Sequence[str]) -> None:
         "UPDATE followers SET cursor = ?, reached = ? WHERE cursor > ?",
         (store.standing.position, store.standing.total, store.standing.position),
     )
+    store.standing.cursors = dict(connection.execute("SELECT name, cursor FROM followers").fetchall())
 
 
 def _rebuild(store: Store) -> None:

@@ -18,7 +18,8 @@ from typing import Final
 from collector.journal.base import JournalFailed
 
 APPLICATION_ID: Final = 0x53464A4C  # "SFJL"; in the file's header, so that `file` and we can tell what it is
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Files of every released format can be opened for ever (tests/journal/golden). 2: `followers.dropped`."""
 PAGE: Final = 2048  # small pages: a small commit rewrites whole pages, and flash wears by bytes written
 
 TABLES: Final = """
@@ -33,13 +34,17 @@ CREATE TABLE entries (position INTEGER PRIMARY KEY, source TEXT NOT NULL, append
 CREATE TABLE identities (source TEXT PRIMARY KEY, position INTEGER NOT NULL, snapshot BLOB NOT NULL);
 CREATE TABLE followers (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, reached INTEGER NOT NULL,
     registered INTEGER NOT NULL, registered_at INTEGER NOT NULL, stored INTEGER NOT NULL DEFAULT 0,
-    quarantined INTEGER NOT NULL DEFAULT 0, planned_first INTEGER, planned_last INTEGER) WITHOUT ROWID;
+    quarantined INTEGER NOT NULL DEFAULT 0, planned_first INTEGER, planned_last INTEGER,
+    dropped INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE quarantine (number INTEGER PRIMARY KEY AUTOINCREMENT, origin TEXT NOT NULL, place TEXT NOT NULL,
     reason TEXT NOT NULL, raw BLOB NOT NULL, at INTEGER NOT NULL, count INTEGER NOT NULL);
 CREATE TABLE gaps (number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, position INTEGER NOT NULL,
     begins INTEGER NOT NULL, ends INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, machines TEXT NOT NULL,
     count INTEGER);
 """
+
+UPGRADES: Final = {1: "ALTER TABLE followers ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0"}
+"""What makes a file of that format one of the next."""
 
 _NAMES: Final = {"meta", "points", "sources", "entries", "identities", "followers", "quarantine", "gaps"}
 
@@ -99,6 +104,15 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint=0")
     if _pragma(connection, "user_version") == 0:
         _create(connection)
+    _upgrade(connection)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """From the file's format to ours, a step per transaction: a crash in between leaves a format that is known."""
+    for version in range(_pragma(connection, "user_version"), FORMAT):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {UPGRADES[version]}; PRAGMA user_version={version + 1}; COMMIT"
+        )
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

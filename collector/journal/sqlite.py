@@ -11,23 +11,35 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from adapters.base import Delivery, Entry, Position
+from adapters.base import Delivery, Position
 from adapters.clock import Clock
-from collector.journal import queries
-from collector.journal.base import JournalFailed, Ledger, NumberedGap, Quarantined, Range, Slice, StoredGap
+from collector.journal import bounds, deriving, queries
+from collector.journal.base import (
+    JournalFailed,
+    Ledger,
+    NumberedGap,
+    Quarantined,
+    Range,
+    Slice,
+    Standing,
+    StoredGap,
+)
 from collector.journal.following import Chunk, ranges, slices
 from collector.journal.lock import locked
+from collector.journal.place import refuse_network
+from collector.journal.reading import decoded, tell
 from collector.journal.recovery import open_store, register, suspect_path
 from collector.journal.schema import connect_reader
+from collector.journal.space import space
 from collector.journal.store import Appending, Store
 from collector.journal.viewers import Viewers
 from collector.journal.waiting import Tail
 from collector.journal.writer import Job, Writer
-from pipelines import codec
 from pipelines.identity import Identity
 from pipelines.registry import Registry
 from pipelines.stage import Refined, Refusal
@@ -47,17 +59,30 @@ async def open_journal(
     window: float = 0.2,
     max_bytes: int = MAX_BYTES,
     min_free: int = MIN_FREE,
+    on_full: Literal["wait", "drop_oldest"] = "wait",
+    network_drive: Literal["refuse", "allow"] = "refuse",
 ) -> AsyncIterator[SqliteJournal]:
     """The journal at `path`, created if it is not there. Leaving commits what waits and closes the file.
 
     followers: who must have read a value before it is deleted. New ones begin at the oldest value held; those of
     earlier runs that are not named here are let go. Without any, everything is kept until `max_bytes`, then the oldest
-    goes. window: s. max_bytes: the file's used pages and its write-ahead log; beyond it `append` waits. min_free: bytes
-    of the disk that are left to others. Raises JournalInUse, NotAJournal, JournalFailed.
+    goes. window: s. max_bytes: the file's used pages and its write-ahead log; beyond it `append` waits (a sixteenth
+    earlier, so that all others have reserve), or the oldest entries are dropped with a gap record. min_free: bytes of the
+    disk that are left to others. Raises JournalInUse, NotAJournal, JournalFailed, NetworkDrive.
     """
     path = Path(path)
+    if network_drive == "refuse":
+        refuse_network(path)
     with locked(path), ThreadPoolExecutor(1, "journal-write") as writing:
-        opening = partial(open_store, path, followers, clock, max_bytes=max_bytes, min_free=min_free)
+        opening = partial(
+            open_store,
+            path,
+            followers,
+            clock,
+            max_bytes=max_bytes,
+            min_free=min_free,
+            drops=on_full == "drop_oldest",
+        )
         store = await asyncio.get_running_loop().run_in_executor(writing, opening)
         try:
             with (
@@ -168,6 +193,33 @@ class SqliteJournal:
             raise ValueError(f"{follower!r} is not a follower of this journal: {sorted(self._followers)}")
         return follower
 
+    async def standing(self, derivation: str) -> Standing:
+        return await self._ask(deriving.standing, self._known(derivation))
+
+    async def behind(
+        self, derivation: str, after: Position, *, values: int = 10_000, last: Position | None = None
+    ) -> Range:
+        return await deriving.behind(self, self._known(derivation), after, values, last)
+
+    async def append_derived(
+        self,
+        derivation: str,
+        position: Position,
+        delivery: Delivery,
+        refined: Refined,
+        snapshot: bytes | None = None,
+    ) -> Position:
+        item = Appending(self._known(derivation), delivery, refined)
+        work = partial(deriving.append, follower=derivation, position=position, item=item, snapshot=snapshot)
+        done = await self._writer.submit(
+            Job(work, _future(), then=partial(self._derived, item), urgent=derivation in self._behind)
+        )
+        return int(done.cursor)
+
+    def _derived(self, item: Appending, done: deriving.Done) -> None:
+        if done.appended is not None:
+            self._durable(item, done.appended)
+
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
         return self._watch()
 
@@ -176,8 +228,19 @@ class SqliteJournal:
         with self._viewers.viewing() as viewer:
             yield viewer.slices()
 
+    @property
+    def condition(self) -> str | None:
+        """What is wrong with the space, in words (`disk full: …`, `buffer full: …`); None if nothing is."""
+        return self._store.room.condition
+
     async def ledger(self) -> Ledger:
-        return await self._ask(queries.ledger, self._store.path)
+        books = await self._ask(queries.ledger, self._store.path)
+        return replace(books, space=await self._ask(space, self._store, self.clock.now()))
+
+    async def release(self, follower: str) -> int:
+        self._known(follower)
+        work = partial(bounds.release, follower=follower)
+        return int(await self._writer.submit(Job(work, _future(), urgent=True)))
 
     async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
         return await self._ask(queries.gaps, limit)
@@ -218,9 +281,9 @@ class SqliteJournal:
     async def read(self, follower: str, after: Position, values: int, last: Position | None = None) -> Chunk:
         """Never beyond the tail: the file may be ahead of what the event loop has been told."""
         last = self.tail.position if last is None else min(last, self.tail.position)
-        chunk, broken = await self._ask(_decoded, after, values, last)
-        if broken:
-            await self._writer.submit(Job(partial(_condemn, rows=broken), _future(), urgent=True))
+        chunk, harm = await self._ask(decoded, after, values, last)
+        if harm:
+            await self._writer.submit(Job(partial(tell, harm=harm), _future(), urgent=True))
         (self._behind.add if chunk.position < last else self._behind.discard)(follower)
         return chunk
 
@@ -243,25 +306,3 @@ def _future() -> asyncio.Future[Any]:
 
 def _plan(store: Store, follower: str, first: Position, last: Position) -> None:
     store.plan(follower, first, last)
-
-
-def _condemn(store: Store, rows: Sequence[queries.Row]) -> None:
-    store.condemn(rows)
-
-
-def _decoded(
-    connection: sqlite3.Connection, after: Position, values: int, last: Position
-) -> tuple[Chunk, list[queries.Row]]:
-    """On the reading thread: what lies behind `after`, and the rows whose checksum does not hold."""
-    rows = queries.rows(connection, after, values, last)
-    entries: list[Entry] = []
-    broken: list[queries.Row] = []
-    for row in rows:
-        try:
-            entries += [
-                Entry(row.position, batch) for batch in ([] if row.damaged else codec.decode(row.blob))
-            ]
-        except codec.CodecError:
-            broken.append(row)
-    full = bool(rows) and sum(row.values for row in rows) >= values
-    return Chunk(rows[-1].position if full else last, entries), broken

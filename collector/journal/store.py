@@ -6,7 +6,6 @@ What is remembered between transactions (`Standing`) is put back when one fails,
 
 from __future__ import annotations
 
-import errno
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from adapters.base import Delivery, Position
 from adapters.clock import Clock
 from collector.journal import books, queries
 from collector.journal.mark import HighWater, Mark
+from collector.journal.room import Room, megabytes, wal_bytes
 from pipelines import codec
 from pipelines.identity import Identity
 from pipelines.registry import Registry
@@ -30,6 +30,10 @@ CHECKPOINT: Final = 1024 * 1024
 OVERHEAD: Final = 16 * 1024
 """Bytes that a transaction writes beside its blobs, rounded up: pages of accounts, cursors, free lists."""
 
+RESERVE: Final = 16
+"""The part of `max_bytes` (one in so many) that sources may not use: cursors, quarantine, derived values and deletes go on."""
+
+
 JOURNAL = "journal"
 """The origin of refusals that are the journal's own: values that did not read back."""
 
@@ -38,11 +42,15 @@ Work = Callable[["Store"], Any]
 
 @dataclass(slots=True, eq=False)
 class Appending:
-    """One append on its way; encoded once, on the writer's thread, however often it has to wait for space."""
+    """One append on its way; encoded once, on the writer's thread, however often it has to wait for space.
+
+    derived: made from what is in the journal; may use the reserve, because holding it up would hold a follower up.
+    """
 
     source: str
     delivery: Delivery
     refined: Refined
+    derived: bool = False
     blob: bytes = b""
     count: int = 0
 
@@ -57,7 +65,8 @@ class Appending:
 class Standing:
     """Where the file stands after the last commit. points: how many of the registry are written. quarantine: rows, bytes.
 
-    unsaved: first position of each source that no snapshot of its identity covers.
+    unsaved: first position of each source that no snapshot of its identity covers. oldest: the first row held, None if
+    there is none. cursors: of the followers. Kept here, because asking the file after every commit cost more than a commit.
     """
 
     position: Position
@@ -66,6 +75,11 @@ class Standing:
     quarantine: tuple[int, int]
     unsaved: dict[str, Position] = field(default_factory=dict)
     unsaved_values: int = 0
+    oldest: Position | None = None
+    cursors: dict[str, Position] = field(default_factory=dict)
+
+    def copy(self) -> Standing:
+        return replace(self, unsaved=dict(self.unsaved), cursors=dict(self.cursors))
 
 
 @dataclass(slots=True)
@@ -81,13 +95,12 @@ class Store:
     standing: Standing
     mark: Mark
     clock: Clock
-    max_bytes: int
-    min_free: int
+    room: Room
     logged: int = 0  # bytes in the write-ahead log since the last checkpoint, estimated
 
     def group(self, works: Sequence[Work]) -> list[Any]:
         """All of these in one transaction, durable on return; on an error none of them happened."""
-        before = replace(self.standing, unsaved=dict(self.standing.unsaved))
+        before = self.standing.copy()
         done = False
         self.connection.execute("BEGIN IMMEDIATE")
         try:
@@ -100,6 +113,7 @@ class Store:
                 self._roll_back()
         self.logged += OVERHEAD
         self._note()
+        self._measure()
         return results
 
     def _roll_back(self) -> None:
@@ -111,6 +125,11 @@ class Store:
         """The commit is durable whatever happens here: the mark may lag, and a broken disk shows at the next commit."""
         with suppress(OSError):
             self.mark.write(HighWater(self.standing.position, self.standing.total, self.name))
+
+    def _measure(self) -> None:
+        now = self.clock.monotonic()
+        if self.room.forecast.due(now):
+            self.room.forecast.note(now, self.size())
 
     def append(self, item: Appending) -> Position:
         """The row, new points, account, checkpoint, refusals, gaps. An append without values adds no row."""
@@ -127,6 +146,7 @@ class Store:
         standing = self.standing
         standing.position += 1
         standing.total += item.count
+        standing.oldest = standing.oldest or standing.position
         standing.unsaved.setdefault(item.source, standing.position)
         standing.unsaved_values += item.count
         self.logged += len(item.blob)
@@ -165,6 +185,7 @@ class Store:
             " WHERE name = ?",
             (position, reached, values - damaged - refused_values, lost + refused_values, follower),
         )
+        self.standing.cursors[follower] = position
         self.refuse(follower, refused)
 
     def plan(self, follower: str, first: Position, last: Position) -> None:
@@ -193,44 +214,58 @@ class Store:
         )
         self.refuse(JOURNAL, [refusal])
 
+    def delete(self, upto: Position) -> int:
+        """Delete the rows up to `upto`; returns how many there were. Within a transaction."""
+        gone = self.connection.execute("DELETE FROM entries WHERE position <= ?", (upto,)).rowcount
+        self.standing.oldest = self.connection.execute("SELECT min(position) FROM entries").fetchone()[0]
+        return gone
+
+    def total_at(self, position: Position) -> int:
+        """Values up to `position`, which may itself be gone."""
+        row = self.connection.execute(
+            "SELECT total FROM entries WHERE position <= ? ORDER BY position DESC LIMIT 1", (position,)
+        ).fetchone()
+        return max(0 if row is None else int(row[0]), queries.base_total(self.connection, position))
+
     def size(self) -> int:
         """Bytes of the file's used pages and of the write-ahead log, which is counted whole."""
         return queries.used_bytes(self.connection) + wal_bytes(self.path)
 
-    def fits(self, more: int) -> bool:
-        """Whether `more` bytes may be added. What is larger than the bound fits once nothing else is held."""
-        used, spare = self.size(), queries.free_bytes(self.connection)
-        if more > spare and shutil.disk_usage(self.path.parent).free < self.min_free + more:
+    def fits(self, more: int, *, derived: bool = False) -> bool:
+        """Whether `more` bytes may be added. What is larger than the bound fits once nothing else is held.
+
+        derived: may also use the reserve that is kept from the sources.
+        """
+        room, pages = self.room, queries.pages(self.connection)
+        used = pages.used + wal_bytes(self.path)
+        bound = room.max_bytes if derived else room.max_bytes - room.max_bytes // RESERVE
+        if more > pages.free and shutil.disk_usage(self.path.parent).free < room.min_free + more:
+            room.condition = (
+                f"disk full: less than {megabytes(room.min_free + more)} is free beside the buffer"
+            )
             return False
-        return used + more <= self.max_bytes or self._empty()
+        if used + more <= bound or self._empty():
+            return True
+        room.condition = f"buffer full: {megabytes(used)} of {megabytes(room.max_bytes)}"
+        return False
 
     def _empty(self) -> bool:
         """Whether no follower has anything left to do; the newest row stays in the file and does not count."""
-        behind = self.connection.execute(
-            "SELECT count(*) FROM followers WHERE cursor < ?", (self.standing.position,)
-        ).fetchone()[0]
-        oldest = self.connection.execute("SELECT min(position) FROM entries").fetchone()[0]
-        return behind == 0 and (oldest is None or oldest >= self.standing.position)
+        standing = self.standing
+        behind = any(cursor < standing.position for cursor in standing.cursors.values())
+        return not behind and (standing.oldest is None or standing.oldest >= standing.position)
+
+    def make_room(self, error: Exception) -> bool:
+        """The disk refused to take more: give the ballast back; whether there was any, so that it is worth trying again."""
+        self.room.condition = f"disk full: {error}; what is stored goes on to the sinks, the sources wait"
+        return self.room.ballast.release()
 
     def checkpoint(self) -> None:
         """Move the log's pages into the file. Its errors are the disk's errors, and fatal like those of a commit."""
         self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self.logged = 0
+        self.room.ballast.hold(wal_bytes(self.path), self.room.min_free)
 
     def close(self) -> None:
         self.connection.close()
         self.mark.close()
-
-
-def wal_bytes(path: Path) -> int:
-    with suppress(FileNotFoundError):
-        return Path(f"{path}-wal").stat().st_size
-    return 0
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether this says that the disk is full (wait), or that another program holds the file for a moment (wait)."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -20,7 +20,8 @@ from adapters.clock import Clock
 from collector.journal import housekeeping
 from collector.journal.base import JournalFailed
 from collector.journal.recovery import suspect_path
-from collector.journal.store import OVERHEAD, Appending, Store, Work, is_full
+from collector.journal.room import is_full
+from collector.journal.store import OVERHEAD, Appending, Store, Work
 from collector.journal.waiting import first_of
 
 log = logging.getLogger("collector.journal")
@@ -160,9 +161,13 @@ class Writer:
 
     def _turn_full(self, full: bool) -> None:
         if full and not self._full:
-            log.warning("the buffer is full: the sources wait until the sinks have taken something")
+            log.warning(
+                "%s. The sources wait until the sinks have taken something", self._store.room.condition
+            )
         elif self._full and not full:
             log.info("the buffer has space again")
+        if not full:
+            self._store.room.condition = None
         self._full = full
 
     def _settle(self, job: Job, result: Any) -> None:
@@ -222,15 +227,26 @@ def _corrupt(error: sqlite3.Error) -> bool:
 def flush(store: Store, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
     """On the thread: the jobs that became durable, with their results. On a full disk the followers still go on."""
     admitted = _admitted(store, jobs)
-    for attempt in (admitted, [job for job in admitted if job.append is None]):
+    followers = [job for job in admitted if job.append is None]
+    for attempt in (admitted, followers, followers):
         try:
-            return list(
-                zip(attempt, store.group([job.work for job in attempt]) if attempt else [], strict=True)
-            )
+            done = store.group([job.work for job in attempt]) if attempt else []
+            return list(zip(attempt, done, strict=True))
         except sqlite3.Error as error:
             if not is_full(error):
                 raise
+            store.make_room(error)
+            _catch_up(store)
     return []
+
+
+def _catch_up(store: Store) -> None:
+    """Make the log's room free again, if its pages find theirs in the file."""
+    try:
+        store.checkpoint()
+    except sqlite3.Error as error:
+        if not is_full(error):
+            raise
 
 
 def _admitted(store: Store, jobs: Sequence[Job]) -> list[Job]:
@@ -241,16 +257,19 @@ def _admitted(store: Store, jobs: Sequence[Job]) -> list[Job]:
         if job.append is not None and fits:
             job.append.encode()
             more += len(job.append.blob) + OVERHEAD
-            fits = store.fits(more)
+            fits = store.fits(more, derived=job.append.derived)
         if job.append is None or fits:
             admitted.append(job)
     return admitted
 
 
 def _tidy(store: Store, kept: dict[str, bytes], pressed: bool) -> int:
-    try:
-        return housekeeping.step(store, kept, pressed=pressed)
-    except sqlite3.Error as error:
-        if not is_full(error):
-            raise
-        return 0
+    for _ in range(2):
+        try:
+            return housekeeping.step(store, kept, pressed=pressed)
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            if not store.make_room(error):
+                break
+    return 0

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from adapters.base import Delivery, Position
-from collector.journal.base import Journal, Range, SinkAccount, Slice
+from collector.journal.base import Journal, Range, SinkAccount, Slice, Standing
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.identity import Identity, Learned
 from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
@@ -431,6 +431,108 @@ class JournalLaws:
             tail = (await journal.ledger()).tail
             assert seen_by(await take(journal, "sink", tail)) == list(map(float, range(30)))
             assert (await journal.ledger()).unaccounted == 0
+
+    async def test_law_8_output_account_cursor_and_snapshot_are_stored_together(
+        self, rig: JournalRig
+    ) -> None:
+        async with rig.open("sink", "derived.sum") as journal:
+            await append(journal, [1.0])
+            await append(journal, [2.0])
+            assert await journal.standing("derived.sum") == Standing(0, 0, None)
+            assert (
+                await derived(journal, 2, [100.0], snapshot=b"two") == 3
+            )  # past its own output: nothing in between
+            assert await journal.standing("derived.sum") == Standing(3, 3, b"two")
+            assert seen_by(await take(journal, "sink", 3)) == [1.0, 2.0, 100.0]
+            ledger = await journal.ledger()
+            assert (ledger.sources["derived.sum"].decoded, ledger.sources["derived.sum"].journaled) == (1, 1)
+            assert (ledger.sinks["derived.sum"].pending, ledger.unaccounted) == (0, 0)
+        if rig.survives:
+            async with rig.open("sink", "derived.sum") as journal:
+                assert await journal.standing("derived.sum") == Standing(3, 3, b"two")
+                assert journal.identity("derived.sum").snapshot() == _fold(journal, [100.0], "derived.sum")
+
+    async def test_law_8_nothing_is_derived_twice_from_a_position(self, rig: JournalRig) -> None:
+        async with rig.open("sink", "derived.sum") as journal:
+            for n in range(3):
+                await append(journal, [n])
+            assert await derived(journal, 2, [100.0]) == 2  # position 3 lies in between
+            assert await derived(journal, 2, [100.0]) == 2
+            assert await derived(journal, 1, [100.0]) == 2
+            assert await derived(journal, 4, [101.0]) == 5
+            assert (await journal.ledger()).tail == 5
+            assert seen_by(await take(journal, "sink", 5)) == [0.0, 1.0, 2.0, 100.0, 101.0]
+            assert (await journal.ledger()).unaccounted == 0
+
+    async def test_law_8_nothing_derived_moves_only_the_cursor(self, rig: JournalRig) -> None:
+        async with rig.open("derived.sum") as journal:
+            await append(journal, [1.0])
+            assert await derived(journal, 1) == 1
+            assert await derived(journal, 1, snapshot=b"later") == 1
+            assert await journal.standing("derived.sum") == Standing(1, 1, b"later")
+            ledger = await journal.ledger()
+            assert ledger.tail == 1
+            assert "derived.sum" not in ledger.sources
+
+    async def test_law_8_entries_are_given_with_their_sources(self, rig: JournalRig) -> None:
+        async with rig.open("derived.sum") as journal:
+            await append(journal, [1.0], source="s1")
+            await append(journal, [2.0], source="s2")
+            await derived(journal, 1, [100.0])
+            span = await journal.behind("derived.sum", 1)
+            assert [(e.position, e.source) for e in span.entries] == [(2, "s2"), (3, "derived.sum")]
+            span = await journal.behind("derived.sum", 1, last=2)
+            assert (span.first, span.last, values_of(e.batch for e in span.entries)) == (2, 2, [2.0])
+
+    async def test_law_8_what_lies_behind_the_last_snapshot_is_held(self, rig: JournalRig) -> None:
+        """Many small appends: more than what may lie there before deleting begins."""
+        async with rig.open("derived.sum") as journal:
+            await append(journal, [0.5])
+            await derived(journal, 1, snapshot=b"one")
+            await asyncio.gather(*(append(journal, [n]) for n in range(1, 1000)))
+            await derived(journal, 1000)
+            await append(journal, [1000.0])
+            span = await journal.behind("derived.sum", 1, values=1_000_000)
+            assert values_of(entry.batch for entry in span.entries) == list(map(float, range(1, 1001)))
+
+    async def test_law_8_a_derived_append_waits_for_no_space_and_a_snapshot_makes_some(
+        self, rig: JournalRig
+    ) -> None:
+        async with rig.open_small("derived.sum") as journal, asyncio.TaskGroup() as tasks:
+            await append(journal, [0.5])
+            at = await derived(journal, 1, snapshot=b"one")
+            appended = 0
+
+            async def feed() -> None:
+                nonlocal appended
+                for n, value in enumerate(noise(200)):
+                    await append(journal, [value + k for k in range(400)])
+                    appended = n + 1
+
+            feeding = tasks.create_task(feed())
+            await _stands_still(lambda: appended)
+            assert not feeding.done()
+            while not feeding.done():
+                span = await journal.behind("derived.sum", at)
+                at = await derived(journal, span.last, [float(at)], snapshot=b"again")
+                await asyncio.sleep(0.001)
+            assert (await journal.ledger()).unaccounted == 0
+
+
+def _fold(journal: Journal, values: Iterable[float], source: str) -> bytes:
+    fold = Identity()
+    fold.replay([numbers(journal, values, machine=source)])
+    return fold.snapshot()
+
+
+async def derived(
+    journal: Journal, position: Position, values: Iterable[float] = (), *, snapshot: bytes | None = None
+) -> Position:
+    """What the derivation `derived.sum` does with what lies behind its cursor."""
+    name, listed = "derived.sum", list(values)
+    batches = [numbers(journal, listed, machine=name)] if listed else []
+    refined = refine(batches, journal.identity(name))
+    return await journal.append_derived(name, position, Delivery(batches, len(listed)), refined, snapshot)
 
 
 def _cells(batch: Batch) -> list[object]:

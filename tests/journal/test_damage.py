@@ -17,7 +17,7 @@ from adapters.clock import SystemClock
 from collector.journal.base import JournalFailed, SinkAccount
 from collector.journal.lock import JournalInUse
 from collector.journal.recovery import suspect_path
-from collector.journal.schema import NotAJournal
+from collector.journal.schema import FORMAT, NotAJournal
 from collector.journal.sqlite import SqliteJournal, open_journal
 from tests.contracts.journal import append, following, next_range, noise, seen_by, take
 
@@ -235,7 +235,7 @@ async def test_a_newer_format_is_left_alone(path: Path) -> None:
     with pytest.raises(NotAJournal, match="update the collector"):
         async with opened(path):
             pass
-    edit(path, "PRAGMA user_version=1")
+    edit(path, f"PRAGMA user_version={FORMAT}")
     async with opened(path) as journal:
         assert (await journal.ledger()).tail == 1
 

@@ -1,0 +1,109 @@
+"""What a derivation needs of the journal beyond what a follower has: origins, a snapshot, and one transaction for all.
+
+Exactly once without any identity of derived values: what is derived from the positions up to p, the cursor at p and now
+and then the memory at p become durable together or not at all. After a crash the memory is the last snapshot and a replay
+from there to the cursor, so the entries behind the last snapshot are held for as long (`slowest`), whoever has read them.
+
+A derived append needs no space to be free, as little as a cursor does: it stands between a full buffer and the entries that
+it lets go of. It is bounded by what was taken in before the sources were told to wait.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, NamedTuple, Protocol
+
+from adapters.base import Delivery, Position
+from collector.journal import queries
+from collector.journal.base import Range, Standing
+from collector.journal.following import Chunk
+from collector.journal.store import Appending, Store
+from collector.journal.waiting import Tail
+from pipelines.stage import Refined
+
+TABLE: Final = """
+CREATE TABLE IF NOT EXISTS derivations
+    (name TEXT PRIMARY KEY, covered INTEGER NOT NULL, snapshot BLOB NOT NULL) WITHOUT ROWID
+"""
+"""Made when a journal is opened, also in one of an earlier version: who does not know it loses nothing by it."""
+
+
+class Done(NamedTuple):
+    """appended: the position of the output; None if nothing was put out. cursor: of the derivation, now."""
+
+    appended: Position | None
+    cursor: Position
+
+
+class Readable(Protocol):
+    tail: Tail
+
+    async def read(
+        self, follower: str, after: Position, values: int, last: Position | None = None
+    ) -> Chunk: ...
+
+
+async def behind(
+    journal: Readable, follower: str, after: Position, values: int, last: Position | None
+) -> Range:
+    """Waits until something lies behind `after`."""
+    await journal.tail.beyond(after)
+    chunk = await journal.read(follower, after, values, last)
+    return Range(after + 1, chunk.position, chunk.entries)
+
+
+def is_nothing(delivery: Delivery, refined: Refined) -> bool:
+    return not (delivery.decoded or refined.batches or refined.counts or refined.remarks)
+
+
+def standing(connection: sqlite3.Connection, follower: str) -> Standing:
+    row = connection.execute(
+        "SELECT f.cursor, coalesce(d.covered, 0), d.snapshot FROM followers f"
+        " LEFT JOIN derivations d ON d.name = f.name WHERE f.name = ?",
+        (follower,),
+    ).fetchone()
+    return Standing(*(row or (0, 0, None)))
+
+
+def append(
+    store: Store, *, follower: str, position: Position, item: Appending, snapshot: bytes | None
+) -> Done:
+    """On the writer's thread, within a transaction: output, account, cursor, snapshot. What is behind us is not done again."""
+    known = queries.follower(store.connection, follower)
+    nothing = is_nothing(item.delivery, item.refined)
+    if known is None or position < known.cursor or (position == known.cursor and not nothing):
+        return Done(None, known.cursor if known else position)
+    item.encode()
+    appended = None if nothing else store.append(item)
+    # Our own output directly behind what it was made of: nothing else lies in between, and we do not read our own.
+    end = position + 1 if item.blob and appended == position + 1 else position
+    store.commit(follower, end, ())
+    if snapshot is not None:
+        _keep(store, follower, end, snapshot)
+    return Done(appended, end)
+
+
+def _keep(store: Store, follower: str, covered: Position, snapshot: bytes) -> None:
+    store.connection.execute(
+        "INSERT OR REPLACE INTO derivations VALUES (?, ?, ?)", (follower, covered, snapshot)
+    )
+    store.logged += len(snapshot)
+
+
+def forget(connection: sqlite3.Connection) -> None:
+    """Snapshots of those that follow no more: should they come back, they begin anew."""
+    connection.execute("DELETE FROM derivations WHERE name NOT IN (SELECT name FROM followers)")
+
+
+def covered(connection: sqlite3.Connection) -> Position | None:
+    """Up to here no derivation needs anything after a crash; None if there is no derivation."""
+    row = connection.execute("SELECT min(covered) FROM derivations").fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def slowest(connection: sqlite3.Connection) -> Position | None:
+    """Up to here nobody needs anything: the lowest cursor, or the place of a derivation's last snapshot; None: no followers."""
+    row = connection.execute(
+        "SELECT min(coalesce(d.covered, f.cursor)) FROM followers f LEFT JOIN derivations d ON d.name = f.name"
+    ).fetchone()
+    return None if row[0] is None else int(row[0])

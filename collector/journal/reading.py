@@ -1,0 +1,43 @@
+"""What a follower reads, decoded on the reading thread, and what is met there that should not be."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from adapters.base import Entry, Position
+from collector.journal import holes, queries
+from collector.journal.following import Chunk
+from collector.journal.store import Store
+from pipelines import codec
+
+
+class Harm(NamedTuple):
+    """What was met while reading: rows whose checksum does not hold, positions that are not there."""
+
+    rows: list[queries.Row]
+    holes: list[holes.Hole]
+
+
+def tell(store: Store, harm: Harm) -> None:
+    store.condemn(harm.rows)
+    holes.tell(store, harm.holes)
+
+
+def decoded(
+    connection: sqlite3.Connection, after: Position, values: int, last: Position
+) -> tuple[Chunk, Harm | None]:
+    """On the reading thread: what lies behind `after`, and what is wrong with it."""
+    rows = queries.rows(connection, after, values, last)
+    entries: list[Entry] = []
+    broken: list[queries.Row] = []
+    for row in rows:
+        try:
+            batches = [] if row.damaged else codec.decode(row.blob)
+            entries += [Entry(row.position, batch, row.source) for batch in batches]
+        except codec.CodecError:
+            broken.append(row)
+    full = bool(rows) and sum(row.values for row in rows) >= values
+    missing = holes.holes(after, rows)
+    harm = Harm(broken, missing) if broken or missing else None
+    return Chunk(rows[-1].position if full else last, entries), harm

@@ -1,0 +1,46 @@
+"""The bounds of the space that the journal may take, and what the system says when there is none."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from collector.journal.ballast import Ballast
+from collector.journal.forecast import Forecast
+
+_SHM_SIZE: Final = 4874
+"""SQLITE_IOERR_SHMSIZE: the log's index did not get its space, which is a full disk too."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The bounds. drops: whether a full buffer drops its oldest. condition: what is wrong with the space, in words."""
+
+    max_bytes: int
+    min_free: int
+    ballast: Ballast
+    drops: bool = False
+    condition: str | None = None
+    forecast: Forecast = field(default_factory=Forecast)
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def wal_bytes(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return Path(f"{path}-wal").stat().st_size
+    return 0
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this says that the disk is full (wait), or that another program holds the file for a moment (wait)."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0)
+        return code == _SHM_SIZE or code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -1,0 +1,35 @@
+"""What status and page say of the buffer's space; asked by people, so it may cost a few short reads."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from collector.journal import queries
+from collector.journal.base import Space
+from collector.journal.room import wal_bytes
+from collector.journal.store import Store
+
+OLD: Final = 60_000_000_000  # ns; who has not read what is older holds the buffer
+
+
+def space(connection: sqlite3.Connection, store: Store, now: int) -> Space:
+    """How full the buffer is, when it will be full, and because of whom. now: ns."""
+    room, used = store.room, queries.used_bytes(connection) + wal_bytes(store.path)
+    holding = tuple(sorted(_holding(connection, now - OLD)))
+    left = shutil.disk_usage(store.path.parent).free - room.min_free
+    limit = max(used, min(room.max_bytes, used + left))
+    full_in = room.forecast.full_in(store.clock.monotonic(), used, limit) if holding else None
+    return Space(used, room.max_bytes, full_in, holding, room.condition)
+
+
+def _holding(connection: sqlite3.Connection, before: int) -> Iterator[str]:
+    """The followers whose next entry was appended before this time (ns)."""
+    for name, cursor in connection.execute("SELECT name, cursor FROM followers").fetchall():
+        row = connection.execute(
+            "SELECT appended FROM entries WHERE position > ? ORDER BY position LIMIT 1", (cursor,)
+        ).fetchone()
+        if row is not None and row[0] <= before:
+            yield name
