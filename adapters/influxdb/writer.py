@@ -216,11 +216,9 @@ def _some(lines: Iterable[Line], wanted: Callable[[int, int], bool], *, values: 
     """
     found: list[Line] = []
     for line in lines:
-        if line.role is Role.VALUE or values:
-            found += line.choose(
-                [line.role is not Role.QUALITY and wanted(slot, line.at) for slot in line.slots]
-            )
-        else:
+        if line.role is not Role.QUALITY:
+            found += line.choose([wanted(slot, line.at) for slot in line.slots])
+        elif not values:
             found.append(line)
     return found
 
