@@ -1,0 +1,92 @@
+"""The service unit and the image, read as the programs read them that run them: no more rights than needed, and time to stop."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from adapters.settings import parse_duration
+from collector.run import DRAIN, SEALING
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+UNIT = DEPLOY / "systemd" / "shopfloor-collector.service"
+IMAGE = DEPLOY / "container" / "Containerfile"
+
+
+def directives() -> dict[str, list[str]]:
+    """Every `Key=value` of the unit; a key may come several times."""
+    found: dict[str, list[str]] = {}
+    for line in UNIT.read_text().splitlines():
+        if match := re.match(r"^([A-Za-z]+)=(.*)$", line):
+            found.setdefault(match[1], []).append(match[2])
+    return found
+
+
+def test_the_unit_is_hardened() -> None:
+    """S19: no capability, no new privileges, nothing to write but its state, a user of its own; by systemd's own measure where it is here."""
+    unit = directives()
+    for name in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables",
+                 "ProtectKernelModules", "ProtectControlGroups", "RestrictNamespaces", "RestrictSUIDSGID",
+                 "LockPersonality", "DynamicUser"):  # fmt: skip
+        assert unit[name] == ["yes"], name
+    assert unit["CapabilityBoundingSet"] == [""]
+    assert unit["ProtectSystem"] == ["strict"]
+    assert unit["UMask"] == ["0077"]
+    assert unit["StateDirectoryMode"] == ["0700"]
+    assert "User" not in unit
+    assert unit["LoadCredential"]
+    tool = shutil.which("systemd-analyze")
+    if tool is not None:
+        command = [tool, "security", "--offline=true", "--threshold=15", "--no-pager", str(UNIT)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+
+
+def test_the_unit_restarts_waits_and_watches() -> None:
+    """S19: restart on failure but not on a refused configuration, more time to stop than the stop takes, a watchdog that is fed."""
+    unit = directives()
+    assert unit["Type"] == ["notify"]
+    assert unit["Restart"] == ["on-failure"]
+    assert unit["RestartPreventExitStatus"] == ["78"]
+    assert parse_duration(unit["TimeoutStopSec"][0]) > DRAIN + SEALING + 10
+    assert parse_duration(unit["WatchdogSec"][0]) >= 10
+    assert unit["ExecReload"][0].endswith("reload --state /var/lib/shopfloor-collector")
+
+
+def test_the_image_runs_without_rights() -> None:
+    """S20: a fixed user that is not root, one place to write, a health check, nothing downloaded without its checksum."""
+    lines = IMAGE.read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users == ["10001:10001"]
+    assert lines.index("USER 10001:10001") < next(
+        n for n, line in enumerate(lines) if line.startswith("ENTRYPOINT")
+    )
+    assert 'VOLUME ["/state"]' in lines
+    assert any(line.startswith("HEALTHCHECK") and '"status"' in line for line in lines)
+    installs = [line for line in lines if "pip install" in line]
+    assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
+    assert not any(line.startswith(("ADD ", "EXPOSE ")) or "curl" in line or "http" in line for line in lines)
+
+
+@pytest.fixture
+def service() -> Any:
+    return YAML(typ="safe").load((DEPLOY / "container" / "compose.yaml").read_text())["services"]["collector"]
+
+
+def test_the_composition_is_read_only(service: Any) -> None:
+    """S20: read-only root, no capability, no new privileges, no published port, bounded memory and processes."""
+    assert service["user"] == "10001:10001"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "ports" not in service
+    assert "privileged" not in service
+    assert {"mem_limit", "pids_limit", "ulimits", "tmpfs"} <= service.keys()
+    assert parse_duration(service["stop_grace_period"]) > DRAIN + SEALING + 10
+    assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == ["state:/state"]
