@@ -19,6 +19,7 @@ from collector.supervisor import Job, Supervisor
 from pipelines.batch import Batch
 from pipelines.refinery import refinery
 from pipelines.stage import Treatments
+from tests.fakes import FakeClock
 
 SOURCE = "press"
 
@@ -54,6 +55,17 @@ class Line:
                 await asyncio.sleep(0.005)
         assert account.unaccounted == 0
         return account
+
+    async def drained_after(self, name: str, pauses: FakeClock, step: float = 4.0) -> float:
+        """As `drained`, letting the supervisor's time pass: how much of it, in s."""
+        passed = 0.0
+        async with asyncio.timeout(30):
+            while (await self.account(name)).pending:
+                if pauses.sleeping:
+                    pauses.advance(step)
+                    passed += step
+                await asyncio.sleep(0.005)
+        return passed
 
     async def quarantined(self) -> Sequence[Quarantined]:
         return await self.journal.quarantined()

@@ -91,20 +91,8 @@ async def test_a_refused_connection_is_tried_for_ever(rig: FakeV2Rig, tmp_path: 
             pauses.advance(30.0)
         assert running.health["influx"].attempts >= 29
         await rig.server.start()
-        await _until_stored(running, pauses)
+        await running.drained_after("influx", pauses)
     assert len(await rig.stored()) == 100
-
-
-async def _until_stored(running: Line, pauses: FakeClock, name: str = "influx", step: float = 4.0) -> float:
-    """Lets supervisor time pass until everything is stored: how much it took, in its seconds."""
-    passed = 0.0
-    async with asyncio.timeout(20):
-        while (await running.account(name)).pending:
-            if pauses.sleeping:
-                pauses.advance(step)
-                passed += step
-            await asyncio.sleep(0.005)
-    return passed
 
 
 async def test_a_lost_answer_makes_no_second_value(rig: FakeV2Rig, tmp_path: Path) -> None:
@@ -138,7 +126,7 @@ async def test_held_until_somebody_changes_something(rig: FakeV2Rig, tmp_path: P
         assert (held.cursor, held.stored, held.quarantined, held.pending) == (0, 0, 0, 100)
         await eventually(lambda: pauses.sleeping == 1, "it waits")
         rig.server.rule = lambda _lines, _body: None
-        assert await _until_stored(running, pauses) <= 60
+        assert await running.drained_after("influx", pauses) <= 60
         assert (await running.account("influx")).stored == 100
 
 
@@ -155,7 +143,7 @@ async def test_a_token_that_changes_in_the_middle(rig: FakeV2Rig, tmp_path: Path
         await eventually(lambda: running.state("influx") is State.NEEDS_ATTENTION, "attention")
         assert (await running.account("influx")).pending == 50
         rig.server.token = "secret-token"
-        assert await _until_stored(running, pauses) <= 60
+        assert await running.drained_after("influx", pauses) <= 60
     assert len(await rig.stored()) == 100
 
 
@@ -211,7 +199,7 @@ async def test_a_captive_portal_stores_nothing(rig: FakeV2Rig, tmp_path: Path) -
             pauses.advance(60.0)
         assert (await running.account("influx")).cursor == 0
         rig.server.portal = False
-        await _until_stored(running, pauses)
+        await running.drained_after("influx", pauses)
     assert len(await rig.stored()) == 20
 
 
@@ -223,7 +211,7 @@ async def test_tokens_stay_here(rig: FakeV2Rig, tmp_path: Path, caplog: pytest.L
         rig.server.script.extend([elsewhere] * 3)
         await running.append(rows(running.journal.registry, 0, 20))
         running.start(sink_of(rig, running))
-        await _until_stored(running, pauses)
+        await running.drained_after("influx", pauses)
         assert other.requests == []
         assert "secret-token" not in caplog.text + str(running.health.all())
     assert len(await rig.stored()) == 20
@@ -327,7 +315,7 @@ async def test_everything_refused_is_not_the_fault_of_the_values(rig: FakeV2Rig,
         assert not await running.quarantined()
         assert (await running.account("influx")).pending == 3000
         rig.server.rule = lambda _lines, _body: None
-        await _until_stored(running, pauses)
+        await running.drained_after("influx", pauses)
         assert (await running.account("influx")).stored == 3000
 
 
