@@ -11,12 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.encode import encode
 from benchmarks.mqtt import mqtt
 from benchmarks.opcua import opcua
 from benchmarks.process import OTHERS, CannotMeasure, on_core
 from benchmarks.row import Row, Wish, table
 
-BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {"opcua": opcua, "mqtt": mqtt}
+BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
+    "opcua": opcua,
+    "mqtt": mqtt,
+    "encode": encode,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ row of every point writes its quality again: the same fact under the same key.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,32 +38,32 @@ class Unstorable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`texts` in the order of time, then the changes of quality (from number `statements`). `unstorable`: never to be sent.
+    """`texts` in the order of time, then the changes of quality (`stated`). `unstorable`: never to be sent.
 
     The columns behind the texts are kept, so that a line is only taken apart when the server refuses it (`line`).
+    cells, slots, weights: per field, in the order of the lines; begins, at: per line with values.
     """
 
-    texts: Sequence[str]
-    unstorable: Sequence[Unstorable]
-    heads: Sequence[str]
-    fields: Sequence[str]
-    begins: Sequence[int]
-    at: Sequence[int]
-    slots: Sequence[int]
-    weights: Sequence[int]
-    seen: tuple[NDArray[np.int64], NDArray[np.int64]]
-    statements: int = 0
+    names: Names
+    texts: Sequence[str] = ()
+    unstorable: Sequence[Unstorable] = ()
+    stated: Sequence[Line] = ()
+    cells: Sequence[str] = ()
+    slots: Sequence[int] = ()
+    weights: Sequence[int] = ()
+    begins: Sequence[int] = ()
+    at: Sequence[int] = ()
+    seen: tuple[NDArray[np.int64], NDArray[np.int64]] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     def line(self, number: int) -> Line:
+        if number >= len(self.begins):
+            return self.stated[number - len(self.begins)]
         begin = self.begins[number]
-        end = self.begins[number + 1] if number + 1 < len(self.begins) else len(self.fields)
-        slots, weights = tuple(self.slots[begin:end]), tuple(self.weights[begin:end])
-        role = Role.VALUE if number < self.statements else Role.QUALITY
-        return Line(self.heads[number], tuple(self.fields[begin:end]), self.at[number], slots, weights, role)
-
-
-_NONE = np.zeros(0, np.int64)
-NOTHING = Encoded((), (), (), (), (), (), (), (), (_NONE, _NONE))
+        end = self.begins[number + 1] if number + 1 < len(self.begins) else len(self.cells)
+        slots, prefixes = tuple(self.slots[begin:end]), self.names.prefixes
+        fields = tuple(prefixes[slot] + cell for slot, cell in zip(slots, self.cells[begin:end], strict=True))
+        head = self.names.series[self.names.slots[slots[0]].series]
+        return Line(head, fields, self.at[number], slots, tuple(self.weights[begin:end]))
 
 
 class Columns(NamedTuple):
@@ -92,7 +92,7 @@ class Encoder:
     def encode(self, batches: Sequence[Batch]) -> Encoded:
         self.names.update()
         if not batches:
-            return NOTHING
+            return Encoded(self.names)
         unstorable: list[Unstorable] = []
         columns = self._columns(batches, unstorable)
         values = self._lines(columns)
@@ -154,19 +154,29 @@ class Encoder:
         return good, accounted, cells
 
     def _lines(self, columns: Columns) -> Encoded:
-        rows = np.flatnonzero(columns.writable)
-        rows, weights = self._ordered(columns, rows)
+        rows, weights = self._ordered(columns, np.flatnonzero(columns.writable))
         at, slots = columns.at[rows], columns.slots[rows]
-        series = self.names.series_of[slots]
-        begins = _begins(at, series)
-        prefixes = self.names.prefixes
-        texts = columns.texts
-        numbers = slots.tolist()
-        fields = [prefixes[slot] + texts[row] for slot, row in zip(numbers, rows.tolist(), strict=True)]
-        heads = [self.names.series[number] for number in series[begins].tolist()]
-        times, starts = at[begins].tolist(), begins.tolist()
-        lines = _joined(heads, fields, starts, times)
-        return Encoded(lines, (), heads, fields, starts, times, numbers, weights, (_NONE, _NONE))
+        begins = _begins(at, self.names.series_of[slots])
+        cells = columns.texts
+        if len(rows) != len(cells) or (rows[1:] < rows[:-1]).any():
+            cells = [cells[row] for row in rows.tolist()]
+        numbers, starts, times = slots.tolist(), begins.tolist(), at[begins].tolist()
+        texts = self._joined(numbers, cells, starts, times)
+        return Encoded(
+            self.names, texts, cells=cells, slots=numbers, weights=weights, begins=starts, at=times
+        )
+
+    def _joined(self, slots: list[int], cells: list[str], begins: list[int], times: list[int]) -> list[str]:
+        starts, prefixes = self.names.starts, self.names.prefixes
+        if len(begins) == len(cells):
+            return [f"{starts[slot]}{cell} {at}" for slot, cell, at in zip(slots, cells, times, strict=True)]
+        fields = [prefixes[slot] + cell for slot, cell in zip(slots, cells, strict=True)]
+        for begin in begins:
+            fields[begin] = starts[slots[begin]] + cells[begin]
+        ends = [*begins[1:], len(fields)]
+        return [
+            f"{','.join(fields[begin:end])} {at}" for begin, end, at in zip(begins, ends, times, strict=True)
+        ]
 
     def _ordered(self, columns: Columns, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[int]]:
         """Rows by time, series and field; of rows with the same key the last one, as the database would keep it."""
@@ -189,19 +199,9 @@ class Encoder:
         slots, codes = columns.slots[rows], columns.quality[rows]
         changed = self._changed(slots, codes)
         stated = [self._statement(columns, int(rows[index])) for index in changed.tolist()]
-        n = len(values.fields)
-        return Encoded(
-            texts=[*values.texts, *(line.text() for line in stated)],
-            unstorable=unstorable,
-            heads=[*values.heads, *(line.head for line in stated)],
-            fields=[*values.fields, *(line.fields[0] for line in stated)],
-            begins=[*values.begins, *range(n, n + len(stated))],
-            at=[*values.at, *(line.at for line in stated)],
-            slots=[*values.slots, *(line.slots[0] for line in stated)],
-            weights=[*values.weights, *(line.values[0] for line in stated)],
-            seen=_final(slots[changed], codes[changed]),
-            statements=len(values.texts),
-        )
+        texts = [*values.texts, *(line.text() for line in stated)] if stated else values.texts
+        seen = _final(slots[changed], codes[changed])
+        return replace(values, texts=texts, unstorable=unstorable, stated=stated, seen=seen)
 
     def _changed(self, slots: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.intp]:
         """Rows whose quality differs from the one before of the same point, in the order of the wire."""
@@ -233,16 +233,6 @@ def _begins(at: NDArray[np.int64], series: NDArray[np.int64]) -> NDArray[np.intp
     starts = np.ones(len(at), np.bool_)
     starts[1:] = (at[1:] != at[:-1]) | (series[1:] != series[:-1])
     return np.flatnonzero(starts)
-
-
-def _joined(heads: list[str], fields: list[str], begins: list[int], times: list[int]) -> list[str]:
-    if len(begins) == len(fields):
-        return [f"{head} {cell} {at}" for head, cell, at in zip(heads, fields, times, strict=True)]
-    ends = [*begins[1:], len(fields)]
-    return [
-        f"{head} {','.join(fields[begin:end])} {at}"
-        for head, begin, end, at in zip(heads, begins, ends, times, strict=True)
-    ]
 
 
 def _final(slots: NDArray[np.int64], codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

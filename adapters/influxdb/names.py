@@ -85,7 +85,8 @@ class Slot:
 class Names:
     """Slots of the registry's points, found once and kept: append-only like the registry itself.
 
-    of_point: slot by point id, -1 for none. series_of, prefixes (`key=`) and rank (by series, then slot): by slot.
+    of_point: slot by point id, -1 for none. series_of, prefixes (`key=`), starts (series and prefix: how a line begins) and
+    rank (by series, then slot): by slot.
     """
 
     registry: Registry
@@ -96,6 +97,7 @@ class Names:
     rank: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     series_of: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     prefixes: list[str] = field(default_factory=list)
+    starts: list[str] = field(default_factory=list)
     _series_of: dict[str, int] = field(default_factory=dict)
     _slot_of: dict[tuple[int, str], int] = field(default_factory=dict)
     _machine_of: list[str] = field(default_factory=list)
@@ -111,7 +113,9 @@ class Names:
         found = np.fromiter((self._slot(point) for point in fresh), np.int64, len(fresh))
         self.of_point = np.concatenate([self.of_point, found])
         self.series_of = np.fromiter((slot.series for slot in self.slots), np.int64, len(self.slots))
-        self.prefixes += [f"{slot.field}=" for slot in self.slots[len(self.prefixes) :]]
+        new = self.slots[len(self.prefixes) :]
+        self.prefixes += [f"{slot.field}=" for slot in new]
+        self.starts += [f"{self.series[slot.series]} {slot.field}=" for slot in new]
         self.rank = np.empty(len(self.slots), np.int64)
         self.rank[np.argsort(self.series_of, kind="stable")] = np.arange(len(self.slots))
 
