@@ -17,7 +17,7 @@ from adapters.errors import AdapterError
 from adapters.mqtt import errors
 from adapters.mqtt.channel import Message
 from adapters.mqtt.connection import FAREWELL, Connection, connect
-from adapters.mqtt.routes import Routes
+from adapters.mqtt.routes import Adopted, Routes
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.sheet import Sheet
 from adapters.settings import Reading
@@ -38,7 +38,7 @@ async def look_around(
     source: str, settings: MqttSource, client_id: str, readings: Sequence[Reading], clock: Clock
 ) -> Sequence[Finding]:
     """One finding for the connection, one per filter, one per read entry."""
-    routes = Routes(readings, Bench(Registry(), clock), settings.adopt_limit)
+    routes = Routes(readings, Bench(Registry(), clock), Adopted(settings.adopt_limit))
     visitor = settings.model_copy(update={"session_expiry": 0.0})
     try:
         connection = await connect(visitor, f"{client_id}-check", clock.now, visiting=True)

@@ -6,6 +6,7 @@ over in a persistent session after the configuration changed) is refused into th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -40,16 +41,19 @@ class Target(NamedTuple):
 
 
 class Adopted:
-    """The signals that were adopted by one source, counted together: strangers choose their names."""
+    """The series whose name or tags a message chose, counted together, for as long as the collector runs: strangers choose
+    them, and a series that was stored once is in every database for ever.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._names: set[tuple[str, str]] = set()
+        self._series: set[tuple[str, str, tuple[tuple[str, str], ...]]] = set()
 
-    def admit(self, machine: str, name: str) -> bool:
-        if (machine, name) not in self._names and len(self._names) >= self._limit:
+    def admit(self, machine: str, name: str, tags: Mapping[str, str]) -> bool:
+        series = machine, name, tuple(sorted(tags.items()))
+        if series not in self._series and len(self._series) >= self._limit:
             return False
-        self._names.add((machine, name))
+        self._series.add(series)
         return True
 
 
@@ -82,8 +86,7 @@ class Route:
         if self.named and listed is None and not self.read.adopt:
             return None
         signals = ([listed] if listed else []) if self.named else list(self.read.signals)
-        decode = self._decoder(signals)
-        return Binding(self, {**self.tags, **segments}, segment, signals, decode)
+        return Binding(self, segments, segment, signals, self._decoder(signals))
 
     def _decoder(self, signals: Sequence[MqttSignal]) -> Decode:
         payload = self.read.payload
@@ -117,14 +120,15 @@ class Binding:
     def __init__(
         self,
         route: Route,
-        tags: Mapping[str, str],
+        chosen: Mapping[str, str],
         segment: str,
         signals: Sequence[MqttSignal],
         decode: Decode,
     ) -> None:
+        """chosen: the tags that the topic names."""
         self.decode = decode
-        self._route, self._tags, self._segment = route, tags, segment
-        self._signals = signals
+        self._route, self._tags, self._segment = route, {**route.tags, **chosen}, segment
+        self._signals, self._chosen = signals, bool(chosen)
         self._shdr = route.read.payload.type == "shdr"
         self._targets: dict[int | str, Target] = {}
 
@@ -153,7 +157,8 @@ class Binding:
         native = row.kind or known or route.default_kind(row.key)
         if native is None and signal.kind is None:
             return _NO_KIND
-        if not isinstance(signal, MqttSignal) and not route.adopted.admit(route.machine, signal.name):
+        named_by_message = self._chosen or not isinstance(signal, MqttSignal)
+        if named_by_message and not route.adopted.admit(route.machine, signal.name, self._tags):
             return "one signal more than adopt_limit allows: raise it, or list the signals"
         try:
             point = intern(route.registry, route.machine, self._tags, signal, native or Kind.NUMBER)
@@ -208,18 +213,21 @@ class _Stamps:
 def _on_the_wire(row: Row, wanted: Kind) -> tuple[Kind | None, Any]:
     """The value in its kind; an integer stays exact where the point asks for integers and it fits."""
     if row.kind is Kind.NUMBER and type(row.value) is int:
-        low, high = _RANGES.get(wanted, (0, 0))
+        if wanted not in _RANGES:
+            return Kind.NUMBER, float(row.value)
+        low, high = _RANGES[wanted]
         if low <= row.value < high:
             return wanted, row.value
-        return Kind.NUMBER, float(row.value)
+        return Kind.NUMBER, math.copysign(
+            math.inf, row.value
+        )  # its nearest double could fit, and be another number
     return row.kind, row.value
 
 
 class Routes:
     """All read entries of one source."""
 
-    def __init__(self, readings: Sequence[Reading], bench: Bench, adopt_limit: int) -> None:
-        adopted = Adopted(adopt_limit)
+    def __init__(self, readings: Sequence[Reading], bench: Bench, adopted: Adopted) -> None:
         self._routes = [Route(reading, bench.registry, adopted) for reading in readings]
         self._bound: dict[bytes, tuple[str, tuple[Binding, ...]]] = {}
 

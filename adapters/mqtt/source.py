@@ -12,7 +12,7 @@ from adapters.errors import Misconfigured
 from adapters.mqtt.checkpoint import Checkpoint, load
 from adapters.mqtt.connection import FAREWELL, Connection, connect
 from adapters.mqtt.probe import look_around
-from adapters.mqtt.routes import Routes
+from adapters.mqtt.routes import Adopted, Routes
 from adapters.mqtt.session import MqttSession
 from adapters.mqtt.settings import MqttSource
 from adapters.settings import Reading
@@ -31,6 +31,7 @@ class MqttBroker:
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self.client_id = settings.client_id or f"shopfloor-{name}"
         self._settings, self._readings, self._bench = settings, readings, bench
+        self._adopted = Adopted(settings.adopt_limit)  # here, so that a new connection is no new allowance
         if (
             bench.scratch
         ):  # a guest under a name of its own: the collector's session and what waits in it stay untouched
@@ -39,7 +40,7 @@ class MqttBroker:
 
     @asynccontextmanager
     async def session(self, resume: bytes | None) -> AsyncIterator[MqttSession]:
-        routes = Routes(self._readings, self._bench, self._settings.adopt_limit)
+        routes = Routes(self._readings, self._bench, self._adopted)
         clock, registry = self._bench.clock, self._bench.registry
         connection = await connect(self._settings, self.client_id, clock.now, visiting=self._bench.scratch)
         try:

@@ -135,6 +135,7 @@ def configuration(folder: Path, broker: int, database: int) -> Mapping[str, Any]
                 "org": "selftest",
                 "bucket": "selftest",
                 "timeout": "5s",
+                "canary": False,
             }
         ],
     }

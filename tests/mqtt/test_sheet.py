@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint, load
-from adapters.mqtt.routes import Routes
+from adapters.mqtt.routes import Adopted, Routes
 from adapters.mqtt.sheet import Cell, Sheet
 from pipelines.batch import Flag, Kind
 from tests.mqtt.peers import Shop
@@ -25,7 +25,7 @@ def message(
 
 def routes(*reads: dict[str, Any], shop: Shop | None = None) -> Routes:
     source = (shop or Shop(1)).source(*reads)
-    return Routes(source._readings, source._bench, 100)
+    return Routes(source._readings, source._bench, Adopted(100))
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(VALUES)), st.integers(0, 3), st.sampled_from([0, 7]))))
