@@ -1,4 +1,5 @@
-"""The command line: `run` machines until told to stop, `list` the kinds there are, `proxy` between any two peers.
+"""The command line: `run` machines until told to stop, `list` the kinds there are, `replay` recordings,
+`verify` what was stored, `proxy` between any two peers.
 
 Data goes to stdout as JSON lines, words go to stderr: a test or another program starts this, reads one line, and knows
 where everything listens.
@@ -14,12 +15,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from simulators import arguments
 from simulators.errors import SimulatorError
 from simulators.faces.broker import parse
 from simulators.machines import KINDS, kind
 from simulators.proxy import cli as proxy
+from simulators.replay import cli as replay
 from simulators.verify import cli as verify
 from simulators.workshop import Plan
 
@@ -45,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     kinds = commands.add_parser("list", help="the kinds of machine and their signals")
     kinds.add_argument("--json", action="store_true", help="one JSON object on stdout")
     kinds.set_defaults(main=_list)
+    _add_run(commands)
+    for command in (replay, proxy, verify):
+        command.add(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run machines until SIGTERM, Ctrl-C or --duration")
     run.add_argument(
         "machines", nargs="+", metavar="KIND[=ID]", type=_machine, help=f"of: {', '.join(KINDS)}"
@@ -83,9 +93,6 @@ def _parser() -> argparse.ArgumentParser:
         "--hold", action="store_true", help="start the clock at the line 'go' on stdin ('stop' stops)"
     )
     run.set_defaults(main=_run)
-    proxy.add(commands)
-    verify.add(commands)
-    return parser
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ of every write that changes value or status and samples nothing, so no change is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,17 +57,23 @@ class OpcUaFace:
 
     async def drain(self, seconds: float) -> None:
         """Wait until every subscription has published all and its client has acknowledged all."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self._owed():  # noqa: ASYNC110 - the library has no event for it
-                    await asyncio.sleep(DRAIN_STEP_S)
-        except TimeoutError:
-            return  # a client that is gone, or never acknowledges, is not waited for
+        await drained(self._server, seconds)
 
-    def _owed(self) -> bool:
-        # asyncua offers no public view of what its subscriptions still hold.
-        subscriptions = self._server.iserver.subscription_service.subscriptions.values()
-        return any(s._triggered_datachanges or s._not_acknowledged_results for s in subscriptions)  # noqa: SLF001
+
+async def drained(server: Server, seconds: float) -> None:
+    """Wait until no subscription owes anything; a client that is gone, or never acknowledges, is not waited for."""
+    try:
+        async with asyncio.timeout(seconds):
+            while _owed(server):  # noqa: ASYNC110 - the library has no event for it
+                await asyncio.sleep(DRAIN_STEP_S)
+    except TimeoutError:
+        return
+
+
+def _owed(server: Server) -> bool:
+    # asyncua offers no public view of what its subscriptions still hold.
+    subscriptions = server.iserver.subscription_service.subscriptions.values()
+    return any(s._triggered_datachanges or s._not_acknowledged_results for s in subscriptions)  # noqa: SLF001
 
 
 @asynccontextmanager
@@ -77,34 +83,50 @@ async def open_opcua(
     """Serve the machine; yields its face and the endpoint's URL. `port` 0 takes a free one."""
     server, index = await _build(model, at_ns, host, port)
     face = OpcUaFace(server, index, model, truth)
+    async with serving(server, model.machine, host, port) as url:
+        truth.values(model.machine, at_ns, model.values)
+        yield face, url
+
+
+@asynccontextmanager
+async def serving(server: Server, name: str, host: str, port: int) -> AsyncIterator[str]:
+    """Start and stop a server; yields the endpoint's URL."""
     try:
         await server.start()
     except OSError as error:
         raise SimulatorError(
-            f"{model.machine}: cannot listen on {host}:{port} ({error}). Choose another --port."
+            f"{name}: cannot listen on {host}:{port} ({error}). Choose another --port."
         ) from error
-    truth.values(model.machine, at_ns, model.values)
     try:
-        yield face, _advertise(server, host)
+        yield _advertise(server, host)
     finally:
         await _stop_clock(server)
         await server.stop()
 
 
 async def _build(model: Model, at_ns: int, host: str, port: int) -> tuple[Server, int]:
+    server, index = await prepared(model.machine, model.title, f"urn:shopfloor:sim:{model.kind}", host, port)
+    await add_nodes(server, machine_nodes(model, index))
+    await _first_values(server, index, model, at_ns)
+    return server, index
+
+
+async def prepared(name: str, title: str, namespace: str, host: str, port: int) -> tuple[Server, int]:
+    """A server that is not started yet, open to everybody, and the index of the namespace in it."""
     server = Server()
     await server.init()
-    await server.set_application_uri(f"urn:shopfloor:sim:{model.machine}")
-    server.set_server_name(model.title)
+    await server.set_application_uri(f"urn:shopfloor:sim:{name}")
+    server.set_server_name(title)
     server.set_endpoint(f"opc.tcp://{host}:{port}/")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     server.set_identity_tokens([ua.AnonymousIdentityToken])
-    index = await server.register_namespace(f"urn:shopfloor:sim:{model.kind}")
-    results = await server.iserver.isession.add_nodes(list(machine_nodes(model, index)))
-    for result in results:
+    return server, await server.register_namespace(namespace)
+
+
+async def add_nodes(server: Server, nodes: Iterable[ua.AddNodesItem]) -> None:
+    """Add all; a node that is refused raises the library's error."""
+    for result in await server.iserver.isession.add_nodes(list(nodes)):
         result.StatusCode.check()
-    await _first_values(server, index, model, at_ns)
-    return server, index
 
 
 async def _first_values(server: Server, index: int, model: Model, at_ns: int) -> None:

@@ -23,17 +23,17 @@ def node_id(identifier: Any, index: Any = 0) -> ua.NodeId:
 def machine_nodes(model: Model, index: int) -> Iterator[ua.AddNodesItem]:
     """All nodes of the machine, parents before children."""
     root = model.machine[:1].upper() + model.machine[1:]
-    yield _folder(index, root, root, node_id(ObjectIds.ObjectsFolder), model.title)
+    yield folder(index, root, root, node_id(ObjectIds.ObjectsFolder), model.title)
     seen: set[str] = set()
     for signal in model.signals:
         parent = root
         path = node_text(signal).split(".")
         for depth in range(1, len(path)):
-            folder = ".".join(path[:depth])
-            if folder not in seen:
-                seen.add(folder)
-                yield _folder(index, folder, path[depth - 1], node_id(parent, index), "")
-            parent = folder
+            above = ".".join(path[:depth])
+            if above not in seen:
+                seen.add(above)
+                yield folder(index, above, path[depth - 1], node_id(parent, index), "")
+            parent = above
         yield from _signal_nodes(signal, model, index, node_id(parent, index), path[-1])
 
 
@@ -41,7 +41,7 @@ def _signal_nodes(
     signal: Signal, model: Model, index: int, parent: ua.NodeId, name: str
 ) -> Iterator[ua.AddNodesItem]:
     variant = ua.Variant(model.values[signal.name], ua.VariantType[signal.type.value])
-    item = _variable(
+    item = variable(
         node_id(node_text(signal), index),
         parent,
         ua.QualifiedName(name, index),
@@ -53,7 +53,7 @@ def _signal_nodes(
     yield item
     for name_, value in _properties(signal):
         text = f"{node_text(signal)}.{name_}"
-        prop = _variable(node_id(text, index), item.RequestedNewNodeId, ua.QualifiedName(name_, 0), value, "")
+        prop = variable(node_id(text, index), item.RequestedNewNodeId, ua.QualifiedName(name_, 0), value, "")
         prop.ReferenceTypeId = node_id(ObjectIds.HasProperty)
         prop.TypeDefinition = node_id(ObjectIds.PropertyType)
         yield prop
@@ -81,7 +81,8 @@ def _unit(code: str) -> ua.EUInformation:
     return ua.EUInformation(units.NAMESPACE, units.unit_id(code), symbol, symbol)
 
 
-def _folder(index: int, text: str, name: str, parent: ua.NodeId, description: str) -> ua.AddNodesItem:
+def folder(index: int, text: str, name: str, parent: ua.NodeId, description: str) -> ua.AddNodesItem:
+    """An object that only organises."""
     item = ua.AddNodesItem(
         ParentNodeId=parent,
         ReferenceTypeId=node_id(ObjectIds.Organizes),
@@ -96,9 +97,10 @@ def _folder(index: int, text: str, name: str, parent: ua.NodeId, description: st
     return item
 
 
-def _variable(
+def variable(
     node: ua.NodeId, parent: ua.NodeId, name: ua.QualifiedName, value: ua.Variant, text: str
 ) -> ua.AddNodesItem:
+    """A variable that can be read; its data type is that of the value."""
     item = ua.AddNodesItem(
         ParentNodeId=parent,
         ReferenceTypeId=node_id(ObjectIds.HasComponent),

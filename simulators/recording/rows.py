@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from simulators.errors import SimulatorError
-from simulators.recording.times import epoch_ns, time_ns
+from simulators.recording.times import CellError, epoch_ns, time_ns
 
 TIMES: Final = ("time", "t", "at", "timestamp")
 SIGNALS: Final = ("signal", "name")
@@ -58,6 +58,8 @@ def rows(path: Path) -> Iterator[Row]:
         raise SimulatorError(f"{path}: the ending must be one of {', '.join(readers)}")
     try:
         yield from reader(path)
+    except CellError as error:
+        raise SimulatorError(f"{path}: {error}") from error
     except OSError as error:
         raise SimulatorError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -74,7 +76,7 @@ def quality_word(cell: Any) -> str:
     try:
         return quality_word(int(word, 0))
     except ValueError:
-        raise SimulatorError(f"'{cell}' is no quality: good, uncertain, bad, or a status code") from None
+        raise CellError(f"'{cell}' is no quality: good, uncertain, bad, or a status code") from None
 
 
 def _csv(path: Path) -> Iterator[Row]:
@@ -254,7 +256,7 @@ def typed(cell: str, kind: str) -> Any:
         if kind == "waveform":
             return msgspec.json.decode(cell)
     except ValueError:
-        raise SimulatorError(f"'{cell[:60]}' is no {kind}") from None
+        raise CellError(f"'{cell[:60]}' is no {kind}") from None
     if kind == "flag":
         return cell == "true"
     return cell if kind == "text" else None

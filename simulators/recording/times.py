@@ -13,8 +13,12 @@ _SINCE: Final = re.compile(r"(-?\d+)(?: ns since 1970)?")
 _BARE_UNITS: Final = ((10**11, SECOND), (10**14, 10**6), (10**17, 10**3))
 
 
+class CellError(SimulatorError):
+    """What is wrong with a cell; whoever reads the file says in which one."""
+
+
 def time_ns(cell: Any) -> int:
-    """An integer is ns; text is RFC 3339 with a T or a blank, UTC where it names no zone; raises SimulatorError."""
+    """An integer is ns; text is RFC 3339 with a T or a blank, UTC where it names no zone; raises CellError."""
     if isinstance(cell, int):
         return cell
     if isinstance(cell, datetime):
@@ -56,5 +60,5 @@ def _offset(zone: str | None) -> int:
 def _since(text: str) -> int:
     found = _SINCE.fullmatch(text)
     if found is None:
-        raise SimulatorError(f"'{text[:60]}' is no time: 2026-01-31T06:00:00.5Z, or whole ns since 1970")
+        raise CellError(f"'{text[:60]}' is no time: 2026-01-31T06:00:00.5Z, or whole ns since 1970")
     return int(found[1])

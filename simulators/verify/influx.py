@@ -86,15 +86,18 @@ def influx_rows(place: str, gaps: Gaps) -> Iterator[Row]:
             _gaps(series, gaps)
         elif measurement != QUALITY:
             for each in series:
-                yield from _rows(each, measurement)
+                yield from _rows(each)
 
 
 def _measurements(database: Database) -> list[str]:
     return [str(row[0]) for series in database.query("SHOW MEASUREMENTS") for row in series["values"]]
 
 
-def _rows(series: Mapping[str, Any], measurement: str) -> Iterator[Row]:
-    machine = str(series.get("tags", {}).get("machine") or measurement)
+def _rows(series: Mapping[str, Any]) -> Iterator[Row]:
+    """A series without the tag `machine` is no machine's: somebody else's, or the collector's own test point."""
+    machine = series.get("tags", {}).get("machine")
+    if not machine:
+        return
     columns = series["columns"][1:]
     for t, *cells in series["values"]:
         for name, cell in zip(columns, cells, strict=True):
