@@ -122,6 +122,15 @@ class Lingering(Protocol):
         ...
 
 
+@runtime_checkable
+class Rereads(Protocol):
+    """A source that can read what it once refused again, because all that it needs is in the bytes."""
+
+    def reread(self, where: str, raw: bytes, at: int) -> Delivery:
+        """What these bytes say by the present configuration. where, raw, at: as in the refusal; `at` is the time of receipt."""
+        ...
+
+
 Write = Callable[[Sequence[Batch]], Awaitable[None]]
 
 

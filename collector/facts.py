@@ -120,6 +120,14 @@ class Facts:
         await self._journal.append(OWN, delivery, refined)
 
 
+async def note(journal: Journal, clock: Clock, refine: Refine, name: str) -> None:
+    """One more time that this happened, as a value of the collector's own; whoever follows the journal wakes up."""
+    point = journal.registry.intern(Point(OWN, name, Kind.FLAG))
+    now = clock.now()
+    batches = [batch_of(Kind.FLAG, [point], now, [True], received=now)]
+    await journal.append(OWN, Delivery(batches, 1), refine(batches, journal.identity(OWN)))
+
+
 class _Mark(NamedTuple):
     """The collector's own checkpoint. alive: ns of the last sign of life, 0 for none. gap: number of the last gap copied."""
 

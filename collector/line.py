@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adapters.base import Archive, Sink, Source, SourceSession
-from adapters.errors import Rejected
 from collector.journal.base import Journal
-from pipelines.stage import Refine, Refusal
+from collector.refused import refused_by, write_again
+from pipelines.stage import Refine
 
 Connected = Callable[[SourceSession | None], None]
 
@@ -26,16 +26,13 @@ async def intake(source: Source, refine: Refine, journal: Journal, connected: Co
 
 
 async def outflow(journal: Journal, sink: Sink, connected: Connected) -> None:
-    """From the journal into one sink, in order, until the sink is lost."""
+    """From the journal into one sink, in order, until the sink is lost; and what somebody wants written to it again."""
     async with sink.session() as write:
         connected(None)
+        await write_again(journal, sink.name, write)
         async for position, batches in journal.follow(sink.name):
-            refused: tuple[Refusal, ...] = ()
-            try:
-                await write(batches)
-            except Rejected as rejection:
-                refused = tuple(rejection.refused)
-            await journal.commit(sink.name, position, refused)
+            await journal.commit(sink.name, position, await refused_by(write, batches))
+            await write_again(journal, sink.name, write)
 
 
 async def archival(journal: Journal, archive: Archive) -> None:

@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.balance import Balance
 from collector.control import serve_control
+from collector.facts import note
 from collector.health import verdict
 from collector.live import tap
 from collector.pulse import Pulse
@@ -81,7 +83,8 @@ def _beside(
     running: Running, plant: Plant, reload: Reload | None, origin: Origin | None
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the line and ends with it."""
-    beside: list[Coroutine[Any, Any, None]] = [_pulse(running, plant)]
+    balance = Balance(running.journal, running.health, running.clock)
+    beside: list[Coroutine[Any, Any, None]] = [_pulse(running, plant), balance.watch()]
     if reload is not None and origin is not None and origin.watch:
         beside.append(watch(reload, origin.paths, running.clock, probe=origin.probe))
     return beside
@@ -134,7 +137,25 @@ def _commands(running: Running, stop: asyncio.Event, reload: Reload | None) -> M
         stop.set()
         yield {"stopping": True}
 
-    return {"status": status, "tap": live, "stop": end, "reload": renew}
+    quarantine = partial(_quarantine, running)
+    return {"status": status, "tap": live, "stop": end, "reload": renew, "quarantine": quarantine}
+
+
+async def _quarantine(running: Running, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    from collector.quarantine import Keeper, details_of, row_of, wanted_of
+
+    wanted, journal, line = wanted_of(request), running.journal, running.line
+    keeper = Keeper(journal, {source.name: source for source in line.sources}, line.refine())
+    if request.get("do") == "replay":
+        yield await keeper.replay(wanted)
+        # A sink looks for what waits when it has stored something: without a new value it would wait for one.
+        await note(journal, running.clock, line.refine(), "quarantine_replay")
+    elif request.get("do") == "purge":
+        yield await keeper.purge(wanted)
+    else:
+        shown = request.get("do") == "show"
+        for one in await journal.quarantine.select(wanted):
+            yield details_of(one, journal.registry) if shown else row_of(one)
 
 
 async def _page(

@@ -21,6 +21,7 @@ def summary(ledger: Ledger, health: Health | None = None) -> dict[str, Any]:
         "sinks": [_sink(name, account, jobs.get(name)) for name, account in sorted(ledger.sinks.items())],
         "unaccounted": ledger.unaccounted,
         "buffer_bytes": ledger.size,
+        "quarantine": {"rows": ledger.quarantine.rows, "dropped": ledger.quarantine.dropped},
     }
 
 
@@ -30,6 +31,8 @@ def _source(name: str, account: SourceAccount, job: JobHealth | None) -> dict[st
         "decoded": account.decoded,
         "journaled": account.journaled,
         "refused": account.refused,
+        "replayed": account.replayed,
+        "purged": account.purged,
         "filtered": sum(account.filtered.values()),
         "filtered_by": {str(reason): count for reason, count in sorted(account.filtered.items())},
         "remarks": {str(remark): count for remark, count in sorted(account.remarks.items())},
@@ -45,6 +48,8 @@ def _sink(name: str, account: SinkAccount, job: JobHealth | None) -> dict[str, A
         "journaled": account.journaled,
         "stored": account.stored,
         "quarantined": account.quarantined,
+        "replayed": account.replayed,
+        "purged": account.purged,
         "pending": account.pending,
         "unaccounted": account.unaccounted,
         **_state(job),
@@ -73,5 +78,8 @@ def table(books: dict[str, Any]) -> Iterable[str]:
         yield (
             f"{row['name']:<20}{row['journaled']:>12}{row['stored']:>12}{row['pending']:>12}{row['quarantined']:>12}"
         )
+    held = books["quarantine"]
+    if held["rows"] or held["dropped"]:
+        yield f"quarantine: {held['rows']} refusals (collector quarantine list), {held['dropped']} older ones dropped"
     missing = books["unaccounted"]
     yield "accounted for: every value" if missing == 0 else f"NOT accounted for: {missing} values"

@@ -43,6 +43,8 @@ class Refusal:
 
     where: topic, node id or file:line, as the user would look for it. reason: what is wrong and what to change.
     raw: the bytes as received, cut to 64 KiB. at: ns, our clock. values: how many values it stands for in the ledger.
+    keys: of a sink's refusal, which values these are: (point id, time in ns) each. batch: those values by the codec, so
+    that they can be written again under the same keys; filled in by the line, which has them, and not by the sink.
     """
 
     where: str
@@ -50,6 +52,8 @@ class Refusal:
     raw: bytes
     at: int
     values: int = 1
+    keys: tuple[tuple[int, int], ...] = ()
+    batch: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,11 @@ class Names:
         self.rank = np.empty(len(self.slots), np.int64)
         self.rank[np.argsort(self.series_of, kind="stable")] = np.arange(len(self.slots))
 
+    def points_of(self, slot: int) -> list[int]:
+        """The ids of the points that are written there: a signal gets another one when its unit or a tag changes."""
+        found: list[int] = np.flatnonzero(self.of_point == slot).tolist()
+        return found
+
     def _slot(self, point: Point) -> int:
         tags = {**point.tags, "machine": point.machine}
         shown = tags.pop(FIELD, point.name)

@@ -196,12 +196,14 @@ class Writer:
         said = outcome.message or "too large"
         reason = f"InfluxDB refuses it: {said}. {advice(outcome, retyped=line.role is Role.TWIN)}"
         raw = line.text().encode()[:_LONGEST_RAW]
-        return Refusal(f"{slot.machine}/{slot.signal}", reason, raw, self._now(), line.values[0])
+        keys = tuple((point, line.at) for point in self._encoder.names.points_of(line.slots[0]))
+        return Refusal(f"{slot.machine}/{slot.signal}", reason, raw, self._now(), line.values[0], keys)
 
     def _unwritten(self, row: Unstorable) -> Refusal:
         point = self._encoder.names.registry[row.point]
         raw = f"{row.value} {row.at}".encode()[:_LONGEST_RAW]
-        return Refusal(f"{point.machine}/{point.name}", row.reason, raw, self._now())
+        keys = ((row.point, row.at),)
+        return Refusal(f"{point.machine}/{point.name}", row.reason, raw, self._now(), keys=keys)
 
 
 def lines_of(encoded: Encoded) -> list[Line]:

@@ -88,8 +88,9 @@ class MemorySink:
         for key, row in rows_of(batches):
             if self.refuses(key, row):
                 where = f"point {key.point}"
+                raw = repr(row.value).encode()
                 refused.append(
-                    Refusal(where, "The script says so.", repr(row.value).encode(), self._clock.now())
+                    Refusal(where, "The script says so.", raw, self._clock.now(), keys=((key.point, key.at),))
                 )
             else:
                 self.rows[key] = row

@@ -7,14 +7,16 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from adapters.base import Bench, Finding
+from adapters.base import Bench, Delivery, Finding
 from adapters.errors import Misconfigured
+from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint, load
 from adapters.mqtt.connection import FAREWELL, Connection, connect
 from adapters.mqtt.probe import look_around
 from adapters.mqtt.routes import Adopted, Routes
 from adapters.mqtt.session import MqttSession
 from adapters.mqtt.settings import MqttSource
+from adapters.mqtt.sheet import Sheet
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
@@ -82,6 +84,14 @@ class MqttBroker:
         connection = await connect(ending, self.client_id, self._bench.clock.now, visiting=True)
         connection.close()
         log.info("%s: its session %s at the broker is ended", self.name, self.client_id)
+
+    def reread(self, where: str, raw: bytes, at: int) -> Delivery:
+        """A message that was refused once, by the present read entries. where: its topic."""
+        routes = Routes(self._readings, self._bench, self._settings.adopt_limit)
+        sheet = Sheet()
+        topic = where.encode("utf-8", "replace")
+        routes.read(Message(topic, raw, 0, 1, False, False, at, len(raw)), at, sheet)
+        return Delivery(sheet.batches(at, self._bench.registry.version), sheet.decoded, sheet.refused)
 
     async def probe(self) -> Sequence[Finding]:
         return await look_around(self.name, self._settings, self.client_id, self._readings, self._bench.clock)

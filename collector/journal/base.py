@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from adapters.base import Delivery, Entry, Position
 from collector.journal.waiting import Tail
@@ -35,6 +35,9 @@ from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
+
+if TYPE_CHECKING:
+    from collector.journal.quarantine import Quarantine
 
 
 class JournalFailed(Exception):
@@ -84,6 +87,8 @@ class SourceAccount:
     filtered: Mapping[Reason, int] = field(default_factory=dict)
     remarks: Mapping[Remark, int] = field(default_factory=dict)
     gaps: int = 0
+    replayed: int = 0  # refused values that were read again: their outcome is counted anew
+    purged: int = 0  # of `refused`
 
     @property
     def unaccounted(self) -> int:
@@ -100,6 +105,8 @@ class SinkAccount:
     pending: int = 0
     cursor: Position = 0
     dropped: int = 0
+    replayed: int = 0  # quarantined values that are or were written again: their outcome is counted anew
+    purged: int = 0  # of `quarantined`
 
     @property
     def unaccounted(self) -> int:
@@ -120,6 +127,13 @@ class Space:
     condition: str | None = None
 
 
+class Contents(NamedTuple):
+    """What is in the quarantine. dropped: refusals that made room for newer ones, ever."""
+
+    rows: int = 0
+    dropped: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     sources: Mapping[str, SourceAccount]
@@ -127,6 +141,7 @@ class Ledger:
     size: int  # bytes on disk, write-ahead log included; 0 in memory
     tail: Position
     space: Space | None = field(default=None, compare=False)  # known to the running collector only
+    quarantine: Contents = field(default_factory=Contents)
 
     @property
     def unaccounted(self) -> int:
@@ -163,6 +178,11 @@ class Journal(Protocol):
 
     registry: Registry
     tail: Tail
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """What was refused, and the ways out of it."""
+        ...
 
     def checkpoint(self, source: str) -> bytes | None: ...
     def identity(self, source: str) -> Identity: ...

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from adapters.base import Delivery, Position
+from collector.journal import setaside
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
 
@@ -70,11 +71,15 @@ def _added(stored: str, more: Mapping[Reason, int] | Mapping[Remark, int]) -> st
 
 def add_refusals(connection: sqlite3.Connection, origin: str, refused: Iterable[Refusal]) -> int:
     """Into quarantine, cut to 64 KiB each; returns the bytes that were added."""
-    rows = [(origin, r.where, r.reason, bytes(r.raw[:RAW]), r.at, r.values) for r in refused]
-    connection.executemany(
-        "INSERT INTO quarantine (origin, place, reason, raw, at, count) VALUES (?, ?, ?, ?, ?, ?)", rows
-    )
-    return sum(len(row[3]) + len(row[1]) + len(row[2]) for row in rows)
+    added = 0
+    for r in refused:
+        row = connection.execute(
+            "INSERT INTO quarantine (origin, place, reason, raw, at, count) VALUES (?, ?, ?, ?, ?, ?)",
+            (origin, r.where, r.reason, bytes(r.raw[:RAW]), r.at, r.values),
+        )
+        added += len(r.raw[:RAW]) + len(r.where) + len(r.reason)
+        added += setaside.keep_values(connection, row.lastrowid or 0, r)
+    return added
 
 
 def quarantine_size(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -82,14 +87,16 @@ def quarantine_size(connection: sqlite3.Connection) -> tuple[int, int]:
     rows, size = connection.execute(
         "SELECT count(*), coalesce(sum(length(raw) + length(place) + length(reason)), 0) FROM quarantine"
     ).fetchone()
-    return int(rows), int(size)
+    values = connection.execute("SELECT coalesce(sum(length(batch)), 0) FROM refused_values").fetchone()[0]
+    return int(rows), int(size + values)
 
 
 def trim_quarantine(connection: sqlite3.Connection, rows: int, size: int) -> None:
     """Drop the oldest refusals until the bounds hold again, and count what was dropped."""
     doomed, freed = 0, 0
     oldest = connection.execute(
-        "SELECT number, length(raw) + length(place) + length(reason) FROM quarantine ORDER BY number"
+        "SELECT number, length(raw) + length(place) + length(reason) + coalesce(length(batch), 0)"
+        " FROM quarantine LEFT JOIN refused_values USING (number) ORDER BY number"
     )
     last = 0
     for number, length in oldest:

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
 from adapters.base import Delivery, Entry, Position
@@ -20,62 +20,25 @@ from collector.journal.base import (
     NumberedGap,
     Quarantined,
     Range,
-    SinkAccount,
     Slice,
-    SourceAccount,
     Standing,
     StoredGap,
 )
 from collector.journal.deriving import behind, is_nothing
 from collector.journal.following import Chunk, ranges, slices
+from collector.journal.memory_books import Books, Cursor, Row
+from collector.journal.quarantine import MemoryQuarantine
 from collector.journal.queries import First
 from collector.journal.viewers import Viewers
 from collector.journal.waiting import Tail
 from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
-from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
+from pipelines.stage import Gap, Refined, Refusal
 
 MAX_VALUES: Final = 1_000_000
 ROWS: Final = 10_000
 """Refusals and gaps that are kept."""
-
-
-@dataclass(slots=True)
-class _Row:
-    position: Position
-    appended: int
-    batches: tuple[Batch, ...]
-    source: str
-
-    def __len__(self) -> int:
-        return sum(len(batch) for batch in self.batches)
-
-
-@dataclass(slots=True)
-class _Books:
-    counts: Counter[str] = field(default_factory=Counter)
-    filtered: Counter[str] = field(default_factory=Counter)
-    remarks: Counter[str] = field(default_factory=Counter)
-    checkpoint: bytes | None = None
-    identity: Identity = field(default_factory=Identity)
-
-
-@dataclass(slots=True)
-class _Cursor:
-    position: Position = 0
-    journaled: int = 0
-    stored: int = 0
-    quarantined: int = 0
-    dropped: int = 0
-    planned: tuple[Position, Position] | None = None
-    covered: Position = 0
-    snapshot: bytes | None = None
-
-    @property
-    def hold(self) -> Position:
-        """Up to here it needs nothing any more."""
-        return self.position if self.snapshot is None else self.covered
 
 
 class MemoryJournal:
@@ -86,20 +49,22 @@ class MemoryJournal:
         self.clock = clock
         self.tail = Tail(0)
         self._max = max_values
-        self._rows: deque[_Row] = deque()
-        self._books: dict[str, _Books] = {}
-        self._cursors = {name: _Cursor() for name in followers}
+        self._rows: deque[Row] = deque()
+        self._books: dict[str, Books] = {}
+        self._cursors = {name: Cursor() for name in followers}
         self._gaps: deque[StoredGap] = deque(maxlen=ROWS)
-        self._quarantine: deque[Quarantined] = deque(maxlen=ROWS)
+        self.refusals: deque[Quarantined] = deque(maxlen=ROWS)
+        self.refusals_dropped = 0
+        self.quarantine = MemoryQuarantine(self)
         self._quarantine_number = self._gaps_told = 0
         self._viewers = Viewers()
         self._space = asyncio.Condition()
 
     def checkpoint(self, source: str) -> bytes | None:
-        return self._books.setdefault(source, _Books()).checkpoint
+        return self._books.setdefault(source, Books()).checkpoint
 
     def identity(self, source: str) -> Identity:
-        return self._books.setdefault(source, _Books()).identity
+        return self._books.setdefault(source, Books()).identity
 
     async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
         values = sum(len(batch) for batch in refined.batches)
@@ -120,7 +85,7 @@ class MemoryJournal:
         return sum(len(row) for row in self._rows)
 
     def _add(self, source: str, batches: tuple[Batch, ...], values: int) -> None:
-        row = _Row(self.tail.position + 1, self.clock.now(), batches, source)
+        row = Row(self.tail.position + 1, self.clock.now(), batches, source)
         self._rows.append(row)
         for cursor in self._cursors.values():
             cursor.journaled += values
@@ -128,7 +93,7 @@ class MemoryJournal:
         self.tail.advance(row.position)
 
     def _book(self, source: str, delivery: Delivery, refined: Refined, values: int) -> None:
-        books = self._books.setdefault(source, _Books())
+        books = self._books.setdefault(source, Books())
         refused = [*delivery.refused, *refined.refused]
         books.counts["decoded"] += delivery.decoded
         books.counts["journaled"] += values
@@ -141,12 +106,13 @@ class MemoryJournal:
             books.checkpoint = delivery.checkpoint
         self._gaps_told += len(delivery.gaps)
         self._gaps.extend(StoredGap(source, self.tail.position, gap) for gap in delivery.gaps)
-        self._refuse(source, refused)
+        self.refuse(source, refused)
 
-    def _refuse(self, origin: str, refused: Sequence[Refusal]) -> None:
+    def refuse(self, origin: str, refused: Sequence[Refusal]) -> None:
         for refusal in refused:
             self._quarantine_number += 1
-            self._quarantine.append(Quarantined(self._quarantine_number, origin, refusal))
+            self.refusals_dropped += len(self.refusals) == ROWS
+            self.refusals.append(Quarantined(self._quarantine_number, origin, refusal))
 
     def follow(self, follower: str, *, values: int = 10_000) -> AsyncIterator[Slice]:
         self._cursor(follower)
@@ -167,13 +133,13 @@ class MemoryJournal:
         cursor.position = position
         cursor.stored += done - refused_values
         cursor.quarantined += refused_values
-        self._refuse(follower, refused)
+        self.refuse(follower, refused)
         await self._delete()
 
     async def enrol(self, followers: Sequence[str]) -> None:
         oldest = self._rows[0].position - 1 if self._rows else self.tail.position
         held = self._held()
-        self._cursors = {name: self._cursors.get(name) or _Cursor(oldest, held) for name in followers}
+        self._cursors = {name: self._cursors.get(name) or Cursor(oldest, held) for name in followers}
         await self._delete()
 
     async def release(self, follower: str) -> int:
@@ -228,7 +194,7 @@ class MemoryJournal:
         await self._delete()
         return end
 
-    def _cursor(self, follower: str) -> _Cursor:
+    def _cursor(self, follower: str) -> Cursor:
         if follower not in self._cursors:
             raise ValueError(f"{follower!r} is not a follower of this journal: {sorted(self._cursors)}")
         return self._cursors[follower]
@@ -242,15 +208,21 @@ class MemoryJournal:
             yield viewer.slices()
 
     async def ledger(self) -> Ledger:
-        sources = {name: _source_account(books) for name, books in self._books.items() if books.counts}
-        sinks = {name: self._sink_account(cursor) for name, cursor in self._cursors.items()}
-        return Ledger(sources, sinks, 0, self.tail.position)
-
-    def _sink_account(self, cursor: _Cursor) -> SinkAccount:
-        pending = sum(len(row) for row in self._rows if row.position > cursor.position)
-        return SinkAccount(
-            cursor.journaled, cursor.stored, cursor.quarantined, pending, cursor.position, cursor.dropped
-        )
+        out = self.quarantine
+        sources = {
+            name: replace(books.account(), replayed=out.replayed[name], purged=out.purged[name])
+            for name, books in self._books.items()
+            if books.counts
+        }
+        sinks = {
+            name: replace(
+                cursor.account(self._rows, out.values(name)),
+                replayed=out.replayed[name],
+                purged=out.purged[name],
+            )
+            for name, cursor in self._cursors.items()
+        }
+        return Ledger(sources, sinks, 0, self.tail.position, quarantine=out.contents())
 
     async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
         return list(self._gaps)[-limit:]
@@ -266,7 +238,17 @@ class MemoryJournal:
         return found[:limit]
 
     async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
-        return list(self._quarantine)[-limit:]
+        return list(self.refusals)[-limit:]
+
+    def count(self, follower: str, *, stored: int = 0, quarantined: int = 0) -> None:
+        """Move values within a sink's account, for the quarantine."""
+        cursor = self._cursor(follower)
+        cursor.stored += stored
+        cursor.quarantined += quarantined
+
+    def uncount(self, source: str, values: int) -> None:
+        """Values of a source as if they had never been decoded and refused: they are read again."""
+        self._books[source].counts.subtract({"decoded": values, "refused": values})
 
     async def cursor(self, follower: str) -> Position:
         return self._cursor(follower).position
@@ -297,14 +279,3 @@ class MemoryJournal:
             if held >= values:
                 return First(behind[0].position, behind[0].appended, row.position)
         return First(behind[0].position, behind[0].appended, None)
-
-
-def _source_account(books: _Books) -> SourceAccount:
-    return SourceAccount(
-        decoded=books.counts["decoded"],
-        journaled=books.counts["journaled"],
-        refused=books.counts["refused"],
-        filtered={Reason(reason): count for reason, count in books.filtered.items()},
-        remarks={Remark(remark): count for remark, count in books.remarks.items()},
-        gaps=books.counts["gaps"],
-    )

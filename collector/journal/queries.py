@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from adapters.base import Position
+from collector.journal import setaside
 from collector.journal.base import Ledger, NumberedGap, Quarantined, SinkAccount, SourceAccount, StoredGap
 from pipelines.batch import Kind, Point
 from pipelines.registry import Registry
@@ -111,8 +113,20 @@ def checkpoints(connection: sqlite3.Connection) -> dict[str, bytes]:
 
 
 def ledger(connection: sqlite3.Connection, path: Path) -> Ledger:
+    told, waits = setaside.told(connection), setaside.waiting_values(connection)
+    none = setaside.Told()
     return Ledger(
-        source_accounts(connection), sink_accounts(connection), disk_bytes(path), tail(connection)[0]
+        {
+            name: replace(account, **told.get(name, none)._asdict())
+            for name, account in source_accounts(connection).items()
+        },
+        {
+            name: replace(account, pending=account.pending + waits[name], **told.get(name, none)._asdict())
+            for name, account in sink_accounts(connection).items()
+        },
+        disk_bytes(path),
+        tail(connection)[0],
+        quarantine=setaside.contents(connection),
     )
 
 

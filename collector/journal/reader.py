@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from adapters.base import Entry, Position
-from collector.journal import queries
+from collector.journal import queries, setaside
 from collector.journal.base import JournalFailed, Ledger, Quarantined, StoredGap
 from collector.journal.schema import Unreadable, check_format, connect
+from collector.journal.setaside import Wanted
 from pipelines import codec
 from pipelines.registry import Registry
 
@@ -64,6 +65,10 @@ class JournalReader:
 
     def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
         return self._ask(queries.quarantined, limit)
+
+    def refusals(self, wanted: Wanted) -> Sequence[Quarantined]:
+        """What matches, by rising number."""
+        return self._ask(setaside.select, wanted)
 
     def cursor(self, follower: str) -> Position | None:
         """The last position that this follower has committed; None if nobody of that name is registered."""

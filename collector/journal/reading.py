@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from typing import NamedTuple
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 from adapters.base import Entry, Position
 from collector.journal import holes, queries
 from collector.journal.following import Chunk
 from collector.journal.store import Store
 from pipelines import codec
+
+T = TypeVar("T")
 
 
 class Harm(NamedTuple):
@@ -41,3 +46,23 @@ def decoded(
     missing = holes.holes(after, rows)
     harm = Harm(broken, missing) if broken or missing else None
     return Chunk(rows[-1].position if full else last, entries), harm
+
+
+class Reader:
+    """Short reads, one after the other, on a thread of their own."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._connection, self._thread = connection, thread
+
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        """question(connection, *arguments). Raises JournalFailed when the file cannot be read."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._answer, question, *arguments)
+
+    def _answer(self, question: Callable[..., T], *arguments: Any) -> T:
+        self._connection.execute("BEGIN")
+        try:
+            return question(self._connection, *arguments)
+        finally:
+            if self._connection.in_transaction:  # an I/O error has ended it, and is what must be told
+                self._connection.execute("ROLLBACK")

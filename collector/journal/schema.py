@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
+from collector.journal import setaside
 from collector.journal.base import JournalFailed
 
 APPLICATION_ID: Final = 0x53464A4C  # "SFJL"; in the file's header, so that `file` and we can tell what it is
@@ -79,6 +80,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(path)))
         _prepare(connection)
+        setaside.prepare(connection)
         stack.pop_all()
     return connection
 

@@ -32,7 +32,8 @@ from collector.journal.base import (
 from collector.journal.following import Chunk, ranges, slices
 from collector.journal.lock import locked
 from collector.journal.place import refuse_network
-from collector.journal.reading import decoded, tell
+from collector.journal.quarantine import SqliteQuarantine
+from collector.journal.reading import Reader, decoded, tell
 from collector.journal.recovery import open_store, register, suspect_path
 from collector.journal.schema import connect_reader
 from collector.journal.space import space
@@ -91,7 +92,7 @@ async def open_journal(
             ):
                 writer = Writer(store, writing, clock, window)
                 async with _running(writer):
-                    yield SqliteJournal(store, writer, _Reader(connection, reading), frozenset(followers))
+                    yield SqliteJournal(store, writer, Reader(connection, reading), frozenset(followers))
         finally:
             await asyncio.get_running_loop().run_in_executor(writing, store.close)
 
@@ -112,35 +113,16 @@ async def _running(writer: Writer) -> AsyncIterator[None]:
         raise
 
 
-class _Reader:
-    """Short reads, one after the other, on a thread of their own."""
-
-    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
-        self._connection, self._thread = connection, thread
-
-    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
-        """question(connection, *arguments). Raises JournalFailed when the file cannot be read."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._answer, question, *arguments)
-
-    def _answer(self, question: Callable[..., T], *arguments: Any) -> T:
-        self._connection.execute("BEGIN")
-        try:
-            return question(self._connection, *arguments)
-        finally:
-            if self._connection.in_transaction:  # an I/O error has ended it, and is what must be told
-                self._connection.execute("ROLLBACK")
-
-
 class SqliteJournal:
     """See `collector.journal.base.Journal` for the promises. Opened by `open_journal`."""
 
-    def __init__(self, store: Store, writer: Writer, reader: _Reader, followers: frozenset[str]) -> None:
+    def __init__(self, store: Store, writer: Writer, reader: Reader, followers: frozenset[str]) -> None:
         self.registry: Registry = store.registry
         self.clock = store.clock
         self.tail = Tail(store.standing.position)
         self._store, self._writer, self._reader, self._followers = store, writer, reader, followers
         self._viewers = Viewers()
+        self.quarantine = SqliteQuarantine(writer.submit, self._ask, self._durable)
         self._behind: set[str] = set()
 
     def checkpoint(self, source: str) -> bytes | None:
