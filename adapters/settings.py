@@ -79,6 +79,24 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class CounterSettings(Strict):
+    """How a counter becomes increments; see pipelines/derivations/counter.py for the rules."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=190,
+        description="Name of the signal with what was counted since the reading before",
+    )
+    width: Literal[16, 32, 64] | None = Field(
+        None, description="Bits of the machine's register, if it goes back to 0 when it is full"
+    )
+    rework: str = Field(
+        "",
+        max_length=200,
+        description="Name of a signal for corrections by hand; without it a fall is a reset",
+    )
+
+
 class SignalSettings(Strict):
     """One signal of a machine, whatever it is read from. An adapter adds the address."""
 
@@ -97,11 +115,32 @@ class SignalSettings(Strict):
     time: Literal["source", "server", "receive"] = "source"
     retained: Literal["keep", "ignore"] = "keep"
     tags: Mapping[str, str] = Field(default_factory=dict)
+    increments: str = Field(
+        "",
+        max_length=190,
+        description="For a counter: name of a signal with what was counted since the reading before",
+    )
+    counter: CounterSettings | None = Field(
+        None, description="For a counter that rolls over or is corrected by hand, in place of increments:"
+    )
 
     @model_validator(mode="after")
     def _deadband_makes_sense(self) -> SignalSettings:
         self.treatment()
         return self
+
+    @model_validator(mode="after")
+    def _counts_numbers(self) -> SignalSettings:
+        if self.increments and self.counter is not None:
+            raise ValueError("increments and counter say the same: keep one of them")
+        if self.counting is not None and self.kind in ("flag", "text", "waveform"):
+            raise ValueError(f"a counter counts in numbers, and kind says {self.kind}: leave kind out")
+        return self
+
+    @property
+    def counting(self) -> CounterSettings | None:
+        """How this signal counts, in whichever form it was written; None: it is no counter."""
+        return CounterSettings(name=self.increments) if self.increments else self.counter
 
     def kind_for(self, native: Kind) -> Kind:
         """The kind of the point, when the wire brings `native`: as configured, else NUMBER if scaled, else native."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from adapters.base import Archive, Bench, Sink, Source
 from adapters.clock import Clock
+from adapters.errors import Misconfigured
 from collector.configured import Changes
+from collector.derive import Build
 from config.settings import Settings
+from pipelines.derivation import PREFIX, Circular, in_order
+from pipelines.derivations.counter import Counters
+from pipelines.derivations.stale import Stale
 from pipelines.refinery import refinery
 from pipelines.registry import Registry
 from pipelines.stage import Refine, Treatments
@@ -24,6 +30,9 @@ class Line:
     sinks: Sequence[Sink]
     archive: Archive | None
     treatments: Treatments
+    derivations: Mapping[str, Build] = field(
+        default_factory=dict
+    )  # by follower name, in the order of the graph
 
     def refine(self) -> Refine:
         """A fresh refinement with empty session memory: one per session of a source."""
@@ -31,9 +40,9 @@ class Line:
 
 
 def followers(settings: Settings) -> list[str]:
-    """Who reads the journal: the sinks by name, and the history."""
+    """Who reads the journal: the sinks by name, the history, and the derivations."""
     archive = [HISTORY] if settings.history is not None else []
-    return [sink.name for sink in settings.sinks] + archive
+    return [sink.name for sink in settings.sinks] + archive + list(derivations(settings, Registry()))
 
 
 HISTORY = "history"
@@ -50,7 +59,22 @@ def assemble(
         sinks=[sink.build(bench) for sink in settings.sinks],
         archive=None if settings.history is None else settings.history.build(bench),
         treatments=settings.treatments(),
+        derivations=derivations(settings, registry),
     )
+
+
+def derivations(settings: Settings, registry: Registry) -> dict[str, Build]:
+    """By the name of its follower, how each derivation is made that anything is configured for; read ones first."""
+    counters = list(settings.counters())
+    stale = {signal: round(seconds * 1e9) for signal, seconds in settings.stale_after().items()}
+    builds: list[Build] = [partial(Counters, registry, counters)] if counters else []
+    builds += [partial(Stale, registry, stale)] if stale else []
+    made = {derivation.name: build for build in builds if (derivation := build())}
+    try:
+        order = in_order([build() for build in builds])
+    except Circular as error:
+        raise Misconfigured(str(error)) from error
+    return {PREFIX + derivation.name: made[derivation.name] for derivation in order}
 
 
 def reassemble(changed: Changes, line: Line, bench: Bench) -> Line:
@@ -58,16 +82,16 @@ def reassemble(changed: Changes, line: Line, bench: Bench) -> Line:
     settings = changed.effective
     sources = {source.name: source for source in line.sources if source.name in changed.sources.same}
     sinks = {sink.name: sink for sink in line.sinks if sink.name in changed.sinks.same}
-    return Line(
-        registry=line.registry,
+    return replace(
+        line,
         sources=[
             sources.get(name) or _source(settings, name, bench)
             for name in settings.sources
             if settings.readings(name)
         ],
         sinks=[sinks.get(sink.name) or sink.build(bench) for sink in settings.sinks],
-        archive=line.archive,
         treatments=settings.treatments(),
+        derivations=derivations(settings, bench.registry),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from config.settings import Settings
+from pipelines.derivation import PREFIX
 
 AT_RUN_TIME = frozenset({"version", "location", "sources", "machines", "sinks"})
 """Parts of the configuration that a reload applies; all others are said by name and wait for a restart."""
@@ -73,14 +74,15 @@ class Changes:
     sources: Part
     sinks: Part
     needs_restart: tuple[str, ...]
+    derivations: Part = Part()
 
     @property
     def ended(self) -> tuple[str, ...]:
-        return (*self.sources.ended, *self.sinks.ended)
+        return (*self.sources.ended, *self.sinks.ended, *self.derivations.ended)
 
     @property
     def begun(self) -> tuple[str, ...]:
-        return (*self.sources.begun, *self.sinks.begun)
+        return (*self.sources.begun, *self.sinks.begun, *self.derivations.begun)
 
 
 def changes(old: Settings, new: Settings) -> Changes:
@@ -93,6 +95,7 @@ def changes(old: Settings, new: Settings) -> Changes:
         _compared(_sources(old), _sources(effective)),
         _compared({sink.name: sink for sink in old.sinks}, {sink.name: sink for sink in effective.sinks}),
         waiting,
+        _compared(_derivations(old), _derivations(effective)),
     )
 
 
@@ -100,6 +103,12 @@ def _sources(settings: Settings) -> dict[str, Any]:
     """Only those that anything is read from, as assembly builds them."""
     read = {name: settings.readings(name) for name in settings.sources}
     return {name: (source, read[name]) for name, source in settings.sources.items() if read[name]}
+
+
+def _derivations(settings: Settings) -> dict[str, Any]:
+    """By follower name, whatever is configured for it."""
+    configured = {"counter": tuple(settings.counters()), "stale": settings.stale_after()}
+    return {PREFIX + name: what for name, what in configured.items() if what}
 
 
 def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> Part:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapters.clock import SystemClock
-from collector.assembly import assemble
+from collector.assembly import assemble, followers
 from collector.health import Health
 from collector.journal.memory import MemoryJournal
 from collector.live import tap
@@ -36,8 +36,8 @@ async def rows(settings: Settings, stop: asyncio.Event) -> AsyncIterator[dict[st
 
 
 def _in_memory(settings: Settings, scratch: Path) -> Running:
-    clock, journal = SystemClock(), MemoryJournal(followers=(), clock=SystemClock())
     lookers = settings.model_copy(update={"sinks": (), "history": None})
+    clock, journal = SystemClock(), MemoryJournal(followers=followers(lookers), clock=SystemClock())
     line = assemble(lookers, journal.registry, clock, scratch, scratch=True)
     return Running(line, journal, Health(), clock, scratch)
 

@@ -20,6 +20,7 @@ from collector.journal.base import Journal
 from collector.skew import Skew
 from pipelines import quality
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
+from pipelines.derivation import TICK
 from pipelines.identity import Identity
 from pipelines.stage import Gap, Refine, Refined
 
@@ -34,23 +35,28 @@ LOOK_EVERY = 1.0  # for new gaps
 class Facts:
     """Writes facts into the journal. One per running collector."""
 
-    def __init__(self, journal: Journal, clock: Clock, refine: Refine) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, refine: Refine, alive_every: float = ALIVE_EVERY
+    ) -> None:
         self._journal, self._clock, self._refine = journal, clock, refine
+        self._alive_every = alive_every
+        self._up_since = 0
         self._skews: dict[str, Skew] = {}
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
         last = _Mark.of(self._journal.checkpoint(OWN))
-        now = self._clock.now()
+        now = self._up_since = self._clock.now()
         gaps: tuple[Gap, ...] = ()
         if last.alive:
             gaps = (Gap(last.alive, now, "collector_down", "the collector was not running"),)
-        await self._tell((), gaps, now, _Mark(now, last.gap))
+        await self._tell([self._tick(now)], gaps, now, _Mark(now, last.gap))
 
     async def alive(self) -> None:
         """What the collector says of itself while it works; the only one that writes the checkpoint of these accounts.
 
-        Every ten seconds a sign of life, from which the next start measures the downtime; new gaps as points within a
+        Every ten seconds (sooner where a signal is soon stale) a sign of life, from which the next start measures the
+        downtime, and a tick, by which derivations know that time goes on (pipelines/derivation.py); new gaps as points within a
         second; once a minute the condition of the buffer and the clocks of the sources.
         """
         mark = _Mark.of(self._journal.checkpoint(OWN))
@@ -66,11 +72,16 @@ class Facts:
         """At most AT_ONCE of the gaps that are not yet points, and how far that is, in one append."""
         now = self._clock.now()
         new = await self._journal.gaps_after(mark.gap, AT_ONCE)
-        if not new and now - mark.alive < ALIVE_EVERY * 1e9:
+        if not new and now - mark.alive < self._alive_every * 1e9:
             return mark
         mark = _Mark(now, new[-1].number if new else mark.gap)
-        await self._tell(batches_of(self._journal.registry, OWN, new, now), (), now, mark)
+        gaps = batches_of(self._journal.registry, OWN, new, now)
+        await self._tell([*gaps, self._tick(now)], (), now, mark)
         return mark
+
+    def _tick(self, now: int) -> Batch:
+        """That it is `now`, and since when we run."""
+        return batch_of(Kind.INTEGER, [self._own(TICK[1], Kind.INTEGER)], now, [self._up_since], received=now)
 
     async def _condition(self) -> None:
         """Bytes of the buffer, values that each sink still has to store, and seconds between a source's clock and ours."""

@@ -19,7 +19,8 @@ from adapters.clock import Clock, SystemClock
 from collector.assembly import Line, assemble, followers
 from collector.configured import ConfigState, state_of
 from collector.crew import Crew
-from collector.facts import Edges, Facts, Watching
+from collector.derive import Build, derive
+from collector.facts import ALIVE_EVERY, Edges, Facts, Watching
 from collector.health import Health
 from collector.journal.base import Journal
 from collector.journal.waiting import first_of
@@ -60,7 +61,8 @@ class Plant:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._supervisor = Supervisor(running.health, running.clock)
-        self._facts = Facts(running.journal, running.clock, running.line.refine())
+        every = alive_every(running.config)
+        self._facts = Facts(running.journal, running.clock, running.line.refine(), every)
         self._crew: Crew | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.working = asyncio.Event()
@@ -97,7 +99,12 @@ class Plant:
         line = self._running.line
         archive = [] if line.archive is None else [_archive_job(self._running.journal, line.archive)]
         sinks = [_sink_job(self._running.journal, sink) for sink in line.sinks]
-        return [*(self._source_job(source) for source in line.sources), *sinks, *archive]
+        derived = [self._derivation_job(name, build) for name, build in line.derivations.items()]
+        return [*(self._source_job(source) for source in line.sources), *derived, *sinks, *archive]
+
+    def _derivation_job(self, name: str, build: Build) -> Job:
+        run = partial(derive, self._running.journal, build, self._running.clock)
+        return Job(name, "derivation", run, slowest=15.0)
 
     def _source_job(self, source: Source) -> Job:
         edges = Edges(source.name, self._facts)
@@ -114,7 +121,7 @@ class Plant:
         deadline = self._running.clock.monotonic() + DRAIN
         await crew.end(crew.named("source"))
         await first_of(self._drained(deadline), hurry.wait())
-        await crew.end(crew.named("sink", "archive"))
+        await crew.end(crew.named("derivation", "sink", "archive"))
         archive = self._running.line.archive
         if archive is not None and not hurry.is_set():
             with suppress(TimeoutError):
@@ -122,8 +129,15 @@ class Plant:
                     await first_of(archive_rest(self._running.journal, archive), hurry.wait())
 
     async def _drained(self, deadline: float) -> None:
-        """Returns when every connected sink has everything, or at the deadline with a word about the rest."""
-        names = [sink.name for sink in self._running.line.sinks]
+        """Returns when every connected sink has everything, or at the deadline with a word about the rest.
+
+        First what is derived: it is something to store too.
+        """
+        line = self._running.line
+        for names in ([*line.derivations], [sink.name for sink in line.sinks]):
+            await self._passed(names, deadline)
+
+    async def _passed(self, names: list[str], deadline: float) -> None:
         while names and self._running.clock.monotonic() < deadline:
             ledger = await self._running.journal.ledger()
             names = [name for name in names if ledger.sinks[name].pending]
@@ -133,6 +147,12 @@ class Plant:
             log.warning(
                 "%s: not everything is stored yet; the rest stays in the buffer for the next start", name
             )
+
+
+def alive_every(config: ConfigState | None) -> float:
+    """Seconds between two ticks: so often that a stale signal is told within half its patience, and within a second."""
+    patience = [] if config is None else config.settings.stale_after().values()
+    return max(1.0, min([ALIVE_EVERY, *(seconds / 2 for seconds in patience)]))
 
 
 def _sink_job(journal: Journal, sink: Sink) -> Job:

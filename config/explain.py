@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adapters.settings import ReadSettings, SignalSettings
+from adapters.settings import CounterSettings, ReadSettings, SignalSettings
 from config.problems import printable, render
 from config.settings import Machine, Settings, signals_of
 
@@ -62,8 +62,17 @@ def _treatment(signal: SignalSettings) -> str:
         f"at most every {seconds(signal.min_interval)}" if signal.min_interval else "",
         f"range {_end(low)}..{_end(high)}" if (low, high) != (None, None) else "",
         f"stale after {seconds(signal.stale_after)}" if signal.stale_after is not None else "",
+        _counting(signal.counting),
     )
     return ", ".join(text for text in said if text)
+
+
+def _counting(counting: CounterSettings | None) -> str:
+    if counting is None:
+        return ""
+    rolls = f" (rolls over at {counting.width} bits)" if counting.width else ""
+    rework = f", corrections as {counting.rework}" if counting.rework else ""
+    return f"increments as {counting.name}{rolls}{rework}"
 
 
 def _end(bound: float | None) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from config.problems import Findings, Mark, did_you_mean
 from config.settings import RESERVED
 from config.tree import Keys, Node, items_at, keys_at, mark_at, text_at
+from pipelines.derivation import PREFIX
+from pipelines.derivations.counter import EVENT
 from pipelines.units import known_unit_problem
 
 
@@ -71,6 +73,9 @@ def _sources(root: Keys, findings: Findings) -> None:
                 hint = did_you_mean(name, sources.entries) or "add it beneath sources:"
                 findings.error(mark_at(read, "source"), f"there is no source {name!r}", hint)
     for name in sources.entries:
+        if name.startswith(PREFIX):
+            message = f"names that begin with {PREFIX} belong to what the collector computes itself"
+            findings.error(sources.marks[name], message, "give the source another name")
         if name not in used:
             findings.warning(
                 sources.marks[name], f"no machine reads from the source {name}", "remove it, or use it"
@@ -82,10 +87,9 @@ def _sinks(root: Keys, findings: Findings) -> None:
     for sink in items_at(root, "sinks"):
         name = text_at(sink, "name") or text_at(sink, "type")
         mark = mark_at(sink, "name")
-        if name == RESERVED:
-            findings.error(
-                mark, f"the name {RESERVED} belongs to the built-in history", "give the sink another name"
-            )
+        owner = "the built-in history" if name == RESERVED else "what the collector computes itself"
+        if name is not None and (name == RESERVED or name.startswith(PREFIX)):
+            findings.error(mark, f"the name {name} belongs to {owner}", "give the sink another name")
         elif name is not None and name in first:
             message = f"two sinks are named {name}: first in {_line(first[name])}"
             findings.error(mark, message, "give one of them a name: of its own")
@@ -96,16 +100,27 @@ def _sinks(root: Keys, findings: Findings) -> None:
 
 def _signals(machine: Node, findings: Findings) -> None:
     first: dict[str, Mark] = {}
-    for signal in _each(reads_of(machine)):
-        mark, name = mark_at(signal, "name"), text_at(signal, "name")
-        if name is None:
-            continue
+    for mark, name in (named for signal in _each(reads_of(machine)) for named in _names(signal)):
         if not name.isprintable():
             findings.error(mark, "name: control characters (line breaks, tabs …) are not allowed here")
         if name in first:
             message = f"two signals of one machine are named {name}: first in {_line(first[name])}"
             findings.error(mark, message, "give one of the two another name")
         first.setdefault(name, mark)
+
+
+def _names(signal: Node) -> Iterator[tuple[Mark, str]]:
+    """The signal's own name, and those of the signals that are derived from it."""
+    if name := text_at(signal, "name"):
+        yield mark_at(signal, "name"), name
+    counter = keys_at(signal, "counter")
+    for node, key in ((signal, "increments"), (counter, "name")):
+        made = text_at(node, key)
+        if node is not None and made:
+            yield mark_at(node, key), made
+            yield mark_at(node, key), made + EVENT
+    if counter is not None and (rework := text_at(counter, "rework")):
+        yield mark_at(counter, "rework"), rework
 
 
 def _each(reads: Sequence[Node]) -> Iterator[Node]:

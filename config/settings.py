@@ -27,7 +27,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from adapters.catalogue import AnySink, AnySource, read_models
 from adapters.history.settings import HistorySettings
-from adapters.settings import Duration, Reading, ReadSettings, SignalSettings, Size, Strict
+from adapters.settings import CounterSettings, Duration, Reading, ReadSettings, SignalSettings, Size, Strict
+from pipelines.derivations.counter import Counter
 from pipelines.stage import Treatment, Treatments
 
 RESERVED = "history"
@@ -200,6 +201,12 @@ class Settings(Strict):
         }
         return Treatments(by_signal)
 
+    def counters(self) -> Iterator[Counter]:
+        """Every signal that is to become increments."""
+        for configured in self.signals():
+            if (counting := configured.signal.counting) is not None:
+                yield _counter(configured, counting)
+
     def stale_after(self) -> dict[tuple[str, str], float]:
         """By (machine, signal) the seconds after which a value is stale, where one is configured."""
         return {
@@ -207,6 +214,11 @@ class Settings(Strict):
             for c in self.signals()
             if c.signal.stale_after is not None
         }
+
+
+def _counter(configured: Configured, counting: CounterSettings) -> Counter:
+    machine, signal = configured.machine.id, configured.signal.name
+    return Counter(machine, signal, counting.name, counting.width, counting.rework)
 
 
 def signals_of(read: ReadSettings) -> tuple[SignalSettings, ...]:

@@ -15,6 +15,7 @@ from config.explain import explain, render, seconds, size
 from config.load import Loaded, load
 from config.settings import Settings
 from config.shapes import is_path
+from pipelines.derivations.counter import Counter
 from tests.config.samples import GOOD
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,11 @@ def test_the_workshop_example_says_what_it_promises() -> None:
     assert (first.machine, first.tags["type"], first.tags["site"]) == ("mill-1", "mill", "diepenbeek")
     assert settings.treatments().of("mill-7", "spindle_load").deadband == 1.0
     assert any("Mill12.Coolant" in line for line in explain(settings))
+    counted = {(c.machine, c.signal): c for c in settings.counters()}
+    assert counted["mill-12", "part_counter"] == Counter("mill-12", "part_counter", "parts_made")
+    assert counted["cnc-1", "part_counter"].outputs == ("parts_made", "parts_made_event", "parts_taken_back")
+    (line,) = (line for line in explain(settings) if "s=Parts" in line)
+    assert line.endswith("increments as parts_made (rolls over at 16 bits), corrections as parts_taken_back")
     assert getattr(settings.sources["lab-broker"], "ca", None) == EXAMPLES / "ca.pem"
 
 

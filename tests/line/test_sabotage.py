@@ -144,7 +144,7 @@ async def _work(running: Running, journal: SqliteJournal) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Plant(running).work(stop))
-        await eventually(lambda: journal.tail.position >= 2)
+        await eventually(lambda: journal.tail.position >= 3)  # tick, connected, values
         stop.set()
 
 
