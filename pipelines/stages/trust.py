@@ -3,7 +3,7 @@
 A stamp is impossible before 1990 (missing, 1601, 1970: clocks without a battery start there), further than a day ahead
 of our clock, or beyond ±2^62 ns. There is no relative lower limit: a recording that is replayed is years old and true.
 When our own clock is impossible (a small computer without a battery, before its first synchronisation), nothing can be
-called "ahead" of it, and a possible machine time wins.
+called "ahead" of it, and a possible machine time wins; values that have only our time are kept and counted as such.
 
 Rows that get the receive time stay distinct and strictly rising per point, over all batches of a session: the clock
 gives one time per batch, and two equal values one after the other are two facts.
@@ -46,18 +46,22 @@ def trust(batch: Batch, table: Table, tally: Tally, limits: Limits) -> Batch:
     good: Mask = (batch.at >= limits.oldest) & (batch.at <= latest)
     choice = table.time[batch.points] if table.times else None
     changed = not good.all() or (choice is not None and choice.any())
-    settled = _settle(batch, table, good, choice, limits) if changed else batch
+    settled = _settle(batch, table, tally, good, choice, limits=limits) if changed else batch
     number = int(np.count_nonzero(settled.flags & Flag.TIME_SUBSTITUTED))
     if number:
         tally.remarks[Remark.TIME_SUBSTITUTED] += number
     return settled
 
 
-def _settle(batch: Batch, table: Table, good: Mask, choice: NDArray[np.int8] | None, limits: Limits) -> Batch:
+def _settle(
+    batch: Batch, table: Table, tally: Tally, good: Mask, choice: NDArray[np.int8] | None, *, limits: Limits
+) -> Batch:
     wanted = np.full(len(batch), SOURCE, np.int8) if choice is None else choice
     by_source = good & (wanted == SOURCE)
     by_server = ~by_source & (wanted != RECEIVE) & _server_good(batch, limits)
     by_receive = ~by_source & ~by_server
+    if batch.received < limits.oldest and by_receive.any():
+        tally.remarks[Remark.CLOCK_UNTRUSTED] += int(np.count_nonzero(by_receive))
     at = batch.at.copy()
     if batch.server_at is not None:
         at[by_server] = batch.server_at[by_server]

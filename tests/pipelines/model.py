@@ -158,6 +158,7 @@ class Model:
         if chosen is None:
             row.at = max(received, self.given.get(row.point, -(2**70)) + 1)
             self.given[row.point] = row.at
+            self.counts["clock_untrusted"] += received < YEAR_1990
         else:
             row.at = order[chosen]
         if wanted != "receive" and chosen != 0:
