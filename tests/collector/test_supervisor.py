@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from adapters.errors import Misconfigured, NotConnected, Throttled
 from collector.health import Health, State
 from collector.journal.base import JournalFailed
-from collector.supervisor import Connected, Job, Supervisor, cause_of
+from collector.supervisor import NEWS, Connected, Job, Supervisor, attempted, cause_of
 from pipelines.batch import Kind, Point
 from pipelines.registry import KindConflict
 from tests.collector.instant import InstantClock
+from tests.fakes import FakeClock
 
 Run = Callable[[Connected], Awaitable[None]]
 
@@ -175,3 +177,123 @@ def test_the_cause_of_a_group_is_the_word_of_an_adapter() -> None:
     lost = NotConnected("lost")
     assert cause_of(ExceptionGroup("a", [ValueError("x"), ExceptionGroup("b", [lost])])) is lost
     assert isinstance(cause_of(ExceptionGroup("a", [ValueError("x")])), ValueError)
+
+
+async def test_an_error_in_one_source_leaves_the_others_at_work(caplog: pytest.LogCaptureFixture) -> None:
+    """P10: one adapter raises what nobody foresaw, again and again; the other one loses nothing of its rate."""
+    clock, health = FakeClock(), Health()
+    supervisor = Supervisor(health, clock, random.Random(2))
+    samples, attempts = 0, 0
+
+    async def steady(connected: Connected) -> None:
+        nonlocal samples
+        connected(None)
+        while True:
+            await clock.sleep(0.125)
+            samples += 1
+
+    async def broken(connected: Connected) -> None:
+        nonlocal attempts
+        attempts += 1
+        connected(None)
+        await clock.sleep(0.5)
+        raise ZeroDivisionError(f"a bug, for the {attempts}. time")
+
+    async with asyncio.TaskGroup() as tasks:
+        jobs = [Job("steady", "source", steady), Job("broken", "source", broken)]
+        running = [tasks.create_task(supervisor.keep(job)) for job in jobs]
+        await passing(clock, 60.0)
+        assert samples >= 0.95 * 60 / 0.125
+        assert attempts >= 60 / (4.0 + 0.5)  # never longer away than 4 s
+        for task in running:
+            task.cancel()
+    assert "broken: stopped by an error that nobody foresaw" in caplog.text
+    assert "steady" not in caplog.text
+
+
+async def test_fifty_jobs_of_which_twenty_flap() -> None:
+    """U23: back-off with jitter and no starvation: those that flap every 3 s neither slow the others nor storm their peers."""
+    clock, health = FakeClock(), Health()
+    supervisor = Supervisor(health, clock, random.Random(3))
+    samples: Counter[str] = Counter()
+    attempts: Counter[str] = Counter()
+
+    def healthy(name: str) -> Run:
+        async def run(connected: Connected) -> None:
+            connected(None)
+            while True:
+                await clock.sleep(1.0)
+                samples[name] += 1
+
+        return run
+
+    def flapping(name: str) -> Run:
+        async def run(connected: Connected) -> None:
+            attempts[name] += 1
+            connected(None)
+            await clock.sleep(3.0)
+            raise NotConnected("reset")
+
+        return run
+
+    async with asyncio.TaskGroup() as tasks:
+        jobs = [Job(f"good-{n}", "source", healthy(f"good-{n}")) for n in range(30)]
+        jobs += [Job(f"bad-{n}", "source", flapping(f"bad-{n}")) for n in range(20)]
+        running = [tasks.create_task(supervisor.keep(job)) for job in jobs]
+        await passing(clock, 300.0)
+        for task in running:
+            task.cancel()
+    assert len(samples) == 30
+    assert min(samples.values()) >= 0.99 * 300
+    assert len(attempts) == 20
+    assert min(attempts.values()) >= 300 / (3.0 + 4.0) - 1
+    assert max(attempts.values()) <= 300 / 3.0
+
+
+async def passing(clock: FakeClock, seconds: float, step: float = 0.125) -> None:
+    """Let time pass in small steps that floats add up exactly, and everybody act after each."""
+    for _ in range(round(seconds / step)):
+        for _ in range(4):
+            await asyncio.sleep(0)
+        clock.advance(step)
+
+
+async def test_another_kind_of_error_while_it_is_down_is_news(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    errors = [NotConnected("refused"), NotConnected("refused"), Misconfigured("wrong password", "set it")] * 3
+    waiting = iter(errors)
+
+    async def away(_connected: Connected) -> None:
+        raise next(waiting)
+
+    await bench.lives(away, len(errors))
+    assert [record.getMessage() for record in caplog.records] == [
+        "cnc-1: refused",
+        "cnc-1: wrong password - set it",
+    ]
+
+
+async def test_what_differs_in_every_attempt_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    count = iter(range(1000))
+
+    async def away(_connected: Connected) -> None:
+        raise NotConnected(f"refused, port {next(count)}")
+
+    await Bench().lives(away, 100)
+    assert len(caplog.records) == NEWS
+
+
+async def test_a_change_that_fails_is_an_answer_and_not_an_end() -> None:
+    async def bug() -> int:
+        raise ZeroDivisionError("a bug")
+
+    async def disk() -> int:
+        raise JournalFailed("I/O error")
+
+    async def fine() -> int:
+        return 5
+
+    assert isinstance(await attempted(bug()), ZeroDivisionError)
+    assert await attempted(fine()) == 5
+    with pytest.raises(JournalFailed):
+        await attempted(disk())
