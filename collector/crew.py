@@ -36,7 +36,8 @@ class Crew:
     async def end(self, names: Iterable[str]) -> None:
         """Cancel, wait until the sessions are closed, then tell the edge of those that were connected."""
         jobs = [self._jobs.pop(name) for name in names if name in self._jobs]
-        up = [job for job in jobs if self._health[job.name].state is State.CONNECTED]
+        connected = {known.name for known in self._health.all() if known.state is State.CONNECTED}
+        up = [job for job in jobs if job.name in connected]
         tasks = [self._tasks.pop(job.name) for job in jobs]
         for task in tasks:
             task.cancel()

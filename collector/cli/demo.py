@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 from contextlib import ExitStack
@@ -65,11 +66,13 @@ async def _demo(arguments: argparse.Namespace, folder: Path, *, live: bool) -> i
     from collector.simulated import simulated
     from collector.terminal import live_terminal, progress_words
 
-    stop = stop_after(arguments.seconds)
+    stop = stop_after(None)
     async with simulated(MACHINES, folder, seed=arguments.seed) as workshop:
         settings = _settings(workshop.config, folder, arguments)
         if settings is None:
             return Exit.CONFIG
+        if arguments.seconds is not None:  # from here on: how long simulators take to start is no part of it
+            asyncio.get_running_loop().call_later(arguments.seconds, stop.set)
         books = await serve(settings, stop, live_terminal(settings) if live else progress_words)
     _report(books, arguments, folder)
     return Exit.OK if books["unaccounted"] == 0 else Exit.PROBLEMS
