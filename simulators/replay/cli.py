@@ -29,6 +29,12 @@ def add(commands: Any) -> None:
         metavar="ID",
         help="whose values they are, if the file does not say (its name)",
     )
+    _add_time(parser)
+    _add_place(parser)
+    parser.set_defaults(main=main)
+
+
+def _add_time(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed",
         type=_speed,
@@ -49,6 +55,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--max-values", type=arguments.count, help="stop after about so many values; keep serving"
     )
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broker", metavar="mqtt://HOST:PORT", help="MQTT broker to use (default: a built-in one)"
     )
@@ -63,7 +72,6 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--hold", action="store_true", help="start at the line 'go' on stdin ('stop' stops)")
     parser.add_argument("--leave", action="store_true", help="end after the last value instead of serving on")
-    parser.set_defaults(main=main)
 
 
 def main(options: argparse.Namespace) -> int:
