@@ -12,6 +12,7 @@ BINARIES = {
     "influxd": ("influxd", "/usr/bin/influxd"),
     "victoria-metrics": ("victoria-metrics", "/usr/bin/victoria-metrics"),
     "chromium": ("chromium", "/usr/bin/chromium"),
+    "strace": ("strace", "/usr/bin/strace"),
 }
 
 

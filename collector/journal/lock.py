@@ -39,8 +39,8 @@ def locked(path: Path) -> Iterator[None]:
             raise JournalInUse(
                 _in_use(path, os.pread(handle, 32, 0) if hasattr(os, "pread") else b"")
             ) from error
-        os.ftruncate(handle, 0)
         with suppress(OSError):  # a full disk: the number is only for people
+            os.ftruncate(handle, 0)
             os.write(handle, f"{os.getpid()}\n".encode())
         yield
     finally:

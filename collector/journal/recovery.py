@@ -23,7 +23,7 @@ from collector.journal.ballast import Ballast
 from collector.journal.base import JournalFailed
 from collector.journal.mark import HighWater, Mark, read_mark
 from collector.journal.place import keep_private
-from collector.journal.renewal import renew
+from collector.journal.renewal import read_whole, renew
 from collector.journal.room import Room, is_full, wal_bytes
 from collector.journal.schema import Unreadable, connect, connect_writer
 from collector.journal.store import JOURNAL, Standing, Store
@@ -53,13 +53,15 @@ def open_store(
 
 def _opened(opening: _Opening) -> Store:
     loss = _orphan(opening) or _suspect(opening)
-    if loss is None:
+    for again in (False, True) if loss is None else ():
         try:
             return _load(opening, None)
         except (sqlite3.Error, OSError, Unreadable) as error:
             if not _is_damage(error):
                 raise
-            loss = _set_aside(opening, str(error))
+            read_whole(opening.path, suspect_path(opening.path))
+            if again:
+                loss = _set_aside(opening, str(error))
     return _load(opening, loss)
 
 

@@ -1,4 +1,4 @@
-"""What a start must do before it builds on a write-ahead log that somebody else left behind (fault matrix D3).
+"""What a start must do before it builds on a file that somebody else left behind (fault matrix D3).
 
 A process that died of a failed flush leaves pages that the kernel takes for written: they read back and are not on the
 disk, and no later flush would bring them there. Whatever SQLite adds behind them, flushed or not, is lost with them in a
@@ -8,6 +8,7 @@ power cut, and a checkpoint from them can tear the file. So the log is written o
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,3 +29,19 @@ def renew(log: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_whole(path: Path, suspect: Path) -> None:
+    """Raises OSError where the disk does not give the file at `path` or its log, and leaves the flag `suspect` behind.
+
+    SQLite calls a file damaged when the disk refuses to read it. Then this start fails and only the next one decides: a
+    cable that was loose for a moment must not cost the backlog.
+    """
+    try:
+        for file in (path, Path(f"{path}-wal")):
+            with suppress(FileNotFoundError), file.open("rb") as reading:
+                while reading.read(CHUNK):
+                    pass
+    except OSError:
+        suspect.touch()
+        raise
