@@ -1,0 +1,88 @@
+"""`collector reload`, `status` and `run` as a user types them: words, JSON, exit codes; and a second instance."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.cli.exits import Exit
+from tests.line.harness import ENVIRONMENT, Collector, collector, eventually
+
+CONFIG = """\
+version: 1
+page: off
+sources:
+  plc: {type: opcua, url: "opc.tcp://127.0.0.1:9", security: none}
+machines:
+  - id: press
+    read: [{source: plc, signals: [{name: force, node: "i=2258"}]}]
+"""
+
+
+def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-P", "-m", "collector", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Collector]:
+    config = tmp_path / "collector.yaml"
+    config.write_text(CONFIG)
+    with collector(config) as running:
+        eventually(running.books, "it answers")
+        yield running
+
+
+def test_reload_by_command(process: Collector) -> None:
+    config = process.config[0]
+    same = command("reload", config)
+    assert (same.returncode, same.stdout) == (Exit.OK, "")
+    assert "Nothing to apply." in same.stderr
+    config.write_text(CONFIG.replace("force", "pressure"))
+    away = command("reload", "--json", config)
+    assert away.returncode == Exit.CONFIG
+    assert json.loads(away.stdout)["by_peer"] is True
+    applied = command("reload", "--no-probe", config)
+    assert applied.returncode == Exit.OK
+    assert "restarted: plc" in applied.stderr
+    config.write_text(CONFIG.replace("version: 1", "version: one").replace("force", "[force"))
+    broken = command("reload", "--state", process.state)
+    assert broken.returncode == Exit.CONFIG
+    assert "collector.yaml:" in broken.stderr
+    assert "the old configuration goes on" in broken.stderr
+    status = command("status", "--state", process.state)
+    assert "The newest configuration is rejected" in status.stderr
+    assert json.loads(command("status", "--json", "--state", process.state).stdout)["config"]["rejected"]
+
+
+def test_a_machine_that_is_off_is_no_fault_of_ours(process: Collector) -> None:
+    found = command("status", "--json", "--state", process.state)
+    books = json.loads(found.stdout)
+    assert (found.returncode, books["ready"], books["healthy"]) == (Exit.OK, True, True)
+    assert books["loop_lag_s"] < 5
+    assert len(books["config"]["hash"]) == 12
+
+
+def test_nobody_to_reload(tmp_path: Path) -> None:
+    (tmp_path / "collector.yaml").write_text(CONFIG)
+    done = command("reload", tmp_path / "collector.yaml")
+    assert done.returncode == Exit.UNAVAILABLE
+    assert "start it with" in done.stderr
+
+
+def test_a_second_instance_is_refused(process: Collector) -> None:
+    """P11: at once, with the number of the process that has the buffer and what to do."""
+    began = time.monotonic()
+    second = command("run", *process.config)
+    assert time.monotonic() - began < 10  # a loaded machine; the refusal itself takes milliseconds
+    assert second.returncode == Exit.FAILED
+    assert process.process is not None
+    assert f"process {process.process.pid}" in second.stderr
+    assert "its own state directory" in second.stderr
+    assert "Traceback" not in second.stderr
