@@ -30,6 +30,10 @@ def reads_of(machine: Node) -> tuple[Node, ...]:
     return items_at(machine, "read")
 
 
+OWN = "collector"
+"""The collector keeps an account and a machine of its own under this name: gaps, connections, its condition."""
+
+
 def _machines(root: Keys, findings: Findings) -> None:
     machines = items_at(root, "machines")
     if not machines and not isinstance(root.entries.get("machines"), Keys):
@@ -44,6 +48,9 @@ def _machines(root: Keys, findings: Findings) -> None:
                 _unlike(mark, first[name]),
             )
         first.setdefault(name or "", mark)
+        if name == OWN:
+            message = f"the id {OWN} belongs to what the collector says of itself (gaps, connections)"
+            findings.error(mark, message, "give the machine another id")
         if isinstance(machine, Keys) and not reads_of(machine):
             findings.error(
                 machine.mark, f"the machine {name or ''} reads nothing".replace("  ", " "), _HOW_TO_READ
@@ -73,6 +80,9 @@ def _sources(root: Keys, findings: Findings) -> None:
                 hint = did_you_mean(name, sources.entries) or "add it beneath sources:"
                 findings.error(mark_at(read, "source"), f"there is no source {name!r}", hint)
     for name in sources.entries:
+        if name == OWN:
+            message = f"the name {OWN} belongs to the collector's own account"
+            findings.error(sources.marks[name], message, "give the source another name")
         if name.startswith(PREFIX):
             message = f"names that begin with {PREFIX} belong to what the collector computes itself"
             findings.error(sources.marks[name], message, "give the source another name")

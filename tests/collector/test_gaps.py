@@ -198,6 +198,24 @@ async def test_condition_and_skew_once_a_minute(tmp_path: Path) -> None:
     assert all(row["value"] > 0 for row in rows if row["signal"] == "buffer_bytes")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"), [("id: cnc-1", "id: collector", 6), ("broker", "collector", 4)]
+)
+def test_the_name_of_the_collectors_own_machine_and_account_is_refused(
+    tmp_path: Path, old: str, new: str, line: int
+) -> None:
+    from config.load import load
+    from tests.config.samples import GOOD
+
+    file = tmp_path / "collector.yaml"
+    file.write_text(GOOD.replace(old, new), encoding="utf-8")
+    result = load([file], env={"TOKEN": "t"})
+    assert result.settings is None
+    assert [(p.line, p.hint) for p in result.errors if "belongs to" in p.message] == [
+        (line, f"give the {'machine' if 'id' in old else 'source'} another {'id' if 'id' in old else 'name'}")
+    ]
+
+
 @pytest.fixture
 def influx(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "influx").mkdir()
