@@ -38,6 +38,11 @@ class Child:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """0 while there is none."""
+        return 0 if self._process is None else self._process.pid
+
     async def start(self) -> None:
         command = [*self._command, "run", "--json", str(self._config)]
         with (self._folder / "collector.log").open("ab") as log:

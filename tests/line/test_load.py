@@ -1,0 +1,159 @@
+"""More than there is room for: bursts are taken into the buffer, an overload is passed back to where it comes from, memory stays.
+
+Rows L1 to L3. The machine and the database of the self-test are used (collector/selftest), because they know every value that was
+said and what became of it; the long run uses the simulators (tests/soak, `make soak`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from collector.selftest.child import Child, child
+from collector.selftest.database import Database
+from collector.selftest.press import Press
+from collector.selftest.truth import MACHINE, TIMED, Truth
+from tests.soak.run import soak
+from tests.soak.watch import Limits, Sample, judge, memory_slope, sample
+
+
+class Timed(Press):
+    """Knows how long every acknowledgement took, from the moment the machine had something to say."""
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._said: deque[float] = deque()
+        self.waits: list[float] = []
+
+    def say(self, topic: str, payload: bytes) -> None:
+        self._said.append(time.monotonic())
+        super().say(topic, payload)
+
+    def note(self) -> None:
+        """Acknowledgements come in the order of the messages."""
+        now = time.monotonic()
+        while len(self.waits) < self.acknowledged:
+            self.waits.append(now - self._said.popleft())
+
+
+class Bed(NamedTuple):
+    machine: Timed
+    store: Database
+    collector: Child
+    folder: Path
+
+    async def talk(self, seconds: float, rate: int, note: int = 0) -> list[Sample]:
+        """Messages per second, of four values each (and a text of `note` bytes); what the collector held meanwhile."""
+        began, said, samples = time.monotonic(), 0, list[Sample]()
+        while (passed := time.monotonic() - began) < seconds:
+            while said < passed * rate and not self.machine.backed_up:
+                self.machine.say(TIMED, self.machine.truth.timed(note))
+                said += 1
+            self.machine.note()
+            if len(samples) < passed * 5:
+                samples.append(sample(self.collector.pid, self.folder / "state", passed))
+            await asyncio.sleep(0.005)
+        return samples
+
+    async def until(self, holds: Any, what: str, seconds: float = 60.0) -> None:
+        began = time.monotonic()
+        while not holds():
+            assert time.monotonic() - began < seconds, f"{what}; {self.collector.log[-2000:]}"
+            assert self.collector.alive, self.collector.log[-3000:]
+            self.machine.note()
+            await asyncio.sleep(0.02)
+
+    async def ended(self) -> Mapping[str, int]:
+        """Everything is acknowledged and stored; the books balance; what the comparison says."""
+        await self.until(lambda: not self.machine.unacknowledged, "everything is acknowledged")
+        while (books := await self.collector.books()) is None or any(
+            row["pending"] for row in books["sinks"]
+        ):
+            await asyncio.sleep(0.05)
+        assert books["unaccounted"] == 0
+        assert await self.collector.stop()
+        counts = self.machine.truth.compare(self.store.of(MACHINE), self.collector.quarantine())
+        return counts._asdict()
+
+
+@asynccontextmanager
+async def bed(folder: Path) -> AsyncIterator[Bed]:
+    machine, store = Timed(Truth()), Database()
+    await store.start()
+    server = await asyncio.start_server(machine.serve, "127.0.0.1", 0)
+    machine.port = server.sockets[0].getsockname()[1]
+    try:
+        async with child(folder, machine.port, store.port) as collector:
+            await collector.start()
+            made = Bed(machine, store, collector, folder)
+            machine.say(TIMED, machine.truth.timed())
+            await made.until(lambda: store.stored, "the first value is stored")
+            yield made
+    finally:
+        server.close()
+        await store.stop()
+
+
+@pytest.mark.timeout(120)
+async def test_a_burst_is_absorbed(tmp_path: Path) -> None:
+    """L1: ten times the usual rate; nothing is lost, and 99 of 100 messages are acknowledged within a second."""
+    async with bed(tmp_path) as running:
+        await running.talk(1.0, 100)
+        before = len(running.machine.waits)
+        await running.talk(5.0, 1_000)
+        await running.until(lambda: not running.machine.unacknowledged, "the burst is acknowledged", 10)
+        waits = sorted(running.machine.waits[before:])
+        counts = await running.ended()
+    assert len(waits) > 2_000
+    assert waits[int(len(waits) * 0.99)] <= 1.0
+    assert (counts["missing"], counts["duplicated"]) == (0, 0)
+
+
+@pytest.mark.timeout(120)
+async def test_an_overload_is_passed_back(tmp_path: Path) -> None:
+    """L2: the database takes nothing for a while and the machine talks on: it is held up, memory and buffer stay in bounds,
+    and when there is room again everything arrives.
+    """
+    async with bed(tmp_path) as running:
+        await running.talk(2.0, 200)
+        await running.store.stop()
+        samples = await running.talk(8.0, 1_000, note=4_000)
+        held = running.machine.acknowledged
+        await asyncio.sleep(0.5)
+        assert running.machine.acknowledged == held, "the buffer is full and still something is taken"
+        assert running.machine.unacknowledged > 1_000
+        await running.store.start()
+        counts = await running.ended()
+    assert max(one.journal for one in samples) <= 16
+    assert samples[-1].memory - samples[len(samples) // 4].memory <= 64
+    assert (counts["missing"], counts["duplicated"]) == (0, 0)
+
+
+@pytest.mark.timeout(180)
+def test_a_long_run_is_flat(tmp_path: Path) -> None:
+    """L3: half a minute of ten times the speed; whole with `make soak`. The wide limits find what leaks with every value."""
+    done = soak(tmp_path, 20.0, speed=10.0)
+    lines = judge(done.samples, 8.0, Limits(slope=20_000.0, descriptors=8))
+    assert [line for line in lines if not line.ok] == []
+    assert done.books["unaccounted"] == 0
+    assert done.stored > 500
+
+
+def _samples(mib_per_second: float) -> list[Sample]:
+    return [Sample(float(s), 100 + mib_per_second * s, 10 + s // 100, 5, 1.0, 0.0, 0) for s in range(600)]
+
+
+def test_a_leak_is_seen() -> None:
+    """L3: of a megabyte an hour, among peaks that are none."""
+    assert memory_slope(_samples(2 / 3600)) == pytest.approx(2.0, rel=0.01)
+    peaks = [one._replace(memory=500.0) if n % 50 == 0 else one for n, one in enumerate(_samples(0.0))]
+    assert memory_slope(peaks) == 0.0
+    failed = {line.name for line in judge(_samples(2 / 3600), 60.0, Limits()) if not line.ok}
+    assert failed == {"memory slope, MiB/h", "file descriptors"}

@@ -1,0 +1,48 @@
+"""`make soak`: `python -m tests.soak --minutes 60`. Prints a table; exit 1 beyond the limits."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.soak.run import soak
+from tests.soak.watch import Limits, judge
+
+
+def main() -> int:
+    options = _options()
+    limits = Limits(slope=options.slope)
+    with tempfile.TemporaryDirectory(prefix="soak-") as made:
+        seconds = options.minutes * 60
+        done = soak(Path(made), seconds, speed=options.speed, broker=options.broker, told=_say)
+    lines = judge(done.samples, min(seconds / 3, 3600.0), limits)
+    _say(f"{'':<22}{'after warm-up':>14}{'at the end':>12}{'most':>10}   limit")
+    for line in lines:
+        mark = "✔" if line.ok else "✖ FAILED"
+        _say(
+            f"{line.name:<22}{line.begin:>14.2f}{line.end:>12.2f}{line.most:>10.2f}   {line.limit:<10}{mark}"
+        )
+    _say(f"{done.stored} lines stored, unaccounted: {done.books['unaccounted']}")
+    return 0 if all(line.ok for line in lines) and done.books["unaccounted"] == 0 else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="The long run.")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument(
+        "--speed", type=float, default=60.0, help="minutes of the workshop per minute (60: an hour a minute)"
+    )
+    parser.add_argument("--slope", type=float, default=1.0, help="MiB/h of memory after the warm-up, at most")
+    parser.add_argument("--broker", default="", help="mqtt://host:port; without it the simulators' own")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Simulators at a multiple of their speed, `collector run` with buffer, history and a database, and a look every second."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.line.harness import collector, simulation
+from tests.soak.store import Counting, counting
+from tests.soak.watch import Sample, sample
+
+MACHINES = ("cnc", "energy", "compressor")
+
+
+class Soaked(NamedTuple):
+    samples: list[Sample]
+    books: dict[str, Any]
+    stored: int
+
+
+def soak(
+    folder: Path,
+    seconds: float,
+    *,
+    speed: float,
+    broker: str = "",
+    told: Callable[[str], None] = lambda _: None,
+) -> Soaked:
+    """As long as asked; then the machines fall silent, everything is stored, and the books are taken."""
+    with ExitStack() as stack:
+        store = stack.enter_context(counting())
+        extra = folder / "extra.yaml"
+        extra.write_text(json.dumps(_extra(store)), encoding="utf-8")
+        options = ["--speed", f"{speed:g}", "--start", "2026-01-05T06:00:00Z"]
+        machines = stack.enter_context(
+            simulation(folder, *MACHINES, *options, *(["--broker", broker] if broker else []))
+        )
+        running = stack.enter_context(collector(machines.config, extra))
+        running.wait_connected("cnc-1", "broker", "store")
+        machines.go()
+        samples = _watch(running, seconds, told)
+        machines.stop_changes()
+        running.wait_settled("store")
+        return Soaked(samples, running.stop(), store.lines)
+
+
+def _watch(running: Any, seconds: float, told: Callable[[str], None]) -> list[Sample]:
+    began, samples = time.monotonic(), list[Sample]()
+    while (at := time.monotonic() - began) < seconds:
+        assert running.process.poll() is None, running.log()[-3000:]
+        samples.append(sample(running.process.pid, running.state, at))
+        if len(samples) % 60 == 0:
+            told(f"{at / 60:.0f} min: {samples[-1].memory:.1f} MiB, {samples[-1].descriptors} descriptors")
+        time.sleep(min(1.0, seconds / 20))
+    return samples
+
+
+def _extra(store: Counting) -> Mapping[str, Any]:
+    sink = {
+        "type": "influxdb",
+        "name": "store",
+        "url": f"http://127.0.0.1:{store.port}",
+        "org": "soak",
+        "bucket": "soak",
+        "canary": False,
+    }
+    return {"version": 1, "page": "off", "sinks": [sink], "history": {"seal_every": "10s", "max": "50MB"}}
