@@ -101,6 +101,7 @@ async def test_what_needs_somebody_is_shown_and_tried_slowly(error: Exception) -
 
 
 async def test_an_unforeseen_error_restarts_only_this_job(caplog: pytest.LogCaptureFixture) -> None:
+    """P10: the others go on, and it is said once."""
     bench = Bench()
     other_runs = asyncio.Event()
 

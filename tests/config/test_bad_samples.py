@@ -33,6 +33,7 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", SAMPLES, ids=lambda bad: bad.name)
 def test_bad_sample(tmp_path: Path, bad: Bad) -> None:
+    """C1: each mistake is said in its line, with what to do; nothing of it is applied."""
     assert GOOD.count(bad.old) >= 1, "the sample changes nothing"
     result = loaded(tmp_path, GOOD.replace(bad.old, bad.new, 1))
     assert result.settings is None

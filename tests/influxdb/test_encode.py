@@ -314,7 +314,7 @@ def _carries(line: Any, point: Point, at: int, value: Any) -> bool:
 
 @pytest.mark.server("influxd")
 async def test_everything_survives_a_real_influxdb(tmp_path: Path) -> None:
-    """120 drawn writes into one server, each in a database of its own; what comes back is what was written."""
+    """B1, B2, B5: 120 drawn writes into one server, each in a database of its own; what comes back is what was written."""
     rig = await InfluxV1Rig(tmp_path).start()
     drawn: list[tuple[Registry, list[Batch]]] = []
 
@@ -349,6 +349,7 @@ async def _survives(rig: InfluxV1Rig, database: str, registry: Registry, batches
 
 @pytest.mark.server("influxd")
 async def test_exact_texts_in_a_real_influxdb(tmp_path: Path) -> None:
+    """B5: to the last character."""
     rig = await InfluxV1Rig(tmp_path).start()
     texts = [
         "",
@@ -383,7 +384,7 @@ async def test_exact_texts_in_a_real_influxdb(tmp_path: Path) -> None:
 
 @pytest.mark.server("influxd")
 async def test_exact_numbers_in_a_real_influxdb(tmp_path: Path) -> None:
-    """Doubles and integers of random bits: every magnitude there is, subnormal ones included."""
+    """B1, B2: Doubles and integers of random bits: every magnitude there is, subnormal ones included."""
     rig = await InfluxV1Rig(tmp_path).start()
     bits = np.random.default_rng(2).integers(0, 2**64, 4000, dtype=np.uint64)
     doubles = bits.view(np.float64)

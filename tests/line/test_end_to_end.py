@@ -92,7 +92,7 @@ def assert_that_a_deletion_is_noticed(truth: Truth, history: Series, influx: Ser
 
 @pytest.mark.timeout(600)
 def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: Server, extra: Extra) -> None:
-    """kill -9 again and again: MQTT loses nothing; what an OPC UA server said meanwhile is covered by gap records."""
+    """P1: kill -9 again and again: MQTT loses nothing; what an OPC UA server said meanwhile is covered by gap records."""
     kills = int(os.environ.get("KILLS", "20"))
     chance = random.Random(20)
     run = ("--seed", "8", "--start", START, "--speed", "2", *broker(mosquitto))
@@ -127,6 +127,7 @@ def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: 
 def test_the_database_goes_and_comes_back(
     tmp_path: Path, mosquitto: Mosquitto, influx: Server, extra: Extra
 ) -> None:
+    """I1: twice, in the middle of its work; what waited is stored afterwards, each value once."""
     run = ("--seed", "9", "--start", START, "--speed", "10", "--max-changes", "3000", *broker(mosquitto))
     with simulation(tmp_path, *MACHINES, *run) as machines:
         with collector(machines.config, extra(v1(influx.url))) as running:

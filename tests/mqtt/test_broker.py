@@ -238,6 +238,7 @@ async def test_machines_tags_signals_and_kinds(broker: Mosquitto) -> None:
 
 
 async def test_adoption_has_a_limit_and_what_is_beyond_is_refused(broker: Mosquitto) -> None:
+    """B7: over a real broker."""
     source = Shop(broker.port).source({"topic": "j", "adopt": True}, adopt_limit=2)
     async with source.session(None) as session:
         await take(session, 0)

@@ -180,6 +180,7 @@ def test_an_empty_memory_survives_a_snapshot() -> None:
 
 
 def test_three_values_at_one_time_take_consecutive_nanoseconds() -> None:
+    """B8: all are kept, in their order."""
     keys, _ = run([(0, 0, 1.0), (0, 0, 2.0), (0, 0, 1.0), (0, 0, 3.0)], (), Identity())
     assert keys == [(0, True), (1, True), (0, False), (2, True)]
 
