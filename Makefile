@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 LOCK   := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: setup setup-dev demo test check format bench lock clean
+.PHONY: setup setup-dev demo test check format soak bench lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -45,6 +45,10 @@ check: setup-dev
 format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Hours of a workshop, compressed: ARGS="--minutes 60". A table of memory, descriptors and files; fails beyond its limits.
+soak: setup-dev
+	$(BIN)/python -m tests.soak $(ARGS)
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks $(ARGS)
