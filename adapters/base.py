@@ -80,6 +80,13 @@ class Delivery:
     pressing: asyncio.Event | None = None
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """Who has words for people about its connection: the session of a source, or a sink. They may change while it works."""
+
+    facts: dict[str, str]
+
+
 class SourceSession(Protocol):
     """One life of a connection: an asynchronous iterator of deliveries. `redelivers` is known once connected.
 

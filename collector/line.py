@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapters.base import Archive, Sink, Source, SourceSession
+from adapters.base import Archive, Sink, Source, Telling
 from collector.journal.base import Journal
 from collector.refused import refused_by, write_again
 from pipelines.stage import Refine
 
-Connected = Callable[[SourceSession | None], None]
+Connected = Callable[[Telling | None], None]
 
 
 async def intake(source: Source, refine: Refine, journal: Journal, connected: Connected) -> None:
@@ -28,7 +28,7 @@ async def intake(source: Source, refine: Refine, journal: Journal, connected: Co
 async def outflow(journal: Journal, sink: Sink, connected: Connected) -> None:
     """From the journal into one sink, in order, until the sink is lost; and what somebody wants written to it again."""
     async with sink.session() as write:
-        connected(None)
+        connected(sink if isinstance(sink, Telling) else None)
         await write_again(journal, sink.name, write)
         async for position, batches in journal.follow(sink.name):
             await journal.commit(sink.name, position, await refused_by(write, batches))

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from adapters.base import SourceSession
+from adapters.base import Telling
 from adapters.clock import Clock
 from adapters.errors import AdapterError, Misconfigured, Throttled
 from collector.health import Health, JobHealth, State
@@ -24,7 +24,7 @@ from pipelines.registry import KindConflict
 
 log = logging.getLogger("collector")
 
-Connected = Callable[[SourceSession | None], None]
+Connected = Callable[[Telling | None], None]
 Edge = Callable[[bool], Awaitable[None]]
 Result = TypeVar("Result")
 
@@ -126,8 +126,8 @@ class Supervisor:
     def now(self) -> float:
         return self._clock.monotonic()
 
-    def mark_up(self, job: Job, session: SourceSession | None, lost_at: float | None) -> None:
-        facts = {} if session is None else dict(session.facts)
+    def mark_up(self, job: Job, session: Telling | None, lost_at: float | None) -> None:
+        facts = {} if session is None else session.facts  # as they are now, and as they become
         self._health.change(
             job.name, State.CONNECTED, self._clock.now(), attempts=0, error="", remedy="", facts=facts
         )
@@ -146,7 +146,7 @@ class _Life:
         self.up = False
         self.edges: asyncio.TaskGroup | None = None
 
-    def connected(self, session: SourceSession | None) -> None:
+    def connected(self, session: Telling | None) -> None:
         self.up, self._since = True, self._supervisor.now()
         self._supervisor.mark_up(self._job, session, self._lost_at)
         if self.edges is not None:

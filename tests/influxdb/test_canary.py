@@ -18,6 +18,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.sink import START
 from tests.fakes import FakeClock
 from tests.influxdb.fake import Answer, refusal
+from tests.influxdb.outflow import line
 from tests.influxdb.peers import victoria_metrics
 from tests.influxdb.rigs import FakeV2Rig, InfluxV1Rig, bench, some_numbers
 
@@ -236,3 +237,24 @@ async def test_victoria_metrics_cannot_be_read_back(tmp_path: Path) -> None:
             assert sink.facts["canary"].startswith("off:")
     finally:
         await server.stop()
+
+
+async def test_the_loss_is_in_the_status(rig: FakeV2Rig, tmp_path: Path) -> None:
+    """I13: what the sink found stands in the health of the running collector, while it works and after a reconnect."""
+    clock = FakeClock()
+    async with line(tmp_path, ["influx"]) as running:
+        rig.registry = running.journal.registry
+        sink = watched(rig, clock, name="influx")
+        running.start(sink)
+        rig.server.swallows = lambda number: number == 1
+        await running.append(row(rig, 1))
+        await running.drained("influx")
+        assert running.health["influx"].facts["canary"] == "every write is read back"
+        clock.advance(11.0)
+        for _ in range(2):
+            await reading(clock)
+        await eventually(lambda: "lost" in running.health["influx"].facts, "the loss is said")
+        rig.server.script.append(Answer(drops=True))
+        await running.append(row(rig, 2))
+        await running.drained("influx")
+        assert "lost" in running.health["influx"].facts
