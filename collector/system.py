@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -28,7 +29,17 @@ _Result = TypeVar("_Result")
 def run(main: Coroutine[Any, Any, _Result]) -> _Result:
     """asyncio.run on a selector loop: Windows' default loop cannot watch sockets, which MQTT needs."""
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.get_loop().set_exception_handler(_told_by_the_pulse)
         return runner.run(main)
+
+
+def _told_by_the_pulse(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that cannot be accepted because files ran out: asyncio would tell it with a traceback every second,
+    the pulse tells it once (fault matrix P8).
+    """
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        loop.default_exception_handler(context)
 
 
 def on_stop(stop: Callable[[], None]) -> None:
