@@ -164,6 +164,7 @@ def _load(opening: _Opening, loss: _Loss | None) -> Store:
         high = read_mark(opening.path)
         store.group([lambda s: _reconcile(s, high, loss), adopt, lambda s: register(s, opening.followers)])
         _rebuild(store)
+        store.room.ballast.hold(wal_bytes(opening.path), opening.bounds.min_free)
         stack.pop_all()
     return store
 

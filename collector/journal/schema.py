@@ -94,6 +94,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
+    check_format(connection)  # first, because the next lines write, and what is not ours is left as it is
     # These three hold only if set before the first table is made, in this order.
     connection.execute(f"PRAGMA page_size={PAGE}")
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")

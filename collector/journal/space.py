@@ -10,19 +10,19 @@ from typing import Final
 from collector.journal import queries
 from collector.journal.base import Space
 from collector.journal.room import wal_bytes
-from collector.journal.store import Store
+from collector.journal.store import RESERVE, Store
 
 OLD: Final = 60_000_000_000  # ns; who has not read what is older holds the buffer
 
 
 def space(connection: sqlite3.Connection, store: Store, now: int) -> Space:
     """How full the buffer is, when it will be full, and because of whom. now: ns."""
-    room, used = store.room, queries.used_bytes(connection) + wal_bytes(store.path)
+    room, pages, log = store.room, queries.pages(connection).used, wal_bytes(store.path)
     holding = tuple(sorted(_holding(connection, now - OLD)))
     left = shutil.disk_usage(store.path.parent).free - room.min_free
-    limit = max(used, min(room.max_bytes, used + left))
-    full_in = room.forecast.full_in(store.clock.monotonic(), used, limit) if holding else None
-    return Space(used, room.max_bytes, full_in, holding, room.condition)
+    limit = min(room.max_bytes - room.max_bytes // RESERVE - log, pages + max(0, left))
+    full_in = room.forecast.full_in(store.clock.monotonic(), pages, limit) if holding else None
+    return Space(pages + log, room.max_bytes, full_in, holding, room.condition)
 
 
 def _holding(connection: sqlite3.Connection, before: int) -> Iterator[str]:
