@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from collector.journal.base import Ledger
+
 log = logging.getLogger("collector")
 
 
@@ -95,12 +97,16 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
 
-def verdict(health: Health, unaccounted: int = 0) -> Verdict:
-    """unaccounted: values that the books miss; anything but 0 is a fault of ours."""
+def verdict(health: Health, ledger: Ledger | None = None) -> Verdict:
+    """As command, page and service manager say it alike. ledger: values that the books miss, or a buffer without space,
+    are faults of ours.
+    """
     waiting = [_why(job) for job in waits(health)]
     faults = list(health.alarms.values())
-    if unaccounted:
-        faults.append(f"{unaccounted} values are not accounted for")
+    if ledger is not None and ledger.unaccounted:
+        faults.append(f"{ledger.unaccounted} values are not accounted for")
+    if ledger is not None and ledger.space is not None and ledger.space.condition:
+        faults.append(ledger.space.condition)
     ready = bool(health.all()) and not waiting
     return Verdict(ready, not faults, (*faults, *waiting))
 

@@ -102,9 +102,9 @@ async def _tell_stopping(stop: asyncio.Event) -> None:
 
 async def books(running: Running) -> dict[str, Any]:
     """The books, and whether all is well: `ready`, `healthy`, `reasons`, `loop_lag_s`, `config`."""
-    found = summary(await running.journal.ledger(), running.health)
-    health = running.health
-    judged = verdict(health, found["unaccounted"])
+    ledger, health = await running.journal.ledger(), running.health
+    found = summary(ledger, health)
+    judged = verdict(health, ledger)
     config = {} if running.config is None else {"config": running.config.as_json()}
     return {
         "running": True,
@@ -137,8 +137,23 @@ def _commands(running: Running, stop: asyncio.Event, reload: Reload | None) -> M
         stop.set()
         yield {"stopping": True}
 
-    quarantine = partial(_quarantine, running)
-    return {"status": status, "tap": live, "stop": end, "reload": renew, "quarantine": quarantine}
+    quarantine, release = partial(_quarantine, running), partial(_release, running)
+    return {
+        "status": status,
+        "tap": live,
+        "stop": end,
+        "reload": renew,
+        "quarantine": quarantine,
+        "release": release,
+    }
+
+
+async def _release(running: Running, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    sink = str(request.get("sink"))
+    try:
+        yield {"sink": sink, "released": await running.journal.release(sink)}
+    except ValueError as error:
+        yield {"error": str(error)}
 
 
 async def _quarantine(running: Running, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:

@@ -77,18 +77,17 @@ class Answers:
 
     async def healthz(self, _: Request) -> Response:
         """Healthy, as `collector status` says it: the process itself does its work. 503 with the reasons if not."""
-        faults = list(self._health.alarms.values())
-        said = "".join(f"{words}\n" for words in faults) or "ok\n"
-        return PlainTextResponse(said, 503 if faults else 200, headers={"Cache-Control": "no-store"})
+        found = verdict(self._health, await self._feed.books())
+        said = "ok" if found.healthy else "\n".join(found.reasons)
+        return PlainTextResponse(f"{said}\n", 200 if found.healthy else 503, {"Cache-Control": "no-store"})
 
     async def readyz(self, _: Request) -> Response:
         """Ready: the books can be read, every job has begun, and none waits for somebody to change something.
 
         A machine that is lost does not make it unready: the collector retries, and nothing is missing yet.
         """
-        await self._feed.books()
         waiting = [{"name": job.name, "state": str(job.state)} for job in waits(self._health)]
-        ready = verdict(self._health).ready
+        ready = verdict(self._health, await self._feed.books()).ready
         return _json({"ready": ready, "waiting_for": waiting}, 200 if ready else 503)
 
 

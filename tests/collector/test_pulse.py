@@ -9,15 +9,18 @@ import socket
 import stat
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from collector import system
 from collector.health import Health, JobHealth, State, verdict
+from collector.journal.base import Space
 from collector.pulse import Pulse
 from collector.stopping import Stop, at_once
 from tests.collector.instant import InstantClock
+from tests.page.scene import books
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the service manager is systemd's")
 
@@ -145,7 +148,10 @@ def test_the_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyP
 def test_ready_and_healthy(states: list[State], ready: bool) -> None:
     found = verdict(board(*states))
     assert (found.ready, found.healthy) == (ready, True)
-    assert verdict(board(*states), unaccounted=3).healthy is False
+    assert verdict(board(*states), books(lost=3)).healthy is False
+    full = replace(books(), space=Space(9, 10, condition="disk full: the sources wait"))
+    assert "disk full: the sources wait" in verdict(board(*states), full).reasons
+    assert verdict(board(*states), books()).healthy
 
 
 async def test_the_second_wish_to_stop_means_at_once() -> None:
