@@ -83,6 +83,7 @@ def test_kinds_are_types() -> None:
 
 
 def test_v1_has_no_unsigned_integers() -> None:
+    """B2: what is larger than int64 is refused by API v1 alone, before it can spoil a request."""
     registry = Registry([Point("m", "energy", Kind.UNSIGNED)])
     result = encoded(
         registry, [batch_of(Kind.UNSIGNED, [0, 0], [1, 2], [2**63 - 1, 2**63], received=1)], unsigned=False
@@ -93,6 +94,7 @@ def test_v1_has_no_unsigned_integers() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_never_sent(value: float) -> None:
+    """B1: NaN and infinity never reach a line, and are accounted for."""
     registry = Registry([Point("m", "load", Kind.NUMBER)])
     result = encoded(registry, [batch_of(Kind.NUMBER, [0, 0], [1, 2], [value, 2.0], received=1)])
     assert values_of(result) == {("m", "load", 2): 2.0}
@@ -100,6 +102,7 @@ def test_what_is_not_finite_is_never_sent(value: float) -> None:
 
 
 def test_a_lone_surrogate_is_refused_and_its_neighbours_are_not() -> None:
+    """B5: a text that is no Unicode is refused alone."""
     registry = Registry([Point("m", "program", Kind.TEXT)])
     result = encoded(registry, [batch_of(Kind.TEXT, [0, 0], [1, 2], ["ok", "\ud800"], received=1)])
     assert values_of(result) == {("m", "program", 1): "ok"}
@@ -281,6 +284,7 @@ def plain(value: Any) -> Any:
 @given(written())
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_reads_back_or_is_refused(drawn: tuple[Registry, list[Batch]]) -> None:
+    """B5: every value is in a line that a reader by the specification understands, or refused."""
     registry, batches = drawn
     result = encoded(registry, batches)
     rows = sum(len(batch) for batch in batches)
@@ -296,6 +300,29 @@ def test_what_is_written_reads_back_or_is_refused(drawn: tuple[Registry, list[Ba
             if any((row.point, row.at) == (point, at) for row in result.unstorable):
                 continue
             assert any(_carries(line, registry[point], at, plain(value)) for line in whole)
+
+
+@given(written(), st.sampled_from(["machine", "{type}", "{area}", "#{machine}", "a b,c={machine}"]))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_nothing_can_be_injected(drawn: tuple[Registry, list[Batch]], template: str) -> None:
+    """B5: whatever the names and values: the series are those of the points, and no other field, tag or measurement exists."""
+    registry, batches = drawn
+    result = encoded(registry, batches, template=template)
+    points = [registry[number] for number in range(registry.version)]
+    machines = {clean(point.machine) for point in points}
+    names = {clean(point.name) for point in points}
+    keys = {clean(name) for point in points for name in point.tags} | {"machine", "signal"}
+    cells = {clean(text) for point in points for text in point.tags.values()} | machines | names
+    measurements = set()
+    for line in read_all("\n".join(result.texts)):
+        measurements.add(line.measurement)
+        assert line.tags["machine"] in machines
+        assert {name.rstrip("_") for name in line.tags} <= {name.rstrip("_") for name in keys}
+        assert set(line.tags.values()) <= cells
+        if line.measurement != "quality":
+            assert {name.rstrip("_") for name in line.fields} <= {name.rstrip("_") for name in names}
+    assert len(measurements) <= 1 + len(points)
+    assert not any("\n" in name for name in measurements)
 
 
 def _carries(line: Any, point: Point, at: int, value: Any) -> bool:
@@ -314,7 +341,7 @@ def _carries(line: Any, point: Point, at: int, value: Any) -> bool:
 
 @pytest.mark.server("influxd")
 async def test_everything_survives_a_real_influxdb(tmp_path: Path) -> None:
-    """B1, B2, B5: 120 drawn writes into one server, each in a database of its own; what comes back is what was written."""
+    """B5: 120 drawn writes with ugly names and texts; what comes back is what was written, and no measurement more."""
     rig = await InfluxV1Rig(tmp_path).start()
     drawn: list[tuple[Registry, list[Batch]]] = []
 
@@ -349,7 +376,7 @@ async def _survives(rig: InfluxV1Rig, database: str, registry: Registry, batches
 
 @pytest.mark.server("influxd")
 async def test_exact_texts_in_a_real_influxdb(tmp_path: Path) -> None:
-    """B5: to the last character."""
+    """B5: quotes, backslashes, newlines, NUL, emoji: read back from InfluxDB as written."""
     rig = await InfluxV1Rig(tmp_path).start()
     texts = [
         "",
@@ -384,7 +411,7 @@ async def test_exact_texts_in_a_real_influxdb(tmp_path: Path) -> None:
 
 @pytest.mark.server("influxd")
 async def test_exact_numbers_in_a_real_influxdb(tmp_path: Path) -> None:
-    """B1, B2: Doubles and integers of random bits: every magnitude there is, subnormal ones included."""
+    """B1, B2: doubles and integers of random bits, subnormal ones included, read back as written."""
     rig = await InfluxV1Rig(tmp_path).start()
     bits = np.random.default_rng(2).integers(0, 2**64, 4000, dtype=np.uint64)
     doubles = bits.view(np.float64)

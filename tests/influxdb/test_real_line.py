@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.clock import SystemClock
 from collector.health import State
@@ -20,7 +22,7 @@ from collector.journal.sqlite import open_journal
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
-from tests.contracts.sink import START, contents, difference
+from tests.contracts.sink import START, contents, difference, write_once
 from tests.fakes import FakeClock
 from tests.influxdb.outflow import Line, line
 from tests.influxdb.rigs import InfluxV1Rig, bench
@@ -258,3 +260,37 @@ async def test_two_databases_one_down(rig: InfluxV1Rig, tmp_path: Path) -> None:
 async def _count(rig: InfluxV1Rig) -> int:
     found: Sequence[object] = list((await rig.stored()).values())
     return len(found)
+
+
+async def test_replays_of_drawn_writes(rig: InfluxV1Rig) -> None:
+    """I2: drawn writes, repeated whole, in part and in another order: the database is what it was after the first time."""
+    drawn: list[list[tuple[int, int, float]]] = []
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.floats(-9, 9)), min_size=1, max_size=30)
+    )
+    @settings(max_examples=25, database=None)
+    def draw(cells: list[tuple[int, int, float]]) -> None:
+        drawn.append(cells)
+
+    draw()
+    ids = [rig.registry.intern(Point("mill", f"s{i}", Kind.NUMBER)) for i in range(4)]
+    writes = [
+        batch_of(
+            Kind.NUMBER,
+            [ids[signal] for signal, _, _ in cells],
+            [START + n * 1000 + at for _, at, _ in cells],
+            [value for *_, value in cells],
+            received=1,
+        )
+        for n, cells in enumerate(drawn)
+    ]
+    for batch in writes:
+        await write_once(rig.sink(), [batch])
+    once = await rig.stored()
+    async with rig.sink().session() as write:
+        await write(writes)
+        for batch in writes[::-2]:
+            await write([batch])
+    assert difference(once, await rig.stored()) == []
+    assert difference(once, contents(rig.registry, writes)) == []

@@ -64,6 +64,7 @@ async def rig() -> AsyncIterator[FakeV2Rig]:
     ids=lambda value: str(value.status) if isinstance(value, Answer) else None,
 )
 async def test_only_204_is_success(rig: FakeV2Rig, answer: Answer, error: type[AdapterError]) -> None:
+    """I8: 200 with HTML, other 2xx, redirects, foreign 400s: an error each, one attempt, and the same again is stored."""
     batches = some_numbers(rig.registry, 20)
     rig.server.script.append(answer)
     with pytest.raises(error) as caught:
@@ -76,6 +77,7 @@ async def test_only_204_is_success(rig: FakeV2Rig, answer: Answer, error: type[A
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_never_followed(rig: FakeV2Rig, status: int) -> None:
+    """I8, S12: a redirect to another host is not followed; the token is not sent there."""
     async with fake() as other:
         rig.server.script.append(Answer(status, headers={"Location": f"{other.url}/api/v2/write"}))
         with pytest.raises(Misconfigured, match=f"127.0.0.1:{other.port}"):
@@ -120,11 +122,13 @@ NOW = 1_700_000_000 * 10**9
     ],
 )
 def test_retry_after_in_all_its_forms(text: str, wait: float) -> None:
+    """I7: seconds, HTTP date, 6 h, negative, junk: at most 300 s, 5 s for what is no time."""
     assert retry_after(text, NOW) == wait
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_throttled_passes_the_wait_on(rig: FakeV2Rig, status: int) -> None:
+    """I7: 429 and 503 with 6 h wait 300 s."""
     rig.server.script.append(Answer(status, headers={"retry-after": "21600"}))
     with pytest.raises(Throttled) as caught:
         await write_once(rig.sink(), some_numbers(rig.registry, 3))
@@ -141,6 +145,7 @@ def refuses(*bad: float) -> Any:
 
 @pytest.mark.parametrize("bad", [[0], [999], [500], [0, 999], [10, 11, 12, 700], list(range(40))])
 async def test_bisection_finds_every_bad_line_and_stores_the_rest(rig: FakeV2Rig, bad: list[int]) -> None:
+    """I3: 1 to 40 bad lines of 1,000: exactly these are refused, all others stored, requests within 2 k log2 n."""
     batches = some_numbers(rig.registry, 1000)
     rig.server.rule = refuses(*(i / 7 for i in bad))
     with pytest.raises(Rejected) as caught:
@@ -154,6 +159,7 @@ async def test_bisection_finds_every_bad_line_and_stores_the_rest(rig: FakeV2Rig
 
 
 async def test_bisection_goes_down_to_the_field(rig: FakeV2Rig) -> None:
+    """I3: one bad field of a line: it alone is refused."""
     ids = [rig.registry.intern(Point("mill", f"s{i}", Kind.NUMBER)) for i in range(9)]
     rig.server.rule = refuses(4.0)
     with pytest.raises(Rejected) as caught:
@@ -168,6 +174,8 @@ async def test_bisection_goes_down_to_the_field(rig: FakeV2Rig) -> None:
 
 
 async def test_413_halves_and_remembers(rig: FakeV2Rig) -> None:
+    """I6: a limit of 10 KB: drained, and remembered by the next session."""
+
     def rule(_lines: list[Read], body: bytes) -> Answer | None:
         return Answer(413) if len(body) > 10_000 else None
 
@@ -185,6 +193,7 @@ async def test_413_halves_and_remembers(rig: FakeV2Rig) -> None:
 
 
 async def test_a_value_that_is_too_large_alone_is_refused(rig: FakeV2Rig) -> None:
+    """I6: a single value above the limit is refused, its neighbour stored."""
     rig.server.rule = lambda _lines, body: Answer(413) if len(body) > 10_000 else None
     text = rig.registry.intern(Point("mill", "log", Kind.TEXT))
     huge = batch_of(Kind.TEXT, [text, text], [START, START + 1], ["x" * 20_000, "short"], received=START)
@@ -195,6 +204,7 @@ async def test_a_value_that_is_too_large_alone_is_refused(rig: FakeV2Rig) -> Non
 
 
 async def test_what_cannot_be_encoded_is_refused_and_the_rest_is_stored(rig: FakeV2Rig) -> None:
+    """B1: NaN is refused with its value and time; the rest is stored."""
     point = rig.registry.intern(Point("mill", "load", Kind.NUMBER))
     rows = batch_of(
         Kind.NUMBER, [point] * 3, [START, START + 1, START + 2], [1.0, float("nan"), 3.0], received=START
@@ -219,6 +229,7 @@ async def test_a_missing_bucket_is_made_only_when_allowed(rig: FakeV2Rig) -> Non
 
 
 async def test_a_wrong_token_is_not_retried_and_not_shown(rig: FakeV2Rig) -> None:
+    """I5, S12: one attempt, and no text has the token."""
     rig.server.token = "the right one"
     sink = rig.settings(token="a-wrong-secret").build(bench(rig.registry))
     with pytest.raises(Misconfigured) as caught:
@@ -265,6 +276,7 @@ async def test_leaving_does_not_wait_for_a_server_that_never_answers(rig: FakeV2
 
 
 async def test_a_slow_server_ends_by_the_timeout(rig: FakeV2Rig) -> None:
+    """I1: no answer within the time-out is a lost connection."""
     rig.server.script.append(Answer(hangs=True))
     sink = rig.settings(timeout="300ms").build(bench(rig.registry))
     with pytest.raises(NotConnected, match="ReadTimeoutError"):
