@@ -26,6 +26,7 @@ from collector.journal.place import keep_private
 from collector.journal.renewal import read_whole, renew
 from collector.journal.room import Room, is_full, wal_bytes
 from collector.journal.schema import Unreadable, connect, connect_writer
+from collector.journal.soundness import check_sound, is_sound
 from collector.journal.store import JOURNAL, Standing, Store
 from pipelines import codec
 from pipelines.identity import Identity, SnapshotError
@@ -56,8 +57,8 @@ def _opened(opening: _Opening) -> Store:
     for again in (False, True) if loss is None else ():
         try:
             return _load(opening, None)
-        except (sqlite3.Error, OSError, Unreadable) as error:
-            if not _is_damage(error):
+        except (sqlite3.Error, OSError, Unreadable, UnicodeDecodeError) as error:
+            if not _is_damage(opening.path, error):
                 raise
             read_whole(opening.path, suspect_path(opening.path))
             if again:
@@ -104,8 +105,13 @@ class _Loss(NamedTuple):
     detail: str
 
 
-def _is_damage(error: Exception) -> bool:
-    return isinstance(error, Unreadable) or (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+def _is_damage(path: Path, error: Exception) -> bool:
+    code = (
+        getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    )  # without one: a text that is none
+    if isinstance(error, sqlite3.Error):
+        return code in _DAMAGE or (code == sqlite3.SQLITE_ERROR and not is_sound(path))
+    return isinstance(error, Unreadable | UnicodeDecodeError)
 
 
 def _orphan(opening: _Opening) -> _Loss | None:
@@ -158,6 +164,7 @@ def _load(opening: _Opening, loss: _Loss | None) -> Store:
         keep_private(opening.path)
         renew(Path(f"{opening.path}-wal"))
         connection = stack.enter_context(closing(connect_writer(opening.path)))
+        check_sound(connection)
         store = _store(opening, connection)
         stack.callback(store.mark.close)
         _sync_folder(opening.path)
@@ -269,7 +276,7 @@ def _rebuild(store: Store) -> None:
     covered: dict[str, Position] = {}
     for source, position, kept in store.connection.execute("SELECT * FROM identities").fetchall():
         with suppress(SnapshotError):  # then whatever is held is what is known
-            store.identities[source] = Identity.restore(kept)
+            store.identities[source] = Identity.restore(kept if isinstance(kept, bytes) else b"")
         covered[source] = position
     at = int(queries.meta(store.connection, "identity_floor"))
     while found := queries.rows(store.connection, at, REPLAY):
