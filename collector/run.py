@@ -183,6 +183,8 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
                 window=settings.buffer.window,
                 max_bytes=settings.buffer.max,
                 min_free=settings.buffer.min_free,
+                on_full=settings.buffer.on_full,
+                network_drive=settings.buffer.network_drive,
             )
         )
         line = assemble(settings, journal.registry, clock, state_dir)

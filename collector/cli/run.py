@@ -68,12 +68,13 @@ def guarded(work: Coroutine[Any, Any, int]) -> int:
     from adapters.errors import AdapterError
     from collector.journal.base import JournalFailed
     from collector.journal.lock import JournalInUse
+    from collector.journal.place import NetworkDrive
     from collector.journal.schema import NotAJournal
     from collector.simulated import SimulatorsFailed
     from collector.supervisor import cause_of
     from collector.system import run
 
-    foreseen = (AdapterError, JournalFailed, JournalInUse, NotAJournal, SimulatorsFailed)
+    foreseen = (AdapterError, JournalFailed, JournalInUse, NetworkDrive, NotAJournal, SimulatorsFailed)
     try:
         return run(work)
     except (*foreseen, BaseExceptionGroup) as error:
