@@ -14,7 +14,7 @@ def accounts(connections: Connections, ledger: Ledger | None) -> dict[str, Any]:
     return {
         "sources": _sources(connections, ledger),
         "sinks": _sinks(connections, ledger),
-        "services": [connections.tell(job) for job in connections.jobs("service")],
+        "services": [connections.tell(job) for job in connections.jobs("service", "derivation")],
         "buffer": None if ledger is None else {"bytes": ledger.size, "tail": ledger.tail},
         "unaccounted": None if ledger is None else ledger.unaccounted,
     }
@@ -48,7 +48,8 @@ def _sinks(connections: Connections, ledger: Ledger | None) -> list[dict[str, An
     """Also followers that have books and no job any more: their values are still waiting."""
     books = {} if ledger is None else ledger.sinks
     jobs = connections.jobs("sink", "archive")
-    orphans = [name for name in books if name not in {job.name for job in jobs}]
+    known = {job.name for job in (*jobs, *connections.jobs("derivation"))}
+    orphans = [name for name in books if name not in known]
     told = [connections.tell(job) | _sink(books.get(job.name)) for job in jobs]
     return told + [_orphan(name) | _sink(books[name]) for name in orphans]
 
