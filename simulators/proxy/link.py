@@ -117,15 +117,14 @@ class _Flow:
 
     async def read(self) -> None:
         """Take what the sender says, into the delay line."""
-        loop, last = asyncio.get_running_loop(), 0.0
+        loop = asyncio.get_running_loop()
         content: bytes | None = b"?"
         while content:
             content = await self._chunk()
             self._way.counts.received += len(content or b"")
             if content:
                 self._link.seen(self._direction, content)
-            last = max(last, loop.time() + self._way.delay())
-            await self._line.put(Parcel(last, content))
+            await self._line.put(Parcel(loop.time() + self._way.delay(), content))
 
     async def _chunk(self) -> bytes | None:
         try:

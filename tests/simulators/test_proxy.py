@@ -237,10 +237,14 @@ async def test_cut_and_reset_end_both_sides_now(how: str, seen: str) -> None:
 async def test_a_cut_in_full_flight_is_a_fin_and_no_reset() -> None:
     """Unread bytes in a socket that is closed turn its FIN into a RST; here they are taken."""
     async with rig() as (_, proxy, line):
-        proxy.up.set(latency=0.2)
-        await line.say(b"x" * 200_000)
+        proxy.up.set(stall=True)
+        line.writer.write(b"x" * 20_000_000)
+        while proxy.up.counts.received < 4_000_000:  # the delay line is full, the rest waits in the sockets
+            await asyncio.sleep(0.01)
         proxy.cut()
         assert await line.end() == "fin"
+        await asyncio.sleep(0.1)
+        assert not line.writer.is_closing()  # no reset followed
 
 
 async def test_one_side_only_leaves_the_other_in_its_belief() -> None:

@@ -358,3 +358,20 @@ def test_each_difference_in_a_real_influxdb(influx: Server, tmp_path: Path) -> N
 def test_any_text_survives_the_way_through_a_file(ending: str, text: str) -> None:
     sent = [Value("m", "text", BASE, text), Value("m", "text", BASE + 1, "next")]
     assert check(sent, sent, ending)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored", "same"),
+    [
+        (True, 1, False), (1, True, False), ("1", 1, False), (0, "", False), (2**64 - 1, -1, False), (False, 0, False),
+        (5, 5.0, True), (5.0, 5, True), (2**53 + 1, float(2**53), False), (1e300, 1e300, True), (0.1 + 0.2, 0.3, False),
+        ([1, 2.5], [1.0, 2.5], True), ([1.0], "[1]", True), ("[x", "[x", True), ("a", "a ", False), (2.0**63, 2**63, True),
+    ],
+)  # fmt: skip
+def test_what_is_the_same_value(tmp_path: Path, sent: Any, stored: Any, same: bool) -> None:
+    truth = write_truth(tmp_path / "t", [Value("m", "x", BASE, sent)])
+    (tmp_path / "d.jsonl").write_text(
+        json.dumps({"t": BASE, "machine": "m", "signal": "x", "value": stored}) + "\n"
+    )
+    code, found, _ = verify(str(truth), "--against", str(tmp_path / "d.jsonl"))
+    assert (code, found["altered"]) == ((0, 0) if same else (1, 1))
