@@ -23,10 +23,18 @@ def batch() -> Batch:
     return batch_of(Kind.NUMBER, [0], [1_700_000_000_000_000_000], [1.0], received=1_700_000_000_000_000_000)
 
 
+class Nothing:
+    """A quarantine in which nothing waits to be written again."""
+
+    def may_wait(self, _sink: str) -> bool:
+        return False
+
+
 class Peer:
     """Source, sink, archive and journal at once: everything that is called is written down, in order."""
 
     name = "peer"
+    quarantine = Nothing()
     machines: tuple[str, ...] = ()
     seal_values, seal_seconds = 10, 1.0
 
