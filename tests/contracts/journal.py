@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from adapters.base import Delivery, Position
-from collector.journal.base import Journal, Range, SinkAccount, Slice, Standing
+from collector.journal.base import Digest, Journal, Range, SinkAccount, Slice, Standing
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.identity import Identity, Learned
 from pipelines.stage import Gap, Reason, Refined, Refusal, Remark
@@ -382,9 +382,33 @@ class JournalLaws:
                 assert seen_by([await anext(slices)]) == [2.0]
                 for n in range(1000):
                     await append(journal, range(n * 200, n * 200 + 200))
+                missed = await anext(slices)  # skipped ahead: 200,000 values are not kept for a view
+                assert isinstance(missed, Digest)
+                assert missed.position > 500
+                assert values_of(missed.batches) == [
+                    (missed.position - 2) * 200 - 1
+                ]  # the newest of the one point
                 first = await anext(slices)
-                assert first.position > 500  # skipped ahead: 200,000 values are not kept for a view
+                assert not isinstance(first, Digest)
+                assert first.position == missed.position + 1
                 assert values_of(first.batches)[0] == (first.position - 3) * 200
+
+    async def test_a_slow_view_misses_the_newest_row_of_no_point(self, rig: JournalRig) -> None:
+        async with rig.open("sink") as journal:
+            async with journal.watch() as slices:
+                for n in range(40):  # points that speak once
+                    await append(journal, [n], source=f"quiet-{n}")
+                for n in range(600):
+                    await append(journal, range(n * 200, n * 200 + 200), source="loud")
+                missed = await anext(slices)
+            assert isinstance(missed, Digest)
+            seen = {
+                journal.registry[int(point)].machine: float(value)
+                for batch in missed.batches
+                for point, value in zip(batch.points, batch.values, strict=True)
+            }
+            assert {f"quiet-{n}": float(n) for n in range(40)}.items() <= seen.items()
+            assert len(seen) == 41
 
     async def test_a_full_journal_waits_and_loses_nothing(self, rig: JournalRig) -> None:
         async with rig.open_small("slow") as journal, asyncio.TaskGroup() as tasks:
