@@ -44,6 +44,18 @@ def test_rows_of_a_short_run(name: str) -> None:
     assert ours["rss_mb"] > 20
 
 
+def test_rows_of_encode() -> None:
+    """Each shape of a write beside the client library's Point; nothing lost on the way to text."""
+    done = run("encode", "--seconds=0.1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["baseline"], row["lost"], row["emitted"]) for row in rows] == [
+        (False, 0, 20_000),
+        (True, 0, 20_000),
+    ] * 2
+    assert all(rows[i]["cpu_us_per_value"] < rows[i + 1]["cpu_us_per_value"] for i in (0, 2))
+
+
 def write(store: Database, series: Series, points: list[tuple[int, int, float]]) -> None:
     import urllib.request
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -70,6 +71,7 @@ class Fake:
         self.swallowed = 0
         self.portal = False
         self.readable = True
+        self.tls: ssl.SSLContext | None = None
         self.most_at_once = self._at_once = 0
         self.requests: list[Request] = []
         self.points: Stored = {}
@@ -79,14 +81,14 @@ class Fake:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def writes(self) -> list[Request]:
         return [request for request in self.requests if request.path.endswith("/write")]
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
