@@ -11,7 +11,19 @@ from collections.abc import Sequence
 
 from collector.cli.exits import Exit
 
-COMMANDS = ("demo", "run", "check", "reload", "status", "tap", "quarantine", "release", "export", "schema", "selftest")
+COMMANDS = (
+    "demo",
+    "run",
+    "check",
+    "reload",
+    "status",
+    "tap",
+    "quarantine",
+    "release",
+    "export",
+    "schema",
+    "selftest",
+)
 
 EPILOG = """\
 Data goes to standard output, words go to standard error; --json gives data for scripts.

@@ -13,7 +13,8 @@ Laws (tests/contracts/journal.py, run over every implementation)
      doors with a gap record that is durable together with the deletion: a full buffer that was told to drop its oldest
      (`buffer_full`), and a sink that was told to let go (`release`: `sink_released`).
   5. Ledger: per source decoded = journaled + refused + filtered; per sink journaled = stored + quarantined + dropped +
-     pending. `dropped` went through one of the doors of law 4.
+     pending. `dropped` went through one of the doors of law 4. A refusal that somebody replays goes from `quarantined` (or
+     `refused`) back to `pending` (or is decoded anew), under the same key; one that is purged stays counted.
      `journaled` is counted from the stored blobs, `decoded` by the decoder; `unaccounted` is the difference.
   6. `identity(source)` equals the fold of `Identity.replay` over the source's journaled batches, also after a crash.
   7. After kill -9 at any moment: 1 to 6 and 8 hold, everything whose append returned is there, nothing is invented or altered.

@@ -1,6 +1,6 @@
 """Gaps as values: every gap record becomes points exactly once, also through kill -9, and can be read in a real InfluxDB.
 
-D9, L1: a hole is a stored fact. The oracle is the gaps table, read with plain SQL, against rows read back over HTTP.
+A hole is a stored fact (invariant I13). The oracle is the gaps table, read with plain SQL, against rows read back over HTTP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The quarantine: readable, repairable, and the books balance whatever is done with it (I4, I5, S16).
+"""The quarantine: readable, repairable, and the books balance whatever is done with it.
 
 The oracle of the property test is a set of keys outside the journal: every value that was journaled is, for the sink, in
 exactly one of stored, quarantined, waiting, purged; and none is stored under another key than its own.
@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adapters.base import Delivery
-from adapters.errors import Rejected
+from adapters.errors import NotConnected, Rejected
 from adapters.memory import MemorySink
+from adapters.memory.sink import lost
 from collector.balance import EVERY, Balance
 from collector.cli.exits import Exit
 from collector.cli.quarantine import raw_lines
@@ -231,7 +232,7 @@ async def refuse_some(journal: Journal, sink: MemorySink, count: int) -> None:
 
 
 async def test_what_waits_survives_a_restart_and_a_sink_that_is_away(tmp_path: Path) -> None:
-    """I6: NotConnected in the middle of a replay loses nothing: it waits, also over a restart of the collector."""
+    """A sink that is lost in the middle of a replay loses nothing: it waits, also over a restart of the collector."""
     clock, bad = FakeClock(), {1, 3}
     sink = MemorySink("sink", refuses=lambda key, _row: key.at - START in bad)
     path = tmp_path / "j.db"
@@ -243,6 +244,10 @@ async def test_what_waits_survives_a_restart_and_a_sink_that_is_away(tmp_path: P
     bad.clear()
     async with open_journal(path, followers=["sink"], clock=clock, window=0.0) as journal:
         async with sink.session() as write:
+            sink.faults.append(lost(after_commit=True))
+            with pytest.raises(NotConnected):
+                await write_again(journal, "sink", write)
+            assert (await journal.ledger()).sinks["sink"].pending == 2
             await write_again(journal, "sink", write)
         account = (await journal.ledger()).sinks["sink"]
     assert (account.stored, account.pending, account.quarantined, account.replayed) == (5, 0, 0, 2)
@@ -448,7 +453,7 @@ def settled(running: Collector, values: int) -> None:
 def test_garbage_is_listed_shown_repaired_and_purged(
     tmp_path: Path, broker: Mosquitto, influx: Server
 ) -> None:
-    """I5, S16: a poison message is set aside once, delays nobody, and is read again when the configuration is right."""
+    """B3: a poison message is set aside once and is read again when the configuration is right; S16: shown, not obeyed."""
     config = configured(tmp_path, broker, influx, "number")
     with collector(config) as running:
         running.wait_connected("lab", "influx")
