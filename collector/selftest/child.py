@@ -102,7 +102,6 @@ async def child(
 
 def configuration(folder: Path, broker: int, database: int) -> Mapping[str, Any]:
     """JSON is YAML. Everything lies in `folder` and listens or connects on this computer only."""
-    signals = [{"name": name, "value": name} for name in SIGNALS]
     return {
         "version": 1,
         "state": str(folder / "state"),
@@ -117,30 +116,32 @@ def configuration(folder: Path, broker: int, database: int) -> Mapping[str, Any]
                 "keep_alive": "5s",
             }
         },
-        "machines": [
-            {
-                "id": MACHINE,
-                "type": KIND,
-                "read": [
-                    {
-                        "source": "press",
-                        "topic": TIMED,
-                        "payload": {"type": "json", "time": "ts", "time_unit": "ns"},
-                        "signals": signals,
-                    },
-                    {"source": "press", "topic": BARE, "payload": "number", "signals": [{"name": "tick"}]},
-                ],
-            }
-        ],
-        "sinks": [
-            {
-                "type": "influxdb",
-                "name": "database",
-                "url": f"http://127.0.0.1:{database}",
-                "org": "selftest",
-                "bucket": "selftest",
-                "timeout": "5s",
-                "canary": False,
-            }
-        ],
+        "machines": [{"id": MACHINE, "type": KIND, "read": [_timed(), _bare()]}],
+        "sinks": [_sink(database)],
+    }
+
+
+def _timed() -> Mapping[str, Any]:
+    return {
+        "source": "press",
+        "topic": TIMED,
+        "payload": {"type": "json", "time": "ts", "time_unit": "ns"},
+        "signals": [{"name": name, "value": name} for name in SIGNALS],
+    }
+
+
+def _bare() -> Mapping[str, Any]:
+    return {"source": "press", "topic": BARE, "payload": "number", "signals": [{"name": "tick"}]}
+
+
+def _sink(port: int) -> Mapping[str, Any]:
+    """Without the canary: this database answers writes, not questions."""
+    return {
+        "type": "influxdb",
+        "name": "database",
+        "url": f"http://127.0.0.1:{port}",
+        "org": "selftest",
+        "bucket": "selftest",
+        "timeout": "5s",
+        "canary": False,
     }
