@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.encode import encode
+from benchmarks.journal import journal
 from benchmarks.mqtt import mqtt
 from benchmarks.opcua import opcua
 from benchmarks.process import OTHERS, CannotMeasure, on_core
@@ -20,6 +21,7 @@ from benchmarks.row import Row, Wish, table
 BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
     "opcua": opcua,
     "mqtt": mqtt,
+    "journal": journal,
     "encode": encode,
 }
 
