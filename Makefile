@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 LOCK   := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: setup setup-dev demo test check format soak bench lock clean
+.PHONY: setup setup-dev demo test check format soak torture bench lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -49,6 +49,13 @@ format: setup-dev
 # Hours of a workshop, compressed: ARGS="--minutes 60". A table of memory, descriptors and files; fails beyond its limits.
 soak: setup-dev
 	$(BIN)/python -m tests.soak $(ARGS)
+
+# The long forms of the shortened tests (tests/README.md); takes hours. SEED=… draws other moments, ARGS="-k kill" a part.
+torture: setup-dev
+	KILLS=1000 JOURNAL_KILLS=1000 JOURNAL_SYSCALLS=1 JOURNAL_FLIPS=1 JOURNAL_CRASH_STATES=100000 JOURNAL_EXAMPLES=2000 \
+	DERIVE_KILLS=200 DERIVE_LINE_KILLS=100 INFLUX_OUTAGE_VALUES=10000000 SHOPFLOOR_LONG=1 \
+	$(BIN)/python -m pytest -n auto --timeout=7200 tests/journal tests/derive tests/influxdb tests/line tests/collector tests/seeded $(ARGS)
+	$(BIN)/collector selftest --for 10min
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -21,6 +21,7 @@ from tests.line.harness import Collector, collector, simulation
 from tests.line.oracle import Series, Truth, compare
 from tests.mqtt.peers import Mosquitto
 
+KILLS = int(os.environ.get("KILLS", "20"))
 MACHINES = ("cnc", "energy", "compressor")
 SOURCES = {"cnc-1": "cnc-1", "energy-1": "broker", "compressor-1": "broker"}
 START = (
@@ -90,10 +91,10 @@ def assert_that_a_deletion_is_noticed(truth: Truth, history: Series, influx: Ser
     assert {(row[0], row[2]) for row in missing} == {("energy-1", victim)}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 10 * KILLS)
 def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: Server, extra: Extra) -> None:
     """P1: kill -9 again and again: MQTT loses nothing; what an OPC UA server said meanwhile is covered by gap records."""
-    kills = int(os.environ.get("KILLS", "20"))
+    kills = KILLS
     chance = random.Random(20)
     run = ("--seed", "8", "--start", START, "--speed", "2", *broker(mosquitto))
     with simulation(tmp_path, *MACHINES, *run) as machines:

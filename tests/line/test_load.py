@@ -7,6 +7,7 @@ said and what became of it; the long run uses the simulators (tests/soak, `make 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -22,6 +23,9 @@ from collector.selftest.press import Press
 from collector.selftest.truth import MACHINE, TIMED, Truth
 from tests.soak.run import soak
 from tests.soak.watch import Limits, Sample, judge, memory_slope, sample
+
+LONG = os.environ.get("SHOPFLOOR_LONG") == "1"
+"""As long as the fault list says (`make torture`)."""
 
 
 class Timed(Press):
@@ -101,13 +105,13 @@ async def bed(folder: Path) -> AsyncIterator[Bed]:
         await store.stop()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1800 if LONG else 120)
 async def test_a_burst_is_absorbed(tmp_path: Path) -> None:
     """L1: ten times the usual rate; nothing is lost, and 99 of 100 messages are acknowledged within a second."""
     async with bed(tmp_path) as running:
         await running.talk(1.0, 100)
         before = len(running.machine.waits)
-        await running.talk(5.0, 1_000)
+        await running.talk(60.0 if LONG else 5.0, 1_000)
         await running.until(lambda: not running.machine.unacknowledged, "the burst is acknowledged", 10)
         waits = sorted(running.machine.waits[before:])
         counts = await running.ended()
@@ -116,7 +120,7 @@ async def test_a_burst_is_absorbed(tmp_path: Path) -> None:
     assert (counts["missing"], counts["duplicated"]) == (0, 0)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(7200 if LONG else 120)
 async def test_an_overload_is_passed_back(tmp_path: Path) -> None:
     """L2: the database takes nothing for a while and the machine talks on: it is held up, memory and buffer stay in bounds,
     and when there is room again everything arrives.
@@ -124,7 +128,7 @@ async def test_an_overload_is_passed_back(tmp_path: Path) -> None:
     async with bed(tmp_path) as running:
         await running.talk(2.0, 200)
         await running.store.stop()
-        samples = await running.talk(8.0, 1_000, note=4_000)
+        samples = await running.talk(3_600.0 if LONG else 8.0, 1_000, note=4_000)
         held = running.machine.acknowledged
         await asyncio.sleep(0.5)
         assert running.machine.acknowledged == held, "the buffer is full and still something is taken"
