@@ -81,8 +81,10 @@ class LossySink:
 
 class LossyArchive(MemoryArchive):
     async def seal(self, first: int, last: int, entries: Sequence[Entry]) -> None:
-        batches = without_one([entry.batch for entry in entries])
-        kept = [Entry(entry.position, batch) for entry, batch in zip(entries, batches, strict=True)]
+        """The values stand in the longest batch, in whatever range it comes; the others are the collector's own facts."""
+        ordered = sorted(entries, key=lambda entry: -len(entry.batch))
+        batches = without_one([entry.batch for entry in ordered])
+        kept = [Entry(entry.position, batch) for entry, batch in zip(ordered, batches, strict=True)]
         await super().seal(first, last, kept)
 
 
