@@ -79,11 +79,12 @@ class Books(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.clock = FakeClock()
         self.journal = self.run(self.enter(self.stack))
-        self.bad: set[int] = set()
+        self.bad = set(range(0, 60, 2))
         self.sink = MemorySink("sink", refuses=lambda key, _row: key.at - START in self.bad)
         self.journaled: set[Key] = set()
         self.purged: set[Key] = set()
         self.source_values = 0
+        self.append(6, 1, taken=True)  # so that there is something in quarantine whatever comes
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
@@ -93,19 +94,26 @@ class Books(RuleBasedStateMachine):
     def run(self, job: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(job)
 
+    def held(self, places: set[int], origin: str) -> list[int]:
+        """Numbers of refusals that are there, by their places in the list."""
+        found = self.run(self.journal.quarantine.select(Wanted(origin=origin)))
+        return sorted({found[place % len(found)].number for place in places}) if found else []
+
     async def write(self, batches: Any) -> None:
         async with self.sink.session() as write:
             await write(batches)
 
-    @rule(count=st.integers(1, 5), refused=st.integers(0, 3))
-    def append(self, count: int, refused: int) -> None:
+    @rule(count=st.integers(1, 5), refused=st.integers(0, 3), taken=st.booleans())
+    def append(self, count: int, refused: int, *, taken: bool) -> None:
         new = batch(self.journal, len(self.journaled), count)
         self.journaled |= {(int(p), int(t)) for p, t in zip(new.points, new.at, strict=True)}
         delivery = Delivery([new], count + refused, [garbage(refused)] if refused else [])
         self.run(self.journal.append("plc", delivery, refined(new)))
         self.source_values += count + refused
+        if taken:
+            self.the_sink_takes_what_is_new()
 
-    @rule(bad=st.sets(st.integers(0, 40), max_size=12))
+    @rule(bad=st.sampled_from([set(range(0, 60, 2)), set(range(0, 60, 3)), set(), set(range(60))]))
     def the_database_changes_its_mind(self, bad: set[int]) -> None:
         self.bad = bad
 
@@ -121,9 +129,12 @@ class Books(RuleBasedStateMachine):
 
         self.run(take())
 
-    @rule(picks=st.sets(st.integers(0, 30), max_size=6))
-    def replay(self, picks: set[int]) -> None:
-        self.run(self.journal.quarantine.write_again("sink", sorted(picks)))
+    @rule(places=st.sets(st.integers(0, 30), min_size=1, max_size=6), tried=st.booleans())
+    def replay(self, places: set[int], *, tried: bool) -> None:
+        numbers = [*self.held(places, "sink"), 10_000]  # and one that is not there
+        self.run(self.journal.quarantine.write_again("sink", numbers))
+        if tried:
+            self.the_sink_writes_again()
 
     @rule()
     def the_sink_writes_again(self) -> None:
@@ -137,29 +148,32 @@ class Books(RuleBasedStateMachine):
 
         self.run(again())
 
-    @rule(number=st.integers(0, 30), count=st.integers(0, 4), refused=st.integers(0, 2))
-    def the_source_reads_again(self, number: int, count: int, refused: int) -> None:
+    @rule(place=st.integers(0, 30), count=st.integers(0, 4), refused=st.integers(0, 2))
+    def the_source_reads_again(self, place: int, count: int, refused: int) -> None:
+        numbers = self.held({place}, "plc")
+
         async def again() -> None:
-            found = await self.journal.quarantine.select(Wanted((number,), "plc"))
-            if not found:
-                return
+            found = await self.journal.quarantine.select(Wanted(tuple(numbers), "plc"))
             new = batch(self.journal, len(self.journaled), count) if count else None
             if new is not None:
                 self.journaled |= {(int(p), int(t)) for p, t in zip(new.points, new.at, strict=True)}
             delivery = Delivery([new] if new else [], count + refused, [garbage(refused)] if refused else [])
             result = refined(new) if new else refined()
-            await self.journal.quarantine.read_again("plc", delivery, result, [number])
+            await self.journal.quarantine.read_again("plc", delivery, result, numbers)
             self.source_values += count + refused - found[0].refusal.values
 
-        self.run(again())
+        if numbers:
+            self.run(again())
 
-    @rule(picks=st.sets(st.integers(0, 30), max_size=4))
-    def purge(self, picks: set[int]) -> None:
+    @rule(places=st.sets(st.integers(0, 30), max_size=4))
+    def purge(self, places: set[int]) -> None:
+        at_sink, at_source = self.held(places, "sink"), self.held(places, "plc")
+
         async def go() -> None:
-            found = await self.journal.quarantine.select(Wanted(tuple(picks), "sink")) if picks else []
+            found = await self.journal.quarantine.select(Wanted(tuple(at_sink), "sink")) if at_sink else []
             self.purged |= {key for one in found for key in keys_of(one.refusal)}
-            gone = await self.journal.quarantine.purge(sorted(picks))
-            assert gone.rows >= len(found)
+            gone = await self.journal.quarantine.purge([*at_sink, *at_source])
+            assert gone.rows == len(at_sink) + len(at_source)
 
         self.run(go())
 
@@ -214,12 +228,12 @@ class SqliteBooks(Books):
 
 
 QUICK = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestMemoryBooks = MemoryBooks.TestCase
 TestMemoryBooks.settings = QUICK
 TestSqliteBooks = SqliteBooks.TestCase
-TestSqliteBooks.settings = settings(QUICK, max_examples=12)
+TestSqliteBooks.settings = settings(QUICK, max_examples=30)
 
 
 async def refuse_some(journal: Journal, sink: MemorySink, count: int) -> None:
