@@ -51,7 +51,10 @@ def step(store: Store, kept: Mapping[str, bytes], *, pressed: bool) -> int:
 
 def due(store: Store) -> bool:
     """Whether a step has something to do; cheap, asked after every commit."""
-    return store.logged >= CHECKPOINT or _snapshots_due(store) or _enough(store, *_deletable(store))
+    if store.logged >= CHECKPOINT or _snapshots_due(store):
+        return True
+    oldest, reached = store.standing.oldest, min(store.standing.cursors.values(), default=0)
+    return oldest is not None and reached > oldest and _enough(store, *_deletable(store))
 
 
 def _snapshots_due(store: Store) -> bool:

@@ -25,6 +25,9 @@ class Room:
     ballast: Ballast
     drops: bool = False
     condition: str | None = None
+    slack: int = (
+        0  # bytes that surely fit before anybody has to look again; looking costs a tenth of an append
+    )
     forecast: Forecast = field(default_factory=Forecast)
 
 

@@ -151,6 +151,7 @@ class Store:
         standing.unsaved.setdefault(item.source, standing.position)
         standing.unsaved_values += item.count
         self.logged += len(item.blob)
+        self.room.slack -= len(item.blob) + OVERHEAD
         self.connection.execute(
             "INSERT INTO entries (position, source, appended, count, total, blob) VALUES (?, ?, ?, ?, ?, ?)",
             (standing.position, item.source, self.clock.now(), item.count, standing.total, item.blob),
@@ -237,10 +238,15 @@ class Store:
 
         derived: may also use the reserve that is kept from the sources.
         """
+        if self.room.slack >= more and self.room.condition is None:
+            return True
         room, pages = self.room, queries.pages(self.connection)
         used = pages.used + wal_bytes(self.path)
         bound = room.max_bytes if derived else room.max_bytes - room.max_bytes // RESERVE
-        if more > pages.free and shutil.disk_usage(self.path.parent).free < room.min_free + more:
+        left = shutil.disk_usage(self.path.parent).free - room.min_free
+        # A quarter, because what is appended is in the log and in the file for a while, and others use the disk, too.
+        room.slack = max(0, min(bound - used, left, 4 * CHECKPOINT) // 4)
+        if more > pages.free and left < more:
             room.condition = (
                 f"disk full: less than {megabytes(room.min_free + more)} is free beside the buffer"
             )

@@ -31,6 +31,9 @@ class Tail:
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
     """Returns when the first of these is done; the others are cancelled and gone by then."""
+    if len(waits) == 1:
+        await waits[0]
+        return
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(wait) for wait in waits]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
