@@ -166,6 +166,24 @@ async def test_types_differ_from_shard_to_shard(rig: FakeV2Rig) -> None:
     assert len(await rig.stored()) == 4000 - wanted
 
 
+async def test_machines_that_disagree_about_a_type(rig: FakeV2Rig) -> None:
+    """I4: one field, two machines, two types, nothing stored yet: the first type stays, and only the other is refused."""
+    Typed(rig.server, partial=False)
+    number = rig.registry.intern(Point("mill", "energy", Kind.NUMBER))
+    integer = rig.registry.intern(Point("lathe", "energy", Kind.INTEGER))
+    both = [
+        batch_of(
+            Kind.NUMBER, [number] * 5, [START + i for i in range(5)], [i / 2 for i in range(5)], received=1
+        ),
+        batch_of(Kind.INTEGER, [integer] * 5, [START + i for i in range(5)], list(range(5)), received=1),
+    ]
+    async with rig.settings(canary=False).build(bench(rig.registry)).session() as write:
+        refused = await refusals(write, both)
+    assert len(refused) == 5
+    assert len({entry.where for entry in refused}) == 1
+    assert len(await rig.stored()) == 5
+
+
 async def test_a_typed_twin_takes_the_value(rig: FakeV2Rig) -> None:
     """I4: on_conflict: twin: the value is in `s4_float`, without a refusal; the next ones go straight there."""
     typed = Typed(rig.server)
