@@ -78,7 +78,7 @@ def _batch(registry: Registry, kind: Kind, at: int) -> Batch:
 def expected(registry: Registry, entries: Iterable[Entry]) -> list[Kept]:
     """The rows of the entries, read from the columns one by one: the model of every test here."""
     rows = []
-    for position, batch in entries:
+    for position, batch, _ in entries:
         for row in range(len(batch)):
             point = registry[int(batch.points[row])]
             server = (
