@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from collector.journal import recovery
 from collector.journal.base import SinkAccount
 from collector.journal.forecast import Forecast
 from collector.journal.sqlite import SqliteJournal, open_journal
@@ -206,3 +207,34 @@ def test_a_forecast_of_what_does_not_grow() -> None:
     assert seen.full_in(60.0, 1060, 2060) == pytest.approx(1000.0)
     assert seen.full_in(60.0, 900, 2000) is None
     assert seen.full_in(60.0, 3000, 2000) == 0.0
+
+
+async def test_a_start_costs_the_same_with_any_backlog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P1: counted in steps of SQLite's machine while opening, with 100 and with 3,000 appends that nobody has read."""
+    monkeypatch.setattr("collector.journal.housekeeping.SNAPSHOT_APPENDS", 20)
+    steps: list[int] = []
+    connected = recovery.connect_writer
+
+    def counting(path: Path) -> sqlite3.Connection:
+        connection = connected(path)
+        steps.append(0)
+
+        def step() -> None:
+            steps[-1] += 1
+
+        connection.set_progress_handler(step, 10)
+        return connection
+
+    monkeypatch.setattr(recovery, "connect_writer", counting)
+    taken: list[int] = []
+    for name, appends in (("few", 100), ("many", 3000)):
+        async with opened(tmp_path / name, "dead") as journal:
+            for n in range(appends):
+                await append(journal, [n])
+        steps.clear()
+        async with opened(tmp_path / name, "dead"):
+            pass
+        taken.append(steps[0])
+    assert 0 < taken[1] < 3 * taken[0]
