@@ -87,7 +87,7 @@ class MqttBroker:
 
     def reread(self, where: str, raw: bytes, at: int) -> Delivery:
         """A message that was refused once, by the present read entries. where: its topic."""
-        routes = Routes(self._readings, self._bench, self._settings.adopt_limit)
+        routes = Routes(self._readings, self._bench, self._adopted)
         sheet = Sheet()
         topic = where.encode("utf-8", "replace")
         routes.read(Message(topic, raw, 0, 1, False, False, at, len(raw)), at, sheet)
