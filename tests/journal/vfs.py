@@ -179,7 +179,7 @@ class Connection:
         with _translated():
             cursor = self._apsw.cursor()
             cursor.execute(statement, tuple(arguments))
-            return Cursor(cursor, self._apsw.changes())
+            return Cursor(cursor, self._apsw.changes(), self._apsw.last_insert_rowid())
 
     def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         with _translated():
@@ -200,8 +200,8 @@ class Connection:
 class Cursor:
     """What the journal uses of sqlite3.Cursor. rowcount: of a statement that changes rows."""
 
-    def __init__(self, cursor: apsw.Cursor, rowcount: int) -> None:
-        self._apsw, self.rowcount = cursor, rowcount
+    def __init__(self, cursor: apsw.Cursor, rowcount: int, lastrowid: int) -> None:
+        self._apsw, self.rowcount, self.lastrowid = cursor, rowcount, lastrowid
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         with _translated():
