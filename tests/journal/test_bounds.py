@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collector.journal import recovery
+from collector.journal import recovery, schema
 from collector.journal.base import SinkAccount
 from collector.journal.forecast import Forecast
 from collector.journal.sqlite import SqliteJournal, open_journal
@@ -215,7 +215,7 @@ async def test_a_start_costs_the_same_with_any_backlog(
     """P1: counted in steps of SQLite's machine while opening, with 100 and with 3,000 appends that nobody has read."""
     monkeypatch.setattr("collector.journal.housekeeping.SNAPSHOT_APPENDS", 20)
     steps: list[int] = []
-    connected = recovery.connect_writer
+    connected = schema.connect_writer
 
     def counting(path: Path) -> sqlite3.Connection:
         connection = connected(path)
