@@ -78,10 +78,12 @@ class Buffer(Strict):
     )
     min_free: Size = Field("200MB", validate_default=True, description="Space that stays free on the disk")
     on_full: Literal["wait", "drop_oldest"] = Field(
-        "wait", description="When full: reading waits for the sinks, or the oldest values go, with a gap record"
+        "wait",
+        description="When full: reading waits for the sinks, or the oldest values go, with a gap record",
     )
     network_drive: Literal["refuse", "allow"] = Field(
-        "refuse", description="allow: only for a drive that no other computer uses and that keeps locks and flushes"
+        "refuse",
+        description="allow: only for a drive that no other computer uses and that keeps locks and flushes",
     )
 
 
