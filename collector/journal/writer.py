@@ -103,9 +103,11 @@ class Writer:
                 await self._flush()
                 await self._tidy()
             await self._flush()
-            self._refuse_rest(JournalFailed("the buffer is closed"))
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
+        finally:  # also when a mistake of ours ends it: whoever waits is told, or closing would wait for ever
+            self._closing = True
+            self._refuse_rest(JournalFailed(self._failure or "the buffer is closed"))
 
     async def _reason(self) -> None:
         """Returns when there is something to commit and no reason to wait for more."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapters.clock import SystemClock
+from collector.journal.base import JournalFailed
 from collector.journal.sqlite import SqliteJournal, open_journal
 from collector.journal.store import Store
 from tests.contracts.journal import append, following, noise, seen_by
@@ -136,3 +138,22 @@ async def test_what_waits_is_committed_when_the_journal_is_closed(tmp_path: Path
         assert await waiting == 2
     async with open_journal(tmp_path / "j.db", followers=["sink"], clock=clock) as journal:
         assert (await journal.ledger()).tail == 2
+
+
+async def test_a_mistake_of_ours_ends_the_writer_and_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a commit is refused, and closing comes to its end."""
+
+    def broken(*_: object) -> None:
+        raise TypeError("a bug")
+
+    async def work() -> None:
+        async with open_journal(tmp_path / "j", followers=["sink"], clock=SystemClock()) as journal:
+            monkeypatch.setattr("collector.journal.writer.flush", broken)
+            with pytest.raises(JournalFailed):
+                await append(journal, [1.0])
+
+    async with asyncio.timeout(20):
+        with pytest.raises((TypeError, ExceptionGroup)):
+            await work()
