@@ -40,6 +40,9 @@ class Target(NamedTuple):
     by_receipt: bool
 
 
+_TOO_MANY = "one signal more than adopt_limit allows: raise it, or list the signals"
+
+
 class Adopted:
     """The series whose name or tags a message chose, counted together, for as long as the collector runs: strangers choose
     them, and a series that was stored once is in every database for ever.
@@ -49,12 +52,19 @@ class Adopted:
         self._limit = limit
         self._series: set[tuple[str, str, tuple[tuple[str, str], ...]]] = set()
 
+    def closed_to(self, machine: str, name: str, tags: Mapping[str, str]) -> bool:
+        """It would be one too many."""
+        return len(self._series) >= self._limit and _series(machine, name, tags) not in self._series
+
     def admit(self, machine: str, name: str, tags: Mapping[str, str]) -> bool:
-        series = machine, name, tuple(sorted(tags.items()))
-        if series not in self._series and len(self._series) >= self._limit:
+        if self.closed_to(machine, name, tags):
             return False
-        self._series.add(series)
+        self._series.add(_series(machine, name, tags))
         return True
+
+
+def _series(machine: str, name: str, tags: Mapping[str, str]) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    return machine, name, tuple(sorted(tags.items()))
 
 
 class Route:
@@ -151,15 +161,17 @@ class Binding:
 
     def _resolve(self, row: Row) -> Target | str:
         """The target of a key that is met for the first time, or why there is none."""
-        signal = self._signal(row.key)
-        route = self._route
+        route, key = self._route, row.key
+        if row.kind is not None and self._is_one_too_many(key):
+            return _TOO_MANY
+        signal = self._signal(key)
         known = route.registry.kind_of(route.machine, signal.name)
         native = row.kind or known or route.default_kind(row.key)
         if native is None and signal.kind is None:
             return _NO_KIND
         named_by_message = self._chosen or not isinstance(signal, MqttSignal)
         if named_by_message and not route.adopted.admit(route.machine, signal.name, self._tags):
-            return "one signal more than adopt_limit allows: raise it, or list the signals"
+            return _TOO_MANY
         try:
             point = intern(route.registry, route.machine, self._tags, signal, native or Kind.NUMBER)
         except KindConflict as conflict:
@@ -168,6 +180,13 @@ class Binding:
         self._targets[row.key] = target
         return target
 
+    def _is_one_too_many(self, key: int | str) -> bool:
+        """Asked before anything is built for it: a payload may bring a hundred thousand of these."""
+        route = self._route
+        if not isinstance(key, str) or key in route.by_address:
+            return False
+        return route.adopted.closed_to(route.machine, self._name(key), self._tags)
+
     def _signal(self, key: int | str) -> SignalSettings:
         if isinstance(key, int):
             if self._signals:
@@ -175,8 +194,10 @@ class Binding:
             return SignalSettings(name=self._segment)
         if self._shdr and key in self._route.by_address:
             return self._route.by_address[key]
-        parts = [part for part in (self._segment, key) if part]
-        return SignalSettings(name=".".join(parts))
+        return SignalSettings(name=self._name(key))
+
+    def _name(self, key: str) -> str:
+        return ".".join(part for part in (self._segment, key) if part)
 
 
 def _add(sheet: Sheet, target: Target, row: Row, stamps: _Stamps) -> str:
