@@ -140,6 +140,14 @@ def children(pid: int) -> set[int]:
     return {int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+def alive(pid: int) -> bool:
+    """It runs: it is there, and no zombie that only waits to be asked how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.server("victoria-metrics")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
@@ -154,5 +162,10 @@ def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, asked: sig
         assert len(started) == 3  # database, load, collector
         process.send_signal(asked)
         assert process.wait(60) == 130
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    deadline = (
+        time.monotonic() + 10
+    )  # who was told to end a moment before its parent has ended or is about to
+    while any(map(alive, started)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in started if alive(pid)]
     assert list(tmp_path.iterdir()) == []
