@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.soak.run import soak
-from tests.soak.watch import Limits, judge
+from tests.soak.watch import Limits, judge, memory_slope
 
 
 def main() -> int:
@@ -17,15 +17,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as made:
         seconds = options.minutes * 60
         done = soak(Path(made), seconds, speed=options.speed, broker=options.broker, told=_say)
-    lines = judge(done.samples, min(seconds / 3, 3600.0), limits)
+    lines = judge(done.samples, _warm(seconds), limits)
     _say(f"{'':<22}{'after warm-up':>14}{'at the end':>12}{'most':>10}   limit")
     for line in lines:
         mark = "✔" if line.ok else "✖ FAILED"
         _say(
             f"{line.name:<22}{line.begin:>14.2f}{line.end:>12.2f}{line.most:>10.2f}   {line.limit:<10}{mark}"
         )
+    slope = memory_slope([one for one in done.samples if one.at >= _warm(seconds)])
+    _say(f"memory slope {slope.rise:.2f} ± {2 * slope.error:.2f} MiB/h (two standard errors)")
     _say(f"{done.stored} lines stored, unaccounted: {done.books['unaccounted']}")
     return 0 if all(line.ok for line in lines) and done.books["unaccounted"] == 0 else 1
+
+
+def _warm(seconds: float) -> float:
+    """What does not count at the beginning: caches fill, the history reaches its size."""
+    return min(seconds / 3, 3600.0)
 
 
 def _options() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Simulators at a multiple of their speed, `collector run` with buffer, history and a database, and a look every second."""
+"""Simulators at a multiple of their speed and a load, `collector run` with buffer, history and a database, and a look every second."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ruamel.yaml import YAML
+
 from tests.line.harness import collector, simulation
+from tests.soak.load import Rate, configuration, mqtt_load, opcua_load
 from tests.soak.store import Counting, counting
 from tests.soak.watch import Sample, sample
 
 MACHINES = ("cnc", "energy", "compressor")
+LOAD = Rate(variables=100, opcua_hz=10, mqtt_hz=2)
+HISTORY_MAX = 20  # MB
 
 
 class Soaked(NamedTuple):
@@ -27,25 +32,36 @@ def soak(
     seconds: float,
     *,
     speed: float,
+    rate: Rate = LOAD,
     broker: str = "",
     told: Callable[[str], None] = lambda _: None,
 ) -> Soaked:
     """As long as asked; then the machines fall silent, everything is stored, and the books are taken."""
     with ExitStack() as stack:
         store = stack.enter_context(counting())
-        extra = folder / "extra.yaml"
-        extra.write_text(json.dumps(_extra(store)), encoding="utf-8")
         options = ["--speed", f"{speed:g}", "--start", "2026-01-05T06:00:00Z"]
         machines = stack.enter_context(
             simulation(folder, *MACHINES, *options, *(["--broker", broker] if broker else []))
         )
+        at_broker = broker or _broker(machines.config)
+        url = stack.enter_context(opcua_load(rate, seconds))
+        extra = folder / "extra.yaml"
+        extra.write_text(
+            json.dumps({**_extra(store), **configuration(url, at_broker, rate)}), encoding="utf-8"
+        )
         running = stack.enter_context(collector(machines.config, extra))
-        running.wait_connected("cnc-1", "broker", "store")
+        running.wait_connected("cnc-1", "broker", "load-opcua", "load-mqtt", "store")
         machines.go()
-        samples = _watch(running, seconds, told)
+        with mqtt_load(at_broker, rate, seconds):
+            samples = _watch(running, seconds, told)
         machines.stop_changes()
         running.wait_settled("store")
         return Soaked(samples, running.stop(), store.lines)
+
+
+def _broker(config: Path) -> str:
+    """Where the simulators' own broker listens."""
+    return str(YAML(typ="safe", pure=True).load(config)["sources"]["broker"]["url"])
 
 
 def _watch(running: Any, seconds: float, told: Callable[[str], None]) -> list[Sample]:
@@ -68,4 +84,5 @@ def _extra(store: Counting) -> Mapping[str, Any]:
         "bucket": "soak",
         "canary": False,
     }
-    return {"version": 1, "page": "off", "sinks": [sink], "history": {"seal_every": "10s", "max": "50MB"}}
+    history = {"seal_every": "10s", "max": f"{HISTORY_MAX}MB"}
+    return {"version": 1, "page": "off", "sinks": [sink], "history": history}
