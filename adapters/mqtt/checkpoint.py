@@ -38,6 +38,10 @@ class Checkpoint:
     fresh: bool = True
     size: int = 1000
     ring: OrderedDict[tuple[int, int], int] = field(default_factory=OrderedDict)
+    remembered: int = 0
+
+    def __post_init__(self) -> None:
+        self.remembered = len(self.ring)
 
     def stamp(self, message: Message) -> int:
         """The time that stands for the receipt of a message: of its first receipt, if it is known to be a repetition."""
@@ -48,10 +52,16 @@ class Checkpoint:
     def remember(self, message: Message, stamp: int) -> None:
         if message.qos:
             key = (message.mid, _checksum(message))
+            self.remembered += 1
             self.ring[key] = stamp
             self.ring.move_to_end(key)
             while len(self.ring) > self.size:
                 self.ring.popitem(last=False)
+
+    def forget(self, mark: int) -> None:
+        """What was remembered before `remembered` stood at `mark` is not needed any more: the broker has its acknowledgement."""
+        while self.ring and self.remembered - len(self.ring) < mark:
+            self.ring.popitem(last=False)
 
     def dump(self) -> bytes:
         ring = b"".join(_ENTRY.pack(mid, check, stamp) for (mid, check), stamp in self.ring.items())

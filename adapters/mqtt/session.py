@@ -7,6 +7,7 @@ account of what is not yet acknowledged: under half a window left it presses for
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 
@@ -21,6 +22,9 @@ from pipelines.stage import Gap
 
 WINDOW_311 = 20  # messages that mosquitto keeps in flight in 3.1.1; the protocol does not tell
 VOLUME = 16_000_000  # bytes of payload that may wait for their acknowledgement
+SURE = (
+    3.0  # keep-alives after which a connection that still lives has carried an acknowledgement to the broker
+)
 
 
 class MqttSession:
@@ -43,6 +47,10 @@ class MqttSession:
         self._gap = gap
         self._begun = False
         self._settled = self._volume = 0
+        self._past: deque[tuple[float, int]] = (
+            deque()
+        )  # when deliveries were acknowledged; what was remembered
+        self._sure = SURE * connection.settings.keep_alive
         self._pressing = asyncio.Event()
         five = connection.version == "5"
         maximum = connection.settings.receive_maximum
@@ -81,6 +89,7 @@ class MqttSession:
             stamp = self._checkpoint.stamp(message)
             if self._routes.read(message, stamp, sheet):
                 self._checkpoint.remember(message, stamp)
+        self._forget()
         last = messages[-1].at
         self._checkpoint.last = last
         return Delivery(
@@ -88,9 +97,15 @@ class MqttSession:
             sheet.decoded,
             sheet.refused,
             checkpoint=self._checkpoint.dump(),
-            ack=_Ack(self, messages),
+            ack=_Ack(self, messages, self._checkpoint.remembered),
             pressing=self._pressing,
         )
+
+    def _forget(self) -> None:
+        """A link that is dead is found within 1.5 keep-alives; what was acknowledged before that has arrived."""
+        now = self._clock.monotonic()
+        while self._past and now - self._past[0][0] > self._sure:
+            self._checkpoint.forget(self._past.popleft()[1])
 
     def _received(self) -> None:
         """Called after every look at the socket."""
@@ -110,9 +125,10 @@ class MqttSession:
         else:
             self._connection.resume()
 
-    def settle(self, messages: Sequence[Message]) -> None:
-        """These are durable: acknowledge them, in the order of their receipt."""
+    def settle(self, messages: Sequence[Message], mark: int) -> None:
+        """These are durable: acknowledge them, in the order of their receipt. mark: see `Checkpoint.forget`."""
         self._connection.acknowledge(messages)
+        self._past.append((self._clock.monotonic(), mark))
         self._settled += len(messages)
         self._volume += sum(len(message.payload) for message in messages)
         self._look()
@@ -125,10 +141,10 @@ class MqttSession:
 class _Ack:
     """Acknowledges a delivery's messages once, on the connection that brought them."""
 
-    def __init__(self, session: MqttSession, messages: Sequence[Message]) -> None:
-        self._session, self._messages = session, messages
+    def __init__(self, session: MqttSession, messages: Sequence[Message], mark: int) -> None:
+        self._session, self._messages, self._mark = session, messages, mark
 
     async def __call__(self) -> None:
         messages, self._messages = self._messages, ()
         if messages:
-            self._session.settle(messages)
+            self._session.settle(messages, self._mark)

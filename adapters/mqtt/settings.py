@@ -207,7 +207,9 @@ class MqttSource(SourceSettings):
     private_key: Path | None = Field(None, description="PEM file of this client's private key, unencrypted")
     keep_alive: Duration = Field(20.0, ge=1, le=3600)
     session_expiry: Duration = Field(7 * 86_400.0, ge=0, le=136 * 365 * 86_400.0)
-    receive_maximum: int = Field(500, ge=64, le=1000, description="Most messages in flight (MQTT 5)")
+    receive_maximum: int = Field(
+        5000, ge=64, le=65_535, description="Most messages in flight and not yet acknowledged (MQTT 5)"
+    )
     max_packet: Size = Field(1_000_000, ge=1_000, le=268_435_455)
     adopt_limit: int = Field(1000, ge=1, le=100_000, description="Most signals that adopt may add")
 

@@ -64,6 +64,20 @@ def test_the_ring_is_bounded_and_forgets_the_oldest() -> None:
     assert list(checkpoint.ring.values()) == [3, 4, 5]
 
 
+def test_the_ring_forgets_what_the_broker_is_known_to_have() -> None:
+    checkpoint = Checkpoint("c", size=10)
+    for mid in range(1, 4):
+        checkpoint.remember(message(b"1", mid=mid), mid)
+    mark = checkpoint.remembered
+    checkpoint.remember(message(b"1", mid=4), 4)
+    checkpoint.forget(mark)
+    assert list(checkpoint.ring.values()) == [4]
+    restored = load(checkpoint.dump(), "c", 10)
+    restored.remember(message(b"1", mid=4, dup=True), 4)  # came again, not yet acknowledged
+    restored.forget(1)
+    assert list(restored.ring.values()) == [4], "in doubt it is kept"
+
+
 @given(st.binary())
 def test_a_checkpoint_of_another_kind_is_none(blob: bytes) -> None:
     assert load(blob, "c", 10).ring == {}
