@@ -12,9 +12,12 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """now: ns since 1970 UTC, strictly rising per clock. monotonic: s, arbitrary origin. sleep: s, cancellable."""
+    """now: ns since 1970 UTC, strictly rising per clock. wall_now: what the computer's clock says, ns: it may jump, and nothing
+    is stamped with it. monotonic: s, arbitrary origin. sleep: s, cancellable.
+    """
 
     def now(self) -> int: ...
+    def wall_now(self) -> int: ...
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
 
@@ -28,6 +31,9 @@ class SystemClock:
     def now(self) -> int:
         self._last = max(self._last + 1, time.time_ns())
         return self._last
+
+    def wall_now(self) -> int:
+        return time.time_ns()
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -19,6 +19,7 @@ from pipelines.derivations.stale import Stale
 from pipelines.refinery import refinery
 from pipelines.registry import Registry
 from pipelines.stage import Refine, Treatments
+from pipelines.stages.trust import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,11 @@ class Line:
     derivations: Mapping[str, Build] = field(
         default_factory=dict
     )  # by follower name, in the order of the graph
+    limits: Limits = field(default_factory=Limits)  # which times can be believed
 
     def refine(self) -> Refine:
         """A fresh refinement with empty session memory: one per session of a source."""
-        return refinery(self.registry, self.treatments)
+        return refinery(self.registry, self.treatments, self.limits)
 
 
 def followers(settings: Settings) -> list[str]:

@@ -6,6 +6,7 @@ written by the pseudo-source `collector`, which keeps its own account in the led
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,51 +18,65 @@ from adapters.base import Delivery
 from adapters.clock import Clock
 from collector.gaps import AT_ONCE, batches_of
 from collector.journal.base import Journal
+from collector.jumps import Jump, Jumps
 from collector.skew import Skew
 from pipelines import quality
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
 from pipelines.derivation import TICK
 from pipelines.identity import Identity
 from pipelines.stage import Gap, Refine, Refined
+from pipelines.stages.trust import YEAR_2020
+
+log = logging.getLogger("collector")
 
 OWN = "collector"
 """Name of the pseudo-source, and the machine under which its points are stored: reserved, no machine may have it."""
 
 ALIVE_EVERY = 10.0
 CONDITION_EVERY = 60.0
-LOOK_EVERY = 1.0  # for new gaps
+LOOK_EVERY = 1.0  # for new gaps, and for a clock that was set
+
+BEHIND = 86_400 * 10**9
+"""ns by which the clock may stand before the last sign of life when the collector starts; further back, it is wrong."""
 
 
 class Facts:
     """Writes facts into the journal. One per running collector."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, refine: Refine, alive_every: float = ALIVE_EVERY
+        self,
+        journal: Journal,
+        clock: Clock,
+        refine: Refine,
+        alive_every: float = ALIVE_EVERY,
+        jumps: Jumps | None = None,
     ) -> None:
         self._journal, self._clock, self._refine = journal, clock, refine
         self._alive_every = alive_every
         self._up_since = 0
         self._skews: dict[str, Skew] = {}
+        self._jumps = jumps or Jumps(clock)
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
         last = _Mark.of(self._journal.checkpoint(OWN))
         now = self._up_since = self._clock.now()
-        gaps: tuple[Gap, ...] = ()
-        if last.alive:
-            gaps = (Gap(last.alive, now, "collector_down", "the collector was not running"),)
+        self._jumps.look()
+        gaps = (_downtime(last.alive, now),) if last.alive else ()
         await self._tell([self._tick(now)], gaps, now, _Mark(now, last.gap))
 
     async def alive(self) -> None:
         """What the collector says of itself while it works; the only one that writes the checkpoint of these accounts.
 
         Every ten seconds (sooner where a signal is soon stale) a sign of life, from which the next start measures the
-        downtime, and a tick, by which derivations know that time goes on (pipelines/derivation.py); new gaps as points within a
-        second; once a minute the condition of the buffer and the clocks of the sources.
+        downtime, and a tick, by which derivations know that time goes on (pipelines/derivation.py); new gaps as points, and
+        that the clock was set, within a second; once a minute the condition of the buffer and the clocks of the sources.
         """
         mark = _Mark.of(self._journal.checkpoint(OWN))
         due = self._clock.monotonic() + CONDITION_EVERY
         while True:
+            if (jump := self._jumps.look()) is not None:
+                await self._jumped(jump)
             mark = await self._copy_gaps(mark)
             if self._clock.monotonic() >= due:
                 await self._condition()
@@ -110,6 +125,16 @@ class Facts:
         gap = Gap(now - round(seconds * 1e9), now, "collector_stood_still", "the collector stood still")
         await self._tell((), (gap,), now)
 
+    async def _jumped(self, jump: Jump) -> None:
+        """The size as a point, and the times that are doubtful as a gap record: on both sides of it times mean something else."""
+        log.warning("%s", jump.words)
+        now = self._clock.now()
+        size = batch_of(
+            Kind.NUMBER, [self._own("clock.jump", Kind.NUMBER, "s")], now, [jump.seconds], received=now
+        )
+        begins, ends = sorted((jump.before, jump.after))
+        await self._tell((size,), (Gap(begins, ends, "clock_jump", jump.words),), now)
+
     async def connection(self, source: str, up: bool) -> None:
         point = self._own(f"connected.{source}", Kind.FLAG, source=source)
         now = self._clock.now()
@@ -129,6 +154,22 @@ class Facts:
         delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
         refined = self._refine(batches, self._journal.identity(OWN))
         await self._journal.append(OWN, delivery, refined)
+
+
+def _downtime(alive: int, now: int) -> Gap:
+    if now >= alive:
+        return Gap(alive, now, "collector_down", "the collector was not running")
+    words = "the collector was not running, and the computer's clock stands before its last sign of life"
+    return Gap(now, alive, "collector_down", words)
+
+
+def believed_from(journal: Journal) -> int:
+    """ns: a clock that stands before this is wrong. See pipelines/stages/trust.py for what becomes of its times.
+
+    What was stored last decides, once per start: a clock that was ahead by years and was put right while the collector was off
+    is doubted until the next start.
+    """
+    return max(YEAR_2020, _Mark.of(journal.checkpoint(OWN)).alive - BEHIND)
 
 
 async def note(journal: Journal, clock: Clock, refine: Refine, name: str) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,15 +20,17 @@ from collector.assembly import Line, assemble, followers
 from collector.configured import ConfigState, state_of
 from collector.crew import Crew
 from collector.derive import Build, derive
-from collector.facts import ALIVE_EVERY, Edges, Facts, Watching
+from collector.facts import ALIVE_EVERY, Edges, Facts, Watching, believed_from
 from collector.health import Health
 from collector.journal.base import Journal
 from collector.journal.waiting import first_of
+from collector.jumps import Jumps
 from collector.line import archival, archive_rest, intake, outflow
 from collector.stopping import at_once
 from collector.supervisor import Connected, Job, Supervisor
 from collector.system import private_folder
 from config.settings import Settings
+from pipelines.stages.trust import Limits
 
 log = logging.getLogger("collector")
 
@@ -53,6 +55,7 @@ class Running:
     clock: Clock
     state_dir: Path
     config: ConfigState | None = None
+    jumps: Jumps | None = None
 
 
 class Plant:
@@ -62,7 +65,7 @@ class Plant:
         self._running = running
         self._supervisor = Supervisor(running.health, running.clock)
         every = alive_every(running.config)
-        self._facts = Facts(running.journal, running.clock, running.line.refine(), every)
+        self._facts = Facts(running.journal, running.clock, running.line.refine(), every, running.jumps)
         self._crew: Crew | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.working = asyncio.Event()
@@ -187,5 +190,7 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
                 network_drive=settings.buffer.network_drive,
             )
         )
-        line = assemble(settings, journal.registry, clock, state_dir)
-        yield Running(line, journal, Health(), clock, state_dir, state_of(settings, clock.now()))
+        limits = Limits(believed=believed_from(journal))
+        line = replace(assemble(settings, journal.registry, clock, state_dir), limits=limits)
+        state = state_of(settings, clock.now())
+        yield Running(line, journal, Health(), clock, state_dir, state, Jumps(clock))

@@ -16,6 +16,7 @@ from collector.balance import Balance
 from collector.control import serve_control
 from collector.facts import note
 from collector.health import verdict
+from collector.jumps import doubt
 from collector.live import tap
 from collector.pulse import Pulse
 from collector.reload import Reload
@@ -84,7 +85,8 @@ def _beside(
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the line and ends with it."""
     balance = Balance(running.journal, running.health, running.clock)
-    beside: list[Coroutine[Any, Any, None]] = [_pulse(running, plant), balance.watch()]
+    doubtful = doubt(running.clock, running.line.limits.believed, running.health)
+    beside: list[Coroutine[Any, Any, None]] = [_pulse(running, plant), balance.watch(), doubtful]
     if reload is not None and origin is not None and origin.watch:
         beside.append(watch(reload, origin.paths, running.clock, probe=origin.probe))
     return beside
@@ -101,17 +103,20 @@ async def _tell_stopping(stop: asyncio.Event) -> None:
 
 
 async def books(running: Running) -> dict[str, Any]:
-    """The books, and whether all is well: `ready`, `healthy`, `reasons`, `loop_lag_s`, `config`."""
+    """The books, and whether all is well: `ready`, `healthy`, `reasons`, `loop_lag_s`, `clock`, `config`."""
     ledger, health = await running.journal.ledger(), running.health
     found = summary(ledger, health)
     judged = verdict(health, ledger)
     config = {} if running.config is None else {"config": running.config.as_json()}
+    believed = running.clock.wall_now() >= running.line.limits.believed
+    clock = {"believed": believed, **({} if running.jumps is None else running.jumps.as_json())}
     return {
         "running": True,
         "ready": judged.ready,
         "healthy": judged.healthy,
         "reasons": list(judged.reasons),
         "loop_lag_s": round(health.loop_lag_s, 3),
+        "clock": clock,
         **config,
         **found,
     }

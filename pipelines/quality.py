@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 GOOD: Final = 0x00000000
+GOOD_EDITED: Final = 0x00DC0000
+"""A value whose time is ours, given while our own clock could not be believed (stages/trust.py): it is the only good code
+that says "completed by the server". A good code, because the value itself is right and must reach every database.
+"""
 UNCERTAIN: Final = 0x40000000
 UNCERTAIN_LAST_USABLE: Final = 0x40900000
 UNCERTAIN_LIMITS_EXCEEDED: Final = 0x40940000  # UncertainEngineeringUnitsExceeded

@@ -33,9 +33,7 @@ class Remark(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # outside the configured range: quality says so
     UNCASTABLE = "uncastable"  # could not become the point's kind: now without value, quality bad
     TIME_SUBSTITUTED = "time_substituted"
-    CLOCK_UNTRUSTED = (
-        "clock_untrusted"  # has the time of receipt, and our own clock was impossible then (1970)
-    )
+    CLOCK_UNTRUSTED = "clock_untrusted"  # has the time of receipt, and our own clock could not be believed then: marked GoodEdited
     SHIFTED = "shifted"
     LATE = "late"  # came after newer values: stored as it is, and nothing was derived from it
 

@@ -17,6 +17,9 @@ class FakeClock:
         self._ticks += 1
         return self._now + self._ticks
 
+    def wall_now(self) -> int:
+        return self._now
+
     def monotonic(self) -> float:
         return self._monotonic
 

@@ -11,6 +11,7 @@ from typing import Any
 from collector.cli.common import add_state, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
+from collector.words import time_words
 
 
 def add(commands: Any) -> None:
@@ -80,6 +81,10 @@ def _print_state(books: dict[str, Any]) -> None:
         say(f"{'ready' if books['ready'] else 'NOT ready'}, {said}")
     for reason in books.get("reasons", ()):
         say(f"  {reason}")
+    clock = books.get("clock", {})
+    if clock.get("jumps"):
+        far, at = clock["last_jump_s"], time_words(clock["last_jump_at"])[:19]
+        say(f"  the computer's clock was set {clock['jumps']} times, the last time by {far:+g} s at {at}Z")
     config = books.get("config", {})
     for problem in config.get("rejected", ()):
         say(

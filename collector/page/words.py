@@ -21,6 +21,7 @@ SAFE_INTEGER: Final = 2**53 - 1  # ECMA-262, Number.MAX_SAFE_INTEGER
 QUALITY_NAMES: Final = {  # OPC 10000-6 annex A, StatusCode.csv: what machines really send
     0x00000000: "Good",
     0x00960000: "GoodLocalOverride",
+    0x00DC0000: "GoodEdited",
     0x40000000: "Uncertain",
     0x408F0000: "UncertainNoCommunicationLastUsableValue",
     0x40900000: "UncertainLastUsableValue",

@@ -14,6 +14,9 @@ class InstantClock:
         self.seconds += 1e-6
         return int(self.seconds * 1e9)
 
+    def wall_now(self) -> int:
+        return int(self.seconds * 1e9)
+
     def monotonic(self) -> float:
         return self.seconds
 

@@ -31,6 +31,9 @@ class TurnedClock:
         self.wall += 1
         return self.wall
 
+    def wall_now(self) -> int:
+        return self.wall
+
     def monotonic(self) -> float:
         return self.wall / 1e9
 

@@ -26,6 +26,9 @@ class FakeClock:
     def now(self) -> int:
         return self.ns
 
+    def wall_now(self) -> int:
+        return self.ns
+
     def monotonic(self) -> float:
         return (self.ns - NOON) / SECOND
 

@@ -17,6 +17,7 @@ from pipelines.stage import Treatments
 
 DAY = 86_400 * 10**9
 YEAR_1990 = 631_152_000 * 10**9
+YEAR_2020 = 1_577_836_800 * 10**9
 NUMERIC = (Kind.NUMBER, Kind.INTEGER, Kind.UNSIGNED)
 LOST = object()
 
@@ -148,7 +149,8 @@ class Model:
         return None
 
     def time(self, row: Row, received: int, wanted: str) -> None:
-        top = received + DAY if received >= YEAR_1990 else 2**62
+        top = received + DAY if received >= YEAR_2020 else 2**62
+        given = row.at
         order = {
             "source": [row.at, row.server_at or 0],
             "server": [row.server_at or 0],
@@ -158,9 +160,11 @@ class Model:
         if chosen is None:
             row.at = max(received, self.given.get(row.point, -(2**70)) + 1)
             self.given[row.point] = row.at
-            self.counts["clock_untrusted"] += received < YEAR_1990
         else:
             row.at = order[chosen]
+        if received < YEAR_2020 and (chosen is None or given == received):
+            self.counts["clock_untrusted"] += 1
+            row.quality = row.quality if row.quality >> 30 else 0x00DC0000 + row.quality % 65536
         if wanted != "receive" and chosen != 0:
             row.flags |= Flag.TIME_SUBSTITUTED
         self.counts["time_substituted"] += bool(row.flags & Flag.TIME_SUBSTITUTED)

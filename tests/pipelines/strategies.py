@@ -54,7 +54,7 @@ def batches(draw: st.DrawFn, kinds: tuple[Kind, ...] = tuple(Kind)) -> Batch:
         draw(lists_of(st.integers(0, 2**31 - 1), n) | st.just(list(range(n)))),
         draw(times(n)),
         draw(lists_of(VALUES[kind], n)),
-        received=draw(INT64 | st.just(T)),
+        received=draw(INT64 | st.just(T) | st.sampled_from([5 * 10**9, 10**18])),
         quality=draw(lists_of(st.integers(0, 2**32 - 1), n)),
         flags=draw(lists_of(st.integers(0, 255), n)),
         server_at=draw(st.none() | times(n)),
