@@ -1,5 +1,5 @@
 """The command line: `run` machines until told to stop, `list` the kinds there are, `replay` recordings,
-`verify` what was stored, `proxy` between any two peers.
+`verify` what was stored, `proxy` between any two peers, a `sparkplug` edge that can break the rules.
 
 Data goes to stdout as JSON lines, words go to stderr: a test or another program starts this, reads one line, and knows
 where everything listens.
@@ -23,6 +23,7 @@ from simulators.faces.broker import parse
 from simulators.machines import KINDS, kind
 from simulators.proxy import cli as proxy
 from simulators.replay import cli as replay
+from simulators.sparkplug import cli as sparkplug
 from simulators.verify import cli as verify
 from simulators.workshop import Plan
 
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--json", action="store_true", help="one JSON object on stdout")
     kinds.set_defaults(main=_list)
     _add_run(commands)
-    for command in (replay, proxy, verify):
+    for command in (replay, proxy, verify, sparkplug):
         command.add(commands)
     return parser
 
