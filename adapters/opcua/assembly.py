@@ -11,11 +11,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from adapters.opcua.checkpoint import Checkpoint
+from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.columns import Segment, overflowed, segments, ticks_to_ns, to_batch
 from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
 from adapters.opcua.items import Item, Items
+from adapters.opcua.layouts import Layouts
 from adapters.opcua.publishing import Arrival, Broken
+from adapters.opcua.sequence import after
 from adapters.opcua.values import Malformed, int32
 from pipelines.batch import Batch, Flag, Kind, batch_of
 from pipelines.stage import Gap, Refusal
@@ -31,6 +33,15 @@ class Missing(NamedTuple):
 
     lost: int
     published: int
+    following: int = 0  # the number after them
+
+
+class Renewed(NamedTuple):
+    """The subscription is another one from here on; the server said `why` the old one ended."""
+
+    subscription: int
+    why: str
+    received: int
 
 
 class Silent(NamedTuple):
@@ -40,23 +51,38 @@ class Silent(NamedTuple):
     received: int
 
 
-Thing = Arrival | Broken | Missing | Silent
+Thing = Arrival | Broken | Missing | Silent | Renewed
 
 
 @dataclass(slots=True)
 class Assembled:
-    """numbers, size: the sequence numbers in it, and their bytes."""
+    """count, size: notifications in it, and their bytes. numbers: those of them that the subscription still waits to hear of.
+
+    following: the number expected after all of it, 0 if that has not changed. renewed: the subscription is a new one.
+    """
 
     batches: list[Batch] = field(default_factory=list)
     decoded: int = 0
     refused: list[Refusal] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    count: int = 0
     size: int = 0
+    following: int = 0
+    renewed: int = 0
 
     @property
     def empty(self) -> bool:
         return not (self.batches or self.refused or self.gaps)
+
+
+class Since(NamedTuple):
+    """A gap that has begun: with the value of time `newest` (0: there was none), at `received` of our clock, in `life`."""
+
+    newest: int
+    received: int
+    life: str
+    renewal: str = ""
 
 
 class Assembler:
@@ -66,11 +92,21 @@ class Assembler:
     """
 
     def __init__(self, name: str, items: Items, since: Checkpoint | None, life: str) -> None:
-        self._name, self._items, self._since, self._life = name, items, since, life
+        self._name, self._items, self._life = name, items, life
+        self._since = None if since is None else Since(since.newest, since.received, since.life)
+        self._told = since is None or since.told
+        self._resumed_at = 0
+        self._layouts = Layouts()
         self.newest = 0 if since is None else since.newest
 
+    def resumed(self) -> None:
+        """The earlier life goes on: nothing is missing between it and this one, but for what was missing before."""
+        self._resumed_at = self.newest
+        if self._told:
+            self._since = None
+
     def assemble(self, things: Sequence[Thing]) -> Assembled:
-        made, rows = Assembled(), Rows()
+        made, rows = Assembled(), Rows(self._layouts)
         for thing in things:
             if isinstance(thing, Arrival):
                 self._decode(thing, rows, made)
@@ -82,16 +118,22 @@ class Assembler:
         self._flush(rows, made)
         return made
 
-    def checkpoint(self, received: int, subscription: int, sequence: int) -> bytes | None:
-        """None until the gap since the last life has been told: before that, the old checkpoint has to stay."""
-        if self._since is not None or not self.newest:
+    def checkpoint(self, received: int, following: int, ticket: Ticket | None) -> bytes | None:
+        """Until the gap since the last life has been told, it begins where it began. None if there is nothing to go on from."""
+        if not self.newest and ticket is None:
             return None
-        return Checkpoint(self.newest, received, self._life, "", subscription, sequence).to_bytes()
+        since = self._since or Since(self.newest, received, self._life)
+        told = self._since is None
+        return Checkpoint(since.newest, since.received, since.life, told, following, ticket).to_bytes()
 
     def _decode(self, arrival: Arrival, rows: Rows, made: Assembled) -> None:
         body = arrival.message.body
-        made.numbers.append(arrival.message.sequence)
-        made.size += len(body)
+        number = arrival.message.sequence
+        if number:  # what we read ourselves has none
+            made.numbers.append(number)
+            made.following = after(number)
+            made.count += 1
+            made.size += len(body)
         for part in arrival.message.parts:
             if part.type_id == DATA_CHANGE:
                 self._decode_part(body, part, rows, arrival.received, made)
@@ -112,7 +154,7 @@ class Assembler:
                 Refusal(self._name, f"a notification that breaks the encoding: {error}", raw, received, lost),
             )
 
-    def _note(self, thing: Broken | Missing | Silent, made: Assembled) -> None:
+    def _note(self, thing: Broken | Missing | Silent | Renewed, made: Assembled) -> None:
         if isinstance(thing, Broken):
             reason = f"an answer that breaks the encoding: {thing.reason}"
             _refuse(made, Refusal(self._name, reason, thing.body[:_RAW], thing.received))
@@ -120,6 +162,11 @@ class Assembler:
             ends = max(self.newest, thing.published)
             detail = f"{thing.lost} notifications were lost between server and collector and could not be had again"
             made.gaps.append(Gap(self.newest or ends, ends, "notifications_missing", detail))
+            made.following = thing.following
+        elif isinstance(thing, Renewed):
+            made.numbers.clear()
+            made.following, made.renewed = 1, thing.subscription
+            self._since = self._since or Since(self.newest, thing.received, self._life, thing.why)
         else:
             for batch in self._silent(thing):
                 made.batches.append(batch)
@@ -143,17 +190,23 @@ class Assembler:
                     registry_version=self._items.registry.version,
                 )
 
-    def _tell_what_was_missed(self, since: Checkpoint, rows: Rows, made: Assembled) -> Rows:
+    def _tell_what_was_missed(self, since: Since, rows: Rows, made: Assembled) -> Rows:
         """The first values of this life end the gap that began with the last values of the earlier one."""
         received, self.newest = rows.arrivals[-1][1], 0
         fresh = self._flush(rows, made)
         lasted = max(0, received - since.received) / 1e9
-        reason = "connection_lost" if since.life == self._life else "collector_down"
-        detail = f"not connected for {lasted:.1f} s; the server sent present values only"
-        ends = self.newest = max(since.newest, self.newest)
-        made.gaps.insert(0, Gap(since.newest, ends, reason, detail))
+        begins = since.newest or since.received
+        ends = self.newest = max(begins, self.newest)
+        made.gaps.append(Gap(begins, ends, *self._words(since, lasted)))
         self._since = None
         return fresh
+
+    def _words(self, since: Since, lasted: float) -> tuple[str, str]:
+        if since.renewal:
+            detail = f"the server ended the subscription ({since.renewal}); present values after {lasted:.1f} s"
+            return "subscription_lost", detail
+        reason = "connection_lost" if since.life == self._life else "collector_down"
+        return reason, f"not connected for {lasted:.1f} s; the server sent present values only"
 
     def _flush(self, rows: Rows, made: Assembled) -> Rows:
         """Turn the rows into batches; new rows to go on with."""
@@ -164,7 +217,7 @@ class Assembler:
             for handle, reason, raw in rows.strange:
                 where = self._items.all[handle].name if handle < len(self._items.all) else self._name
                 made.refused.append(Refusal(where, reason, raw, rows.arrivals[-1][1]))
-        return Rows()
+        return Rows(self._layouts)
 
     def _finish(self, segment: Segment, rows: Rows, made: Assembled) -> None:
         segment = self._pointed(segment, rows, made)
@@ -193,6 +246,7 @@ class Assembler:
     def _overflow(self, handles: np.ndarray, at: np.ndarray) -> Iterator[Gap]:
         """One gap per machine: from the last value before the hole to the first one after it."""
         before = self._items.columns.last[handles]
+        before = np.where(before > 0, before, self._resumed_at)
         begins = np.where((before > 0) & (before <= at), before, at)
         machines = np.array([self._items.all[int(handle)].machine for handle in handles])
         for machine in np.unique(machines):

@@ -22,10 +22,10 @@ VALUE, STATUS, SOURCE, SERVER, SOURCE_PICO, SERVER_PICO = 0x01, 0x02, 0x04, 0x08
 FIELDS: Final = ((STATUS, "I"), (SOURCE, "q"), (SOURCE_PICO, "H"), (SERVER, "q"), (SERVER_PICO, "H"))
 """What may follow the value, in the order of the wire."""
 
-SHORTEST: Final = 12
-"""Items below which a run is not worth its fixed cost."""
+SHORTEST: Final = 128
+"""Items below which a run is not worth its fixed cost: fewer are better off together with others (gather.py)."""
 
-_DTYPES: Final = {
+DTYPES: Final = {
     "?": "u1", "b": "i1", "B": "u1", "h": "<i2", "H": "<u2", "i": "<i4", "I": "<u4", "q": "<i8", "Q": "<u8",
     "f": "<f4", "d": "<f8",
 }  # fmt: skip
@@ -45,8 +45,8 @@ class Block(NamedTuple):
 def _record_of(key: int) -> tuple[np.dtype[Any], frozenset[int]]:
     """The record of items whose mask (low byte) and type (high byte) are `key`, and which fields it has."""
     present = [(bit, letter) for bit, letter in FIELDS if key & bit]
-    columns = [("handle", "<u4"), ("key", "<u2"), ("value", _DTYPES[SCALARS[key >> 8]])]
-    columns += [(str(bit), _DTYPES[letter]) for bit, letter in present]
+    columns = [("handle", "<u4"), ("key", "<u2"), ("value", DTYPES[SCALARS[key >> 8]])]
+    columns += [(str(bit), DTYPES[letter]) for bit, letter in present]
     return np.dtype(columns), frozenset(bit for bit, _ in present)
 
 

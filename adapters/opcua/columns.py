@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.opcua.blocks import SERVER, SERVER_PICO, SOURCE, SOURCE_PICO, STATUS, VALUE, Block
+from adapters.opcua.blocks import SERVER, SERVER_PICO, SOURCE, SOURCE_PICO, STATUS, Block
 from adapters.opcua.decode import Group, Rows
+from adapters.opcua.gather import Wire, gather
 from adapters.opcua.values import EPOCH_TICKS, Damaged
 from pipelines import quality as q
 from pipelines.batch import Batch, Flag, Kind, column
@@ -56,9 +57,10 @@ class Columns:
 
 def segments(rows: Rows, table: Columns) -> Iterator[Segment]:
     """The rows by kind. Rows without a value take the kind that their point had last."""
-    made = [_segment_of(block) for block in rows.blocks]
-    made += [_segment(g, g.layout.kind) for g in rows.groups.values() if g.rows]
-    every = [_known(segment, table, rows) for segment in made]
+    wires = [_of_block(block) for block in rows.blocks]
+    wires += gather([*rows.pieces, *rows.loose.pieces()])
+    wires += [_of_group(kind, group) for kind, group in rows.groups.items()]
+    every = [_known(_segment(wire), table, rows) for wire in wires]
     typed = [s for s in every if not _silent(s)]
     silent = [s for s in every if _silent(s)]
     for segment in typed:
@@ -71,11 +73,9 @@ def segments(rows: Rows, table: Columns) -> Iterator[Segment]:
 
 def to_batch(segment: Segment, table: Columns, rows: Rows, version: int) -> Batch:
     """The segment as a batch; a row without any time of its own gets the receive time, one ns apart from its neighbours."""
-    at, flags = segment.at.copy(), segment.flags.copy()
-    second = at == 0
-    at[second], flags[second] = segment.server_at[second], flags[second] | _TIME_SUBSTITUTED
-    timeless = at == 0
-    at[timeless] = _received(rows, segment.order[timeless])
+    at, flags = segment.at, segment.flags
+    if not at.all():
+        at, flags = _timed(segment, rows)
     known = bool(segment.server_at.any())
     return Batch(
         kind=segment.kind,
@@ -88,6 +88,15 @@ def to_batch(segment: Segment, table: Columns, rows: Rows, version: int) -> Batc
         server_at=segment.server_at if known else None,
         registry_version=version,
     )
+
+
+def _timed(segment: Segment, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    second = segment.at == 0
+    at = np.where(second, segment.server_at, segment.at)
+    flags = segment.flags | np.where(second, _TIME_SUBSTITUTED, 0).astype(np.uint8)
+    timeless = at == 0
+    at[timeless] = _received(rows, segment.order[timeless])
+    return at, flags
 
 
 def overflowed(quality: NDArray[np.uint32]) -> NDArray[np.bool_]:
@@ -110,61 +119,54 @@ def ticks_to_ns(ticks: NDArray[np.int64], picoseconds: NDArray[np.int64] | None 
     return np.where(fits, ns + fine, 0)
 
 
-def _segment(group: Group, kind: Kind | None) -> Segment:
-    cells = list(zip(*group.rows, strict=True))
-    places = group.layout.columns
-
-    def integers(field: int, dtype: Any = np.int64) -> NDArray[Any]:
-        return np.array(cells[places[field]], dtype) if field in places else np.zeros(len(group.rows), dtype)
-
-    def times(field: int, fine: int) -> NDArray[np.int64]:
-        if field not in places:
-            return np.zeros(len(group.rows), np.int64)
-        return ticks_to_ns(integers(field), integers(fine) if fine in places else None)
-
-    quality = integers(STATUS, np.uint32)
-    flags = np.full(len(quality), 0 if kind else _NO_VALUE, np.uint8)
-    values = _values(kind, cells[places[VALUE]], quality) if kind else np.zeros(len(quality))
-    return Segment(
-        kind or Kind.NUMBER,
-        np.array(group.order, np.int64),
-        np.array(cells[0], np.int64),
-        times(SOURCE, SOURCE_PICO),
-        values,
-        quality,
-        flags,
-        times(SERVER, SERVER_PICO),
-    )
-
-
-def _segment_of(block: Block) -> Segment:
-    records, n = block.records, len(block.records)
-
-    def times(field: int, fine: int) -> NDArray[np.int64]:
-        if field not in block.fields:
-            return np.zeros(n, np.int64)
-        behind = records[str(fine)].astype(np.int64) if fine in block.fields else None
-        return ticks_to_ns(records[str(field)].astype(np.int64), behind)
-
-    status = records[str(STATUS)] if STATUS in block.fields else np.zeros(n)
+def _of_block(block: Block) -> Wire:
+    records = block.records
     values = records["value"] != 0 if block.kind is Kind.FLAG else records["value"].astype(block.kind.dtype)
+    order = np.arange(block.first, block.first + len(records))
+    fields = {bit: records[str(bit)] for bit in block.fields}
+    return Wire(block.kind, order, records["handle"].astype(np.int64), values, fields)
+
+
+def _of_group(kind: Kind | None, group: Group) -> Wire:
+    handles, values, status, source, source_pico, server, server_pico = zip(*group.rows, strict=True)
+    fields: dict[int, NDArray[Any]] = {
+        STATUS: np.array(status, np.uint32),
+        SOURCE: np.array(source, np.int64),
+        SOURCE_PICO: np.array(source_pico, np.int64),
+        SERVER: np.array(server, np.int64),
+        SERVER_PICO: np.array(server_pico, np.int64),
+    }
+    return Wire(kind, np.array(group.order, np.int64), np.array(handles, np.int64), values, fields)
+
+
+def _segment(wire: Wire) -> Segment:
+    n, fields = len(wire.handles), wire.fields
+
+    def times(field: int, fine: int) -> NDArray[np.int64]:
+        if field not in fields:
+            return np.zeros(n, np.int64)
+        behind = fields[fine].astype(np.int64) if fine in fields else None
+        return ticks_to_ns(fields[field].astype(np.int64), behind)
+
+    quality = fields[STATUS].astype(np.uint32) if STATUS in fields else np.zeros(n, np.uint32)
     return Segment(
-        block.kind,
-        np.arange(block.first, block.first + n),
-        records["handle"].astype(np.int64),
+        wire.kind or Kind.NUMBER,
+        wire.order,
+        wire.handles,
         times(SOURCE, SOURCE_PICO),
-        values,
-        status.astype(np.uint32),
-        np.zeros(n, np.uint8),
+        np.zeros(n) if wire.kind is None else _values(wire.kind, wire.values, quality),
+        quality,
+        np.full(n, 0 if wire.kind else _NO_VALUE, np.uint8),
         times(SERVER, SERVER_PICO),
     )
 
 
-def _values(kind: Kind, cells: Sequence[Any], quality: NDArray[np.uint32]) -> NDArray[Any]:
+def _values(kind: Kind, cells: Any, quality: NDArray[np.uint32]) -> NDArray[Any]:
     if kind is Kind.TEXT:
-        for row in [n for n, cell in enumerate(cells) if isinstance(cell, Damaged)]:
+        cells = list(cells)
+        for row in [n for n, cell in enumerate(cells) if type(cell) is Damaged]:
             quality[row] |= 0 if quality[row] >> 30 else q.UNCERTAIN
-        return column(kind, [str(cell) for cell in cells])
+            cells[row] = str(cells[row])
     return column(kind, cells)
 
 

@@ -1,23 +1,25 @@
 """PublishResponses from bytes to columns, in the field order of OPC 10000-6 section 5.2.2.17.
 
 The library's decoder is not used here: it reads SourcePicoseconds behind ServerTimestamp (README, upstream faults), cuts
-time stamps to microseconds, and makes a dozen objects per value. Here one precompiled struct takes a whole monitored
-item at once, chosen by the two bytes that say which fields there are and which type the value has; rows gather by that
-choice and become numpy columns together (`columns.py`).
+time stamps to microseconds, and makes a dozen objects per value. Here a scan of alike items is taken as one table
+(`blocks.py`); of other items only the places are found (`layouts.py`), and the fields of everything that came since the last
+hand-over are fetched together (`gather.py`). What has no fixed size is decoded with patience (`values.py`).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from adapters.opcua.blocks import FIELDS, VALUE, Block, runs
+from adapters.opcua.gather import Loose, Piece
+from adapters.opcua.layouts import WORTHWHILE, Layouts, Places, Where
 from adapters.opcua.values import (
-    KINDS,
-    SCALARS,
     Malformed,
     Unsupported,
     diagnostic_info,
@@ -39,6 +41,7 @@ DATA_CHANGE: Final = "i=811"
 STATUS_CHANGE: Final = "i=820"
 
 _SMALLEST_ITEM: Final = 5
+_RAW: Final = 65536
 
 
 class Part(NamedTuple):
@@ -69,69 +72,66 @@ class Published:
     message: Message | None = None
 
 
-class Layout(NamedTuple):
-    """How a monitored item is laid out: `columns` are the places of status, times and the like in an unpacked row."""
-
-    kind: Kind | None
-    columns: dict[int, int]
-
-
 class Group(NamedTuple):
-    """Rows of one layout, and how many items of all layouts came before each."""
+    """Items of one kind that were decoded one field at a time.
 
-    layout: Layout
+    rows: (handle, value, status, source ticks, its picoseconds, server ticks, its picoseconds), 0 for what is not there.
+    order: how many items of all kinds came before each.
+    """
+
     rows: list[tuple[Any, ...]]
     order: list[int]
-
-
-Entry = tuple[
-    Callable[[bytes, int], tuple[Any, ...]] | None, int, Callable[[Any], None], Callable[[int], None]
-]
-PATIENT: Final = dict(zip((VALUE, *(bit for bit, _ in FIELDS)), range(1, 7), strict=True))
 
 
 @dataclass(slots=True)
 class Rows:
     """What the decoder has found so far, from as many notifications as one likes.
 
-    count: items seen. arrivals: (count before, receive time) per notification. strange: (handle, reason, raw).
+    layouts: what is known from earlier ones. count: items seen. blocks, pieces, loose, groups: the items, by how they were found;
+    a group's key is its kind. arrivals: (count before, receive time) per notification. strange: (handle, reason, raw).
     """
 
+    layouts: Layouts = field(default_factory=Layouts)
     count: int = 0
-    groups: dict[int, Group] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    loose: Loose = field(default_factory=Loose)
+    groups: dict[Kind | None, Group] = field(default_factory=dict)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
     strange: list[tuple[int, str, bytes]] = field(default_factory=list)
-    entries: dict[int, Entry] = field(default_factory=dict)
 
-    def entry(self, key: int) -> Entry:
-        """How to unpack items whose mask and type bytes are `key`, remembered."""
-        unpack, size, layout = layout_of(key)
-        group = self.groups.setdefault(key, Group(layout, [], []))
-        made = (unpack, size, group.rows.append, group.order.append)
-        self.entries[key] = made
-        return made
-
-    def patient(self, kind: Kind | None) -> Group:
-        """The group of rows that were decoded one field at a time."""
-        return self.groups.setdefault(-1 - (kind or 0), Group(Layout(kind, PATIENT), [], []))
+    def keep(self, handle: int, kind: Kind | None, row: list[Any], order: int) -> None:
+        group = self.groups.setdefault(kind, Group([], []))
+        group.rows.append((handle, *row))
+        group.order.append(order)
 
 
-@lru_cache(maxsize=4096)
-def layout_of(key: int) -> tuple[Callable[[bytes, int], tuple[Any, ...]] | None, int, Layout]:
-    """(unpack, size, layout) for a mask (low byte) and type (high byte); unpack is None where patience is needed."""
-    mask, kind = key & 0xFF, key >> 8
-    if mask & 0xC0 or (mask & VALUE and kind and kind not in SCALARS):
-        return None, 0, Layout(None, PATIENT)
-    has_value = bool(mask & VALUE) and kind != 0
-    form = ("<Ixx" if mask & VALUE else "<Ix") + (SCALARS[kind] if has_value else "")
-    columns = {VALUE: 1} if has_value else {}
-    for bit, letter in FIELDS:
-        if mask & bit:
-            columns[bit] = 1 + len(columns)
-            form += letter
-    compiled = struct.Struct(form)
-    return compiled.unpack_from, compiled.size, Layout(KINDS[kind] if has_value else None, columns)
+class Taken(NamedTuple):
+    """An item as the patient side has it. raw: its bytes, if it cannot be kept."""
+
+    item: int
+    handle: int
+    kind: Kind | None
+    row: list[Any]
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Patient:
+    """Decodes the items that say their own length, while their places are being found."""
+
+    buffer: bytes
+    taken: list[Taken] = field(default_factory=list)
+
+    def restart(self) -> None:
+        self.taken.clear()
+
+    def step(self, item: int, at: int) -> int:
+        handle, value = uint32(self.buffer, at)
+        kind, row, end = _data_value(self.buffer, value)
+        raw = bytes(self.buffer[at : min(end, at + _RAW)]) if isinstance(row[0], Unsupported) else b""
+        self.taken.append(Taken(item, handle, kind, row, raw))
+        return end
 
 
 def decode_items(buffer: bytes, start: int, end: int, rows: Rows, received: int) -> None:
@@ -141,37 +141,67 @@ def decode_items(buffer: bytes, start: int, end: int, rows: Rows, received: int)
     """
     rows.arrivals.append((rows.count, received))
     try:
-        _decode_items(buffer, start, end, rows)
+        count, at = int32(buffer, start)
+        if count * _SMALLEST_ITEM > end - at:
+            raise Malformed(f"a notification of {count} values in {end - at} bytes")
+        blocks, at = runs(buffer, at, end, count, rows.count)
     except (struct.error, IndexError) as error:
         raise Malformed(f"the notification is cut short ({error})") from None
-
-
-def _decode_items(buffer: bytes, start: int, end: int, rows: Rows) -> None:
-    count, at = int32(buffer, start)
-    if count * _SMALLEST_ITEM > end - at:
-        raise Malformed(f"a notification of {count} values in {end - at} bytes")
-    blocks, at = runs(buffer, at, end, count, rows.count)
-    rows.blocks += blocks
     alike = sum(len(block.records) for block in blocks)
-    entries, order = rows.entries, rows.count + alike
-    try:
-        for _ in range(count - alike):
-            key = buffer[at + 4] | buffer[at + 5] << 8
-            entry = entries.get(key)
-            if entry is None:
-                entry = rows.entry(key)
-            unpack, size, add_row, add_order = entry
-            if unpack is None:
-                at = _decode_patiently(buffer, at, rows, order)
-            else:
-                add_row(unpack(buffer, at))
-                add_order(order)
-                at += size
-            order += 1
-    finally:
-        rows.count = order
-    if at > end:
+    rows.blocks += blocks
+    rows.count += alike
+    if count > alike:
+        _decode_others(Where(buffer, at, end), count - alike, rows)
+    elif at > end:
         raise Malformed("the values reach beyond the end of their notification")
+
+
+def _decode_others(where: Where, count: int, rows: Rows) -> None:
+    """Items of any layout: their places are found, what has to be decoded with patience is; the rest can wait."""
+    patient = Patient(where.buffer)
+    if count < WORTHWHILE:
+        return _loose(where, count, rows, patient)
+    places, broken = rows.layouts.recall(where, count, patient), ""
+    if places is None:
+        found: list[int] = []
+        walked = rows.layouts.walk(where, count, patient, found)
+        places, broken = Places(np.array(found, np.int64), walked.end), walked.broken
+        if not broken:
+            rows.layouts.remember(where.buffer, places, walked.elastic)
+    skip = _put(patient.taken, len(places.starts), rows)
+    order = np.delete(np.arange(len(places.starts)), skip)
+    if len(order):
+        rows.pieces.append(Piece(where.buffer, places.starts[order], order + rows.count))
+    return _counted(len(places.starts), broken, rows)
+
+
+def _loose(where: Where, count: int, rows: Rows, patient: Patient) -> None:
+    loose, before = rows.loose, len(rows.loose.starts)
+    walked = rows.layouts.walk(where, count, patient, loose.starts)
+    whole = len(loose.starts) - before
+    loose.buffers.append(where.buffer)
+    loose.counts.append(whole)
+    loose.firsts.append(rows.count)
+    if patient.taken:
+        loose.skip += [before + item for item in _put(patient.taken, whole, rows)]
+    _counted(whole, walked.broken, rows)
+
+
+def _counted(whole: int, broken: str, rows: Rows) -> None:
+    rows.count += whole
+    if broken:
+        raise Malformed(broken)
+
+
+def _put(taken: Sequence[Taken], whole: int, rows: Rows) -> list[int]:
+    """Keep what was decoded with patience; which of the `whole` items that were."""
+    kept = [one for one in taken if one.item < whole]
+    for one in kept:
+        if isinstance(one.row[0], Unsupported):
+            rows.strange.append((one.handle, one.row[0].reason, one.raw))
+        else:
+            rows.keep(one.handle, one.kind, one.row, rows.count + one.item)
+    return [one.item for one in kept]
 
 
 class Found(NamedTuple):
@@ -218,18 +248,6 @@ def _tail(mask: int) -> tuple[struct.Struct, tuple[int, ...]]:
     """What follows the value, and where in a row it belongs."""
     fields = [(place, letter) for place, (bit, letter) in enumerate(FIELDS, 1) if mask & bit]
     return struct.Struct("<" + "".join(letter for _, letter in fields)), tuple(place for place, _ in fields)
-
-
-def _decode_patiently(buffer: bytes, start: int, rows: Rows, order: int) -> int:
-    handle, at = uint32(buffer, start)
-    kind, row, at = _data_value(buffer, at)
-    if isinstance(row[0], Unsupported):
-        rows.strange.append((handle, row[0].reason, bytes(buffer[start : min(at, start + 65536)])))
-        return at
-    group = rows.patient(kind)
-    group.rows.append((handle, *row))
-    group.order.append(order)
-    return at
 
 
 def decode_response(body: bytes) -> Published:

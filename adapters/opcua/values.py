@@ -40,6 +40,9 @@ KINDS: Final[dict[int, Kind]] = {
 }
 """Our kind by built-in type; a type that is missing here cannot be stored yet."""
 
+TEXTS: Final = frozenset((12, 16))
+"""Built-in types that are an Int32 length and so many bytes of UTF-8: String, XmlElement."""
+
 _LATER: Final = {
     15: "byte strings come with a later version",
     22: "structures come with a later version",
