@@ -247,17 +247,16 @@ def test_what_repeats_and_then_does_not_is_never_mistaken(size: int, together: i
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None)
-def test_items_of_one_size_and_another_type_are_told_apart(seed: int) -> None:
-    """Nothing but the two bytes tells a Float from an Int32, or a status from half a time stamp."""
+def test_the_same_number_of_bytes_in_another_order_is_not_the_same(seed: int) -> None:
+    """Short and long numbers change places: number of items, bytes, and first handle are as before."""
     chance, layouts = Random(seed), Layouts()
-    kinds = [chance.choice([6, 7, 10, 19]) for _ in range(WORTHWHILE + 20)]
+    kinds = [chance.choice([4, 6, 10, 11]) for _ in range(WORTHWHILE + 20)]
     bodies = []
     for _ in range(4):
         items = [
             (n % HANDLES, DataValue(scalar(kind, chance), None, EPOCH + 1)) for n, kind in enumerate(kinds)
         ]
         bodies.append(enc.data_change(items))
-        kinds[chance.randrange(len(kinds))] = chance.choice([6, 7, 10, 19])
         chance.shuffle(kinds)
     assert_same(bodies, layouts)
 
