@@ -20,6 +20,7 @@ COMMANDS = (
     "tap",
     "quarantine",
     "release",
+    "rewind",
     "export",
     "schema",
     "selftest",

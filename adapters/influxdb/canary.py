@@ -98,7 +98,7 @@ class Canary:
         self.facts["lost"] = (
             f"InfluxDB at {self._settings.url} confirmed writes that are not in it: {self._lost} of {self._confirmed}, "
             f"the latest at {first}. Values are lost behind its answer: look at the log and the disk of the server, and "
-            "at what stands between it and the collector; values that the journal still holds can be written again."
+            f"at what stands between it and the collector; values that are still held can be written again: collector rewind {self._name}"
         )
         log.error("%s: %s", self._name, self.facts["lost"])
 

@@ -24,13 +24,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--machine", default="*", help="machine id or glob")
     parser.add_argument("--signal", default="*", help="signal name or glob")
     parser.add_argument(
-        "--from", dest="begins", type=_time, help="first time (RFC 3339 or a local date), inclusive"
+        "--from", dest="begins", type=time_of, help="first time (RFC 3339 or a local date), inclusive"
     )
-    parser.add_argument("--to", dest="ends", type=_time, help="last time, exclusive")
+    parser.add_argument("--to", dest="ends", type=time_of, help="last time, exclusive")
     parser.set_defaults(main=main)
 
 
-def _time(text: str) -> int:
+def time_of(text: str) -> int:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
