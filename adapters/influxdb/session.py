@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext
@@ -20,11 +21,14 @@ from adapters.influxdb.canary import EVERY, Canary, begin, look, reader
 from adapters.influxdb.encode import Encoder
 from adapters.influxdb.memory import Memory
 from adapters.influxdb.names import CANARY, Names
+from adapters.influxdb.rights import excess
 from adapters.influxdb.settings import InfluxDbSink
 from adapters.influxdb.verdicts import Outcome, conflict_of
 from adapters.influxdb.wire import Reply, Wire, message_of
 from adapters.influxdb.writer import Writer
 from pipelines.batch import Batch
+
+log = logging.getLogger("collector")
 
 T = TypeVar("T")
 
@@ -53,6 +57,7 @@ class InfluxDb:
         async with Thread() as thread:
             wire = await thread.open(self._settings)
             await thread.run(lambda: self._greet(wire))
+            await thread.run(lambda: self._warn(wire))
             if self._settings.canary:
                 read = reader(wire, self._settings, self.name)
                 await thread.run(lambda: begin(self._canary, read, self._clock.now()))
@@ -63,6 +68,16 @@ class InfluxDb:
 
             async with beside(self._watch) if self._settings.canary else nullcontext():
                 yield write
+
+    def _warn(self, wire: Wire) -> None:
+        """Rights that nobody needs, in the facts, and in the log when it is new."""
+        words, remedy = excess(wire, self._settings)
+        if words and words not in self.facts.get("rights", ""):
+            log.warning("%s: %s. %s", self.name, words, remedy)
+        if words:
+            self.facts["rights"] = f"{words}. {remedy}"
+        else:
+            self.facts.pop("rights", None)
 
     async def _watch(self) -> None:
         """Reads the canary back for ever, over a connection of its own."""
@@ -162,7 +177,9 @@ class InfluxDb:
             if not self._settings.create:
                 raise
             return [*found, Finding("warning", self.name, f"{error}", f"The {self._place} will be made.")]
-        return [*found, Finding("ok", self.name, f"the {self._place} is there and takes values")]
+        found.append(Finding("ok", self.name, f"the {self._place} is there and takes values"))
+        words, remedy = excess(wire, self._settings)
+        return [*found, Finding("warning", self.name, words, remedy)] if words else found
 
 
 @asynccontextmanager

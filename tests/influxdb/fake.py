@@ -57,7 +57,7 @@ class Fake:
     """`script`: answers to the coming writes, then `rule` decides, then they are stored. `points` is what is stored.
 
     limit: bytes of a body, beyond which it says 413. swallows: says whether to forget a write (by its number) and answer
-    204. portal: a captive portal answers everything. readable: whether queries are allowed. token: the one that is right.
+    204. portal: a captive portal answers everything. readable: whether queries are allowed. rights: the answer about tokens. token: the one that is right.
     """
 
     def __init__(self, place: str = "machines") -> None:
@@ -71,6 +71,7 @@ class Fake:
         self.swallowed = 0
         self.portal = False
         self.readable = True
+        self.rights = refusal(401, "unauthorized access")
         self.tls: ssl.SSLContext | None = None
         self.most_at_once = self._at_once = 0
         self.requests: list[Request] = []
@@ -190,6 +191,8 @@ class Fake:
             assert wanted["orgID"] == "17"
             self.places.add(wanted["name"])
             return Answer(201, json.dumps({"id": "18", "name": wanted["name"]}).encode())
+        if request.path == "/api/v2/authorizations":
+            return self.rights
         if request.path == "/api/v2/query":
             return self._flux(request.body.decode())
         if request.path == "/query" and request.query["q"].startswith("SELECT"):
