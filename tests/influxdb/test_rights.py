@@ -23,7 +23,7 @@ def permission(action: str, sort: str, **more: str) -> Json:
     return {"action": action, "resource": {"type": sort, "orgID": "0a", **more}}
 
 
-TOKEN = "secret-token"  # noqa: S105 - of the scripted server
+TOKEN = "secret-token"
 OWN = [permission(action, "buckets", id="0b", name="machines") for action in ("read", "write")]
 ALL = [
     permission(a, sort)
