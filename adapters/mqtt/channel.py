@@ -23,6 +23,8 @@ from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from adapters.mqtt.websocket import WebSocket
+
 PUBLISH = 0x30
 PUBACK = 0x40
 _ACK = (b"", b"\x40\x02", b"\x50\x02")  # PUBACK; PUBREC for what we never asked for
@@ -101,8 +103,8 @@ class Identity(NamedTuple):
 class Wire(paho.Client):
     """The client of one connection. `messages` grows as they come; nothing here calls back for a message."""
 
-    def __init__(self, prepared: socket.socket, who: Identity) -> None:
-        self._prepared: socket.socket | None = prepared
+    def __init__(self, prepared: socket.socket | WebSocket, who: Identity) -> None:
+        self._prepared: socket.socket | WebSocket | None = prepared
         self._five = who.version == MQTTProtocolVersion.MQTTv5
         super().__init__(
             CallbackAPIVersion.VERSION2,
@@ -117,8 +119,11 @@ class Wire(paho.Client):
         self._largest, self._now = who.largest, who.now
         self._rest = bytearray()
         self._skipping = self._needed = 0
+        self._heard = paho.time_func()
+        self.hung_up = False  # the broker ended the connection in good order
+        self.broken: OSError | None = None
 
-    def _create_socket(self) -> socket.socket:
+    def _create_socket(self) -> Any:
         """Connected already, by the event loop: paho's own way blocks it for name resolution and TLS."""
         if self._prepared is None:
             raise ConnectionError("one connection, one client")
@@ -131,11 +136,13 @@ class Wire(paho.Client):
             chunk = self._sock_recv(CHUNK)
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
+        except OSError as error:
+            self.broken = error
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         if not chunk:
+            self.hung_up = True
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        self._last_bytes_received = paho.time_func()
+        self._heard = self._last_bytes_received = paho.time_func()
         try:
             return self._loop_rc_handle(self.feed(chunk))
         except Malformed:
@@ -216,14 +223,18 @@ class Wire(paho.Client):
         rc = super()._handle_pubrel()
         return rc or self._send_pubcomp(mid)
 
-    def ping_unanswered(self) -> float:
-        """Seconds since the oldest unanswered PINGREQ; 0 if there is none."""
-        return paho.time_func() - self._ping_t if self._ping_t else 0.0
+    def silence(self) -> float:
+        """Seconds since the broker was last heard, while it owes an answer to a ping; else 0."""
+        return paho.time_func() - self._heard if self._ping_t else 0.0
+
+    def keep_alive_of(self, seconds: float) -> None:
+        """A broker that wants no pings (Server Keep Alive 0) gets them all the same: how else would a dead link be found."""
+        self._keepalive = self._keepalive or round(seconds)
 
     def pardon(self) -> None:
         """While the socket is left unread on purpose, answers to pings are unread too: they do not count as missing."""
         self._ping_t = 0.0
-        self._last_bytes_received = paho.time_func()
+        self._heard = self._last_bytes_received = paho.time_func()
 
     def drop(self) -> None:
         """Close the socket now."""

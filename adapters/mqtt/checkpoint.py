@@ -26,11 +26,15 @@ class _Stored(msgspec.Struct, array_like=True):
     filters: list[str]
     last: int
     ring: bytes
+    dropped: int = -1
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """filters: what is subscribed. last: ns, when the connection was last known to live. fresh: nothing was stored yet."""
+    """filters: what is subscribed. last: ns, when the connection was last known to live. fresh: nothing was stored yet.
+
+    dropped: the broker's count of dropped messages as last read, -1 if never.
+    """
 
     client_id: str
     filters: list[str] = field(default_factory=list)
@@ -39,6 +43,7 @@ class Checkpoint:
     size: int = 1000
     ring: OrderedDict[tuple[int, int], int] = field(default_factory=OrderedDict)
     remembered: int = 0
+    dropped: int = -1
 
     def __post_init__(self) -> None:
         self.remembered = len(self.ring)
@@ -65,7 +70,7 @@ class Checkpoint:
 
     def dump(self) -> bytes:
         ring = b"".join(_ENTRY.pack(mid, check, stamp) for (mid, check), stamp in self.ring.items())
-        return msgspec.msgpack.encode(_Stored(1, self.client_id, self.filters, self.last, ring))
+        return msgspec.msgpack.encode(_Stored(1, self.client_id, self.filters, self.last, ring, self.dropped))
 
 
 def _checksum(message: Message) -> int:
@@ -81,4 +86,6 @@ def load(blob: bytes | None, client_id: str, size: int) -> Checkpoint:
     except msgspec.MsgspecError:
         return Checkpoint(client_id, size=size, fresh=False)
     ring = OrderedDict(((mid, check), stamp) for mid, check, stamp in _ENTRY.iter_unpack(stored.ring))
-    return Checkpoint(client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring)
+    return Checkpoint(
+        client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring, dropped=stored.dropped
+    )

@@ -9,26 +9,25 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from adapters.errors import AdapterError, Misconfigured, NotConnected
+from adapters.errors import AdapterError, NotConnected
 from adapters.mqtt import errors
-from adapters.mqtt.channel import Identity, Message, Wire, connect_properties, say_goodbye
-from adapters.mqtt.dial import dial
+from adapters.mqtt.channel import Message, Wire, connect_properties, say_goodbye
+from adapters.mqtt.rivals import HungUp
 from adapters.mqtt.settings import MqttSource
+from adapters.mqtt.websocket import WebSocket
 
 ANSWER = 10.0  # seconds for CONNACK and SUBACK
 HESITATION = (
     2.0  # seconds for the answer to a CONNECT of MQTT 5 that may not be understood (amqtt then says nothing)
 )
-TICK = 1.0  # seconds between two looks at keep-alive
+TICK = 1.0  # seconds between two looks at keep-alive, at most
 AT_ONCE = 100  # filters per SUBSCRIBE
 FAREWELL = 0x80
-VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
 class Connack(NamedTuple):
@@ -56,6 +55,8 @@ class Connection:
         self._granted: dict[int, asyncio.Future[list[int]]] = {}
         self._paused = self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._pace = min(TICK, settings.keep_alive / 10)
+        self.ticked: Callable[[], None] = lambda: None
 
     async def open(self) -> Connack:
         """CONNECT and wait for the answer, which may be a refusal. Raises NotConnected."""
@@ -73,7 +74,7 @@ class Connection:
             )
         else:
             wire.connect(settings.host, settings.port, round(settings.keep_alive))
-        self._timer = self._loop.call_later(TICK, self._tick)
+        self._timer = self._loop.call_later(self._pace, self._tick)
         hesitant = self.version == "5" and settings.version == "auto"
         self.answer = await self._wait(self._answered, "CONNECT", HESITATION if hesitant else ANSWER)
         return self.answer
@@ -89,22 +90,33 @@ class Connection:
         """The broker's reason code per filter: the granted QoS, or 0x80 and above for a refusal."""
         codes: list[int] = []
         for start in range(0, len(filters), AT_ONCE):
-            part = [(name, self._options(qos)) for name, qos in filters[start : start + AT_ONCE]]
-            answer: asyncio.Future[list[int]] = self._loop.create_future()
-            rc, mid = self.wire.subscribe(part)
-            if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-                raise self.lost or NotConnected(
-                    f"{self.settings.url}: the connection was lost while subscribing"
-                )
-            self._granted[mid] = answer
+            answer = self.ask(filters[start : start + AT_ONCE])
+            if self.lost is not None:
+                raise self.lost
             codes += await self._wait(answer, "SUBSCRIBE")
         return codes
 
-    def _options(self, qos: int) -> Any:
+    def ask(self, filters: Sequence[tuple[str, int]], *, retained: bool = False) -> asyncio.Future[list[int]]:
+        """Subscribe without waiting. retained: what is retained there is wanted also if the subscription exists already.
+
+        On a connection that is lost already the answer stays out: whoever reads from it learns why.
+        """
+        answer: asyncio.Future[list[int]] = self._loop.create_future()
+        rc, mid = self.wire.subscribe(
+            [(name, self._options(qos, retained=retained)) for name, qos in filters]
+        )
+        if rc == MQTTErrorCode.MQTT_ERR_SUCCESS and mid is not None:
+            self._granted[mid] = answer
+        return answer
+
+    def _options(self, qos: int, *, retained: bool) -> Any:
         """MQTT 5: retained messages only for a new subscription, or every reconnection would bring them as news."""
         if self.version != "5":
             return qos
-        return SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        handling = (
+            SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
+        )
+        return SubscribeOptions(qos=qos, retainHandling=handling)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         for start in range(0, len(filters), AT_ONCE):
@@ -156,18 +168,19 @@ class Connection:
         self.woken.set()
 
     def _tick(self) -> None:
-        """The client pings; that an answer is missing is found here, at half a keep-alive instead of a whole one."""
-        self._timer = self._loop.call_later(TICK, self._tick)
+        """The client pings; that an answer is missing is found here, 1.5 keep-alives after the last sign of life."""
+        self._timer = self._loop.call_later(self._pace, self._tick)
         if self._paused:
             self.wire.pardon()
         self.wire.loop_misc()
-        if self.lost is None and self.wire.ping_unanswered() > self.wire.keepalive / 2:
+        if self.lost is None and self.wire.silence() > 1.5 * self.wire.keepalive - 2 * self._pace:
             self.wire.drop()
             self._lose(
                 NotConnected(
                     f"{self.settings.url} no longer answers (keep-alive)", "Check network and broker."
                 )
             )
+        self.ticked()
 
     def _readable(self) -> None:
         self.wire.receive()
@@ -176,6 +189,7 @@ class Connection:
     def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if not self._answered.done():
             known = properties.json() if properties is not None else {}
+            self.wire.keep_alive_of(self.settings.keep_alive)
             self._answered.set_result(Connack(reason.value, str(reason), bool(flags.session_present), known))
 
     def _on_subscribe(self, _client: Any, _data: Any, mid: int, reasons: Any, _properties: Any) -> None:
@@ -184,17 +198,26 @@ class Connection:
             waiting.set_result([reason.value for reason in reasons])
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
-        url = self.settings.url
+        url, broken = self.settings.url, self.wire.broken
         if flags.is_disconnect_packet_from_server:
             self._lose(errors.by_reason(url, reason.value, str(reason), "closed the connection"))
+        elif isinstance(broken, ssl.SSLError) and not self._answered.done():
+            self._lose(
+                errors.by_system(url, broken)
+            )  # TLS 1.3: a missing client certificate is told only now
+        elif self.wire.hung_up:
+            self._lose(
+                HungUp(f"{url} closed the connection.", "Check network and broker; see the broker's log.")
+            )
         else:
             self._lose(
                 NotConnected(f"{url}: the connection was lost ({reason})", "Check network and broker.")
             )
 
     def _on_open(self, _client: Any, _data: Any, sock: Any) -> None:
-        if isinstance(sock, ssl.SSLSocket):
-            self.security = f"{sock.version()}, certificate and host verified"
+        inner = sock.inner if isinstance(sock, WebSocket) else sock
+        if isinstance(inner, ssl.SSLSocket):
+            self.security = f"{inner.version()}, certificate and host verified"
         self._loop.add_reader(sock, self._readable)
 
     def _on_close(self, _client: Any, _data: Any, sock: Any) -> None:
@@ -206,67 +229,3 @@ class Connection:
 
     def _on_no_write(self, _client: Any, _data: Any, sock: Any) -> None:
         self._loop.remove_writer(sock)
-
-
-async def connect(
-    settings: MqttSource, client_id: str, now: Callable[[], int], *, visiting: bool = False
-) -> Connection:
-    """A connection that the broker accepted. With version auto, 3.1.1 is tried when 5 is refused.
-
-    visiting: the broker keeps nothing of this connection when it ends.
-    """
-    dialled = _Dial(settings, client_id, now, visiting)
-    if settings.version != "auto":
-        return await _connect(dialled, settings.version)
-    try:
-        return await _connect(dialled, "5")
-    except (_TooNew, _NoAnswer):
-        return await _connect(dialled, "3.1.1")
-
-
-class _Dial(NamedTuple):
-    settings: MqttSource
-    client_id: str
-    now: Callable[[], int]
-    visiting: bool
-
-
-def _identity(dialled: _Dial, version: str) -> Identity:
-    largest = dialled.settings.max_packet
-    return Identity(dialled.client_id, VERSIONS[version], largest, dialled.visiting, dialled.now)
-
-
-class _TooNew(Misconfigured):
-    """The broker refuses MQTT 5, with its reason code or with that of 3.1.1."""
-
-
-class _NoAnswer(NotConnected):
-    """No answer to a CONNECT of MQTT 5: the broker is in trouble, or does not understand it."""
-
-
-async def _connect(dialled: _Dial, version: str) -> Connection:
-    settings = dialled.settings
-    prepared = await dial(settings)
-    wire = Wire(prepared, _identity(dialled, version))
-    if settings.username:
-        password = settings.password.get_secret_value() if settings.password else None
-        wire.username_pw_set(settings.username, password)
-    connection = Connection(settings, wire, version, visiting=dialled.visiting)
-    with ExitStack() as undo:
-        undo.callback(connection.close)
-        answer = await _opened(connection)
-        if answer.code < FAREWELL:
-            undo.pop_all()
-            return connection
-    error = errors.by_reason(settings.url, answer.code, answer.name)
-    raise _TooNew(str(error), error.remedy) if version == "5" and answer.code == 0x84 else error
-
-
-async def _opened(connection: Connection) -> Connack:
-    """Old brokers hang up on what they do not understand, or say nothing: without any answer, 5 counts as refused."""
-    try:
-        return await connection.open()
-    except NotConnected as error:
-        if connection.version == "5":
-            raise _NoAnswer(str(error), error.remedy) from error
-        raise

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from adapters.errors import AdapterError, NotConnected
+from adapters.errors import AdapterError, Misconfigured, NotConnected
 from adapters.mqtt import errors
 from adapters.mqtt.settings import MqttSource
+from adapters.mqtt.websocket import LONGEST, Refused, WebSocket, check, hello
 
+Result = TypeVar("Result")
 PATIENCE = 5.0  # seconds per address, and again for the handshake
 
 
@@ -39,13 +42,17 @@ def _files(settings: MqttSource) -> str:
     return ", ".join(str(file) for file in (settings.ca, settings.certificate, settings.private_key) if file)
 
 
-async def dial(settings: MqttSource) -> socket.socket:
-    """The socket, non-blocking, TLS handshake done. Raises NotConnected or Misconfigured."""
+async def dial(settings: MqttSource) -> socket.socket | WebSocket:
+    """The socket, non-blocking, handshakes of TLS and WebSocket done. Raises NotConnected or Misconfigured."""
     context = await asyncio.to_thread(tls_context, settings)
     try:
         async with asyncio.timeout(3 * PATIENCE):
             plain = await _connect(settings)
-            return plain if context is None else await _encrypt(plain, context, settings.host)
+            sock = plain if context is None else await _encrypt(plain, context, settings.host)
+            return sock if settings.path is None else await _upgrade(sock, settings, settings.path)
+    except Refused as error:
+        remedy = "Check port and path of the url (mosquitto: a listener with `protocol websockets`)."
+        raise Misconfigured(f"{settings.url}: {error}", remedy) from error
     except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
         raise errors.by_system(settings.url, error) from error
 
@@ -100,17 +107,42 @@ async def _encrypt(plain: socket.socket, context: ssl.SSLContext, host: str) -> 
 
 
 async def _handshake(wrapped: ssl.SSLSocket) -> None:
+    try:
+        await _done_when_ready(wrapped, wrapped.do_handshake, writing=False)
+    except ConnectionError as error:  # what a port without encryption does to a TLS hello
+        raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the broker hung up") from error
+
+
+async def _done_when_ready(sock: socket.socket, step: Callable[[], Result], *, writing: bool) -> Result:
+    """What `step` returns once the socket is ready for it. writing: what it waits for without encryption."""
     while True:
         try:
-            wrapped.do_handshake()
+            return step()
         except ssl.SSLWantReadError:
-            await _ready(wrapped, writing=False)
+            await _ready(sock, writing=False)
         except ssl.SSLWantWriteError:
-            await _ready(wrapped, writing=True)
-        except ConnectionError as error:  # what a port without encryption does to a TLS hello
-            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the broker hung up") from error
-        else:
-            return
+            await _ready(sock, writing=True)
+        except BlockingIOError:
+            await _ready(sock, writing=writing)
+
+
+async def _upgrade(sock: socket.socket, settings: MqttSource, path: str) -> WebSocket:
+    with ExitStack() as undo:
+        undo.callback(sock.close)
+        asked = hello(settings.host, settings.port, path)
+        rest = asked.request
+        while rest:
+            rest = rest[await _done_when_ready(sock, partial(sock.send, rest), writing=True) :]
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            chunk = await _done_when_ready(sock, partial(sock.recv, LONGEST), writing=False)
+            answer += chunk
+            if not chunk or len(answer) > LONGEST:
+                raise Refused("no WebSocket there: it hangs up or never comes to an end")
+        head, _, early = answer.partition(b"\r\n\r\n")
+        check(head, asked.key)
+        undo.pop_all()
+    return WebSocket(sock, early)
 
 
 async def _ready(sock: socket.socket, *, writing: bool) -> None:

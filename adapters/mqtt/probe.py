@@ -15,9 +15,11 @@ from adapters.base import Bench, Finding
 from adapters.clock import Clock
 from adapters.errors import AdapterError
 from adapters.mqtt import errors
+from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.channel import Message
-from adapters.mqtt.connection import FAREWELL, Connection, connect
-from adapters.mqtt.routes import Adopted, Routes
+from adapters.mqtt.connection import FAREWELL, Connection
+from adapters.mqtt.opening import connect
+from adapters.mqtt.routes import Routes
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.sheet import Sheet
 from adapters.settings import Reading

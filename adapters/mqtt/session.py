@@ -7,8 +7,10 @@ account of what is not yet acknowledged: under half a window left it presses for
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from adapters.base import Delivery
@@ -16,9 +18,15 @@ from adapters.clock import Clock
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint
 from adapters.mqtt.connection import Connection
+from adapters.mqtt.dropped import TOPIC as DROPPED
+from adapters.mqtt.dropped import Dropped
+from adapters.mqtt.rivals import Rivals
 from adapters.mqtt.routes import Routes
 from adapters.mqtt.sheet import Sheet
+from adapters.mqtt.silence import Silence, suspicion
 from pipelines.stage import Gap
+
+log = logging.getLogger(__name__)
 
 WINDOW_311 = 20  # messages that mosquitto keeps in flight in 3.1.1; the protocol does not tell
 VOLUME = 16_000_000  # bytes of payload that may wait for their acknowledgement
@@ -27,24 +35,32 @@ SURE = (
 )
 
 
+AT_ONCE = 0.05  # seconds of reading before the event loop gets its turn
+SLICE = 256  # messages between two looks at the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a source knows beyond one connection. version: of the registry."""
+
+    clock: Clock
+    version: Callable[[], int]
+    rivals: Rivals
+    silence: Silence
+
+
 class MqttSession:
     """A SourceSession. Made by `source.MqttBroker.session`, which connects and subscribes before."""
 
     def __init__(
-        self,
-        connection: Connection,
-        routes: Routes,
-        checkpoint: Checkpoint,
-        clock: Clock,
-        version: Callable[[], int],
-        *,
-        gap: Gap | None,
+        self, connection: Connection, routes: Routes, checkpoint: Checkpoint, memory: Memory
     ) -> None:
+        """memory: what outlives the connection. A loss that is known already is `lacking`, set before the first delivery."""
         self.redelivers = all(qos > 0 for qos in routes.filters.values())
         self.facts: dict[str, str] = {}
-        self._connection, self._routes = connection, routes
-        self._checkpoint, self._clock, self._version = checkpoint, clock, version
-        self._gap = gap
+        self.lacking: Gap | None = None
+        self._connection, self._routes, self._memory = connection, routes, memory
+        self._checkpoint, self._clock = checkpoint, memory.clock
         self._begun = False
         self._settled = self._volume = 0
         self._past: deque[tuple[float, int]] = (
@@ -56,7 +72,9 @@ class MqttSession:
         maximum = connection.settings.receive_maximum
         self._window = maximum if five else WINDOW_311
         self._bound = 2 * maximum if five else maximum
-        connection.received = self._received
+        self._dropped = Dropped(checkpoint.dropped, checkpoint.last)
+        routes.watch(DROPPED, self._dropped.told)
+        connection.received, connection.ticked = self._received, self._ticked
 
     def __aiter__(self) -> AsyncIterator[Delivery]:
         return self
@@ -67,7 +85,7 @@ class MqttSession:
             return self._beginning()
         while not self._connection.wire.messages:
             if self._connection.lost is not None:
-                raise self._connection.lost
+                raise self._memory.rivals.judge(self._connection.lost)
             self._connection.woken.clear()
             await self._connection.woken.wait()
         return self._delivery()
@@ -76,30 +94,47 @@ class MqttSession:
         """A delivery without values: the gap, if there is one, and that a session now exists, before anything arrives."""
         self._begun = True
         self._checkpoint.last = self._clock.now()
-        return Delivery(
-            (), 0, gaps=() if self._gap is None else (self._gap,), checkpoint=self._checkpoint.dump()
-        )
+        gaps = () if self.lacking is None else (self.lacking,)
+        return Delivery((), 0, gaps=gaps, checkpoint=self._checkpoint.dump())
 
     def _delivery(self) -> Delivery:
-        waiting = self._connection.wire.messages
-        messages = tuple(waiting)
-        waiting.clear()
         sheet = Sheet()
-        for message in messages:
-            stamp = self._checkpoint.stamp(message)
-            if self._routes.read(message, stamp, sheet):
-                self._checkpoint.remember(message, stamp)
+        messages = self._read(sheet)
         self._forget()
         last = messages[-1].at
-        self._checkpoint.last = last
+        self._checkpoint.last, self._checkpoint.dropped = last, self._dropped.count
+        gap = self._dropped.gap(last)
         return Delivery(
-            sheet.batches(last, self._version()),
+            sheet.batches(last, self._memory.version()),
             sheet.decoded,
             sheet.refused,
+            gaps=() if gap is None else (gap,),
             checkpoint=self._checkpoint.dump(),
             ack=_Ack(self, messages, self._checkpoint.remembered),
             pressing=self._pressing,
         )
+
+    def _read(self, sheet: Sheet) -> Sequence[Message]:
+        """What waits, on the sheet; what takes longer than AT_ONCE stays for the next delivery: the event loop is not ours."""
+        waiting, routes, checkpoint = self._connection.wire.messages, self._routes, self._checkpoint
+        read: list[Message] = []
+        until = self._clock.monotonic() + AT_ONCE
+        while waiting and (len(read) % SLICE or not read or self._clock.monotonic() < until):
+            message = waiting.popleft()
+            read.append(message)
+            if not routes.read_quickly(message, sheet):
+                stamp = checkpoint.stamp(message)
+                if routes.read(message, stamp, sheet):
+                    checkpoint.remember(message, stamp)
+        return read
+
+    def _ticked(self) -> None:
+        """Once a second: subscriptions that stay silent although they were granted."""
+        silence, user = self._memory.silence, self._connection.settings.username
+        self.facts.pop("silent_topics", None)
+        self.stated(silent_topics=suspicion(silence.silent(), user))
+        if news := suspicion(silence.news(), user):
+            log.warning("%s: %s", self._connection.settings.url, news)
 
     def _forget(self) -> None:
         """A link that is dead is found within 1.5 keep-alives; what was acknowledged before that has arrived."""

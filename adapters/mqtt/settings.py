@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from adapters.base import Bench, Source
 from adapters.mqtt.paths import parse_path
+from adapters.mqtt.payload_settings import AnyPayload, JsonPayload, PayloadName, payload_by_name
 from adapters.mqtt.topics import Template, parse_template
 from adapters.settings import (
     Duration,
@@ -24,70 +25,10 @@ from adapters.settings import (
     SignalSettings,
     Size,
     SourceSettings,
-    Strict,
 )
 
-PORTS = {"mqtt": 1883, "mqtts": 8883}
-TimeUnit = Literal["auto", "s", "ms", "us", "ns", "rfc3339"]
-
-
-class JsonPayload(Strict):
-    """A JSON document; each signal names the place of its value (`value: U.L1`)."""
-
-    type: Literal["json"] = "json"
-    time: str = Field("", description="Path of the time in the document; left out: the time of receipt")
-    time_unit: TimeUnit = Field(
-        "auto",
-        description="Left out: texts are RFC 3339; numbers below 1e11 are s, below 1e14 ms, below 1e17 us, else ns",
-    )
-
-    @field_validator("time")
-    @classmethod
-    def _is_path(cls, time: str) -> str:
-        parse_path(time)
-        return time
-
-
-class NumberPayload(Strict):
-    """One decimal number as text, such as 21.5 or -3e-2."""
-
-    type: Literal["number"] = "number"
-
-
-class TextPayload(Strict):
-    """One UTF-8 text."""
-
-    type: Literal["text"] = "text"
-
-
-class FlagPayload(Strict):
-    """One truth value: true/false, on/off, yes/no, 1/0, in any case."""
-
-    type: Literal["flag"] = "flag"
-
-
-class ShdrPayload(Strict):
-    """MTConnect SHDR lines: time|item|value|item|value…; conditions with six fields are recognised by themselves.
-
-    SHDR has no types: an item is text unless `numbers` (patterns such as `*load`) or the signal's own `kind` says otherwise.
-    """
-
-    type: Literal["shdr"] = "shdr"
-    numbers: Sequence[str] = Field((), description="Patterns (* and ?) of the items that are numbers")
-    conditions: Sequence[str] = Field((), description="Conditions that stand among other items of a line")
-    messages: Sequence[str] = Field((), description="Messages: item|native code|text")
-    time_series: Sequence[str] = Field((), description="Time series: item|count|rate|values")
-
-
-AnyPayload = Annotated[
-    JsonPayload | NumberPayload | TextPayload | FlagPayload | ShdrPayload, Field(discriminator="type")
-]
-
-PayloadName = Literal["json", "number", "text", "flag", "shdr"]
-
-
-def _payload_by_name(payload: Any) -> Any:
-    return {"type": payload} if isinstance(payload, str) else payload
+PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+WEB_PATH = "/mqtt"
 
 
 class MqttSignal(SignalSettings):
@@ -121,7 +62,7 @@ class MqttRead(ReadSettings):
         "other {names} become tags, + is one segment, # the rest",
     )
     payload: Annotated[
-        AnyPayload, BeforeValidator(_payload_by_name, json_schema_input_type=AnyPayload | PayloadName)
+        AnyPayload, BeforeValidator(payload_by_name, json_schema_input_type=AnyPayload | PayloadName)
     ] = JsonPayload()
     qos: Literal[0, 1] = 1
     signals: Sequence[MqttSignal] = ()
@@ -160,6 +101,10 @@ def _check_signals(read: MqttRead) -> None:
     kind = read.payload.type
     if not read.signals and not read.signals_file and not read.adopt:
         raise ValueError(f"topic '{read.topic}': list its signals, or write adopt: true to take all of them")
+    if read.adopt and read.template.levels[0].startswith("$"):
+        raise ValueError(
+            f"topic '{read.topic}' is the broker's own ($SYS and the like): list its signals, it is never adopted"
+        )
     if kind == "shdr" and named:
         raise ValueError("SHDR lines name their items themselves: write + in place of {signal}")
     if kind in ("number", "text", "flag") and not named:
@@ -188,8 +133,9 @@ class MqttSource(SourceSettings):
     read_model = MqttRead
     type: Literal["mqtt"] = "mqtt"
     url: str = Field(
-        description="mqtts://host[:8883] (encrypted, verified) or mqtt://host[:1883] (plain text)",
-        examples=["mqtts://10.0.0.5", "mqtt://localhost:1883"],
+        description="mqtts://host[:8883] (encrypted, verified) or mqtt://host[:1883] (plain text); over WebSocket "
+        "wss://host[:443][/path] or ws://host[:80][/path] (path left out: /mqtt)",
+        examples=["mqtts://10.0.0.5", "mqtt://localhost:1883", "wss://broker.example/mqtt"],
     )
     version: Literal["auto", "3.1.1", "5"] = Field(
         "auto", description="auto: 5, and 3.1.1 if the broker refuses 5"
@@ -211,6 +157,10 @@ class MqttSource(SourceSettings):
         5000, ge=64, le=65_535, description="Most messages in flight and not yet acknowledged (MQTT 5)"
     )
     max_packet: Size = Field(1_000_000, ge=1_000, le=268_435_455)
+    broker_statistics: bool = Field(
+        default=True,
+        description="Watch the broker's count of dropped messages ($SYS, mosquitto and others) and report a rise",
+    )
     adopt_limit: int = Field(1000, ge=1, le=100_000, description="Most signals that adopt may add")
 
     @field_validator("url")
@@ -225,17 +175,28 @@ class MqttSource(SourceSettings):
             raise ValueError("a password needs its username")
         if self.password is not None and not self.tls and not self.loopback:
             raise ValueError(
-                "a password would cross the network in plain text: use mqtts:// (or remove the password)"
+                "a password would cross the network in plain text: use mqtts:// or wss:// (or remove the password)"
             )
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key belong together: give both or neither")
         if not self.tls and (self.ca or self.certificate):
-            raise ValueError("ca and certificate are for mqtts://; with mqtt:// nothing is encrypted")
+            raise ValueError(
+                "ca and certificate are for mqtts:// and wss://; with mqtt:// and ws:// nothing is encrypted"
+            )
         return self
 
     @property
     def tls(self) -> bool:
-        return self.url.startswith("mqtts:")
+        return self.url.startswith(("mqtts:", "wss:"))
+
+    @property
+    def path(self) -> str | None:
+        """Of the WebSocket; None without one."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("ws", "wss"):
+            return None
+        query = f"?{parts.query}" if parts.query else ""
+        return (parts.path if len(parts.path) > 1 else WEB_PATH) + query
 
     @property
     def host(self) -> str:
@@ -286,13 +247,26 @@ def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in PORTS:
         raise ValueError(
-            "the url begins with mqtts:// (encrypted) or mqtt:// (plain), such as mqtts://10.0.0.5"
+            "the url begins with mqtts:// (encrypted) or mqtt:// (plain), such as mqtts://10.0.0.5; "
+            "over WebSocket with wss:// or ws://"
         )
     if parts.username is not None or parts.password is not None:
         raise ValueError("write username and password as keys of their own, not in the url")
     if not parts.hostname:
         raise ValueError("the url names no host; write it as mqtts://10.0.0.5 or mqtts://broker.example:8883")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError("the url ends after host and port; topics belong to the machines' read entries")
+    _check_path(parts)
     if parts.port == 0:
         raise ValueError("port 0 is not a port")
+
+
+def _check_path(parts: SplitResult) -> None:
+    if parts.scheme in ("ws", "wss"):
+        if (
+            parts.fragment
+            or not (parts.path + parts.query).isascii()
+            or set(parts.path + parts.query) & set(" \\")
+        ):
+            raise ValueError("a WebSocket url ends with a plain path, such as wss://broker.example/mqtt")
+        return
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("the url ends after host and port; topics belong to the machines' read entries")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pipelines import quality as q
 from pipelines.batch import Batch, Kind, batch_of
 from pipelines.stage import Refusal
 
@@ -25,16 +26,60 @@ class Cell(NamedTuple):
 _Group = tuple[Kind, int]
 
 
+class Columns:
+    """The rows of one group. odd: place -> (quality, flags) of the rows that are not just good and without a flag: most are."""
+
+    __slots__ = ("at", "odd", "points", "values")
+
+    def __init__(self) -> None:
+        self.points: list[int] = []
+        self.at: list[int] = []
+        self.values: list[Any] = []
+        self.odd: dict[int, tuple[int, int]] = {}
+
+    def add(self, cell: Cell) -> None:
+        point, at, value, quality, flags = cell
+        if flags or quality != q.GOOD:
+            self.odd[len(self.points)] = quality, flags
+        self.points.append(point)
+        self.at.append(at)
+        self.values.append(value)
+
+    def batch(self, kind: Kind, received: int, version: int) -> Batch:
+        quality, flags = self._marks()
+        return batch_of(
+            kind,
+            self.points,
+            self.at,
+            self.values,
+            received=received,
+            quality=quality,
+            flags=flags,
+            registry_version=version,
+        )
+
+    def _marks(self) -> tuple[list[int] | int, list[int] | int]:
+        if not self.odd:
+            return q.GOOD, 0
+        quality, flags = [q.GOOD] * len(self.points), [0] * len(self.points)
+        for place, (mark, flag) in self.odd.items():
+            quality[place], flags[place] = mark, flag
+        return quality, flags
+
+
 class Sheet:
     """What one delivery will hold. Batches have one kind each; a point that changes its kind starts new batches, so that
     its values stay in the order of the wire. `decoded` is added to by who reads the bytes, not by `row`.
+
+    page: another object whenever new batches were begun; who fills columns by himself (`claim`) must look at it before.
     """
 
     def __init__(self) -> None:
         self.decoded = 0
         self.refused: list[Refusal] = []
-        self._closed: list[tuple[_Group, list[Cell]]] = []
-        self._open: dict[_Group, list[Cell]] = {}
+        self.page = object()
+        self._closed: list[tuple[_Group, Columns]] = []
+        self._open: dict[_Group, Columns] = {}
         self._group_of: dict[int, _Group] = {}
 
     def row(self, kind: Kind, cell: Cell, group: int = 0) -> None:
@@ -43,10 +88,18 @@ class Sheet:
         if self._group_of.setdefault(cell.point, key) != key:
             self._close()
             self._group_of[cell.point] = key
-        cells = self._open.get(key)
-        if cells is None:
-            cells = self._open[key] = []
-        cells.append(cell)
+        columns = self._open.get(key)
+        if columns is None:
+            columns = self._open[key] = Columns()
+        columns.add(cell)
+
+    def claim(self, claims: Sequence[tuple[Kind, Sequence[int]]]) -> list[Columns]:
+        """The columns for rows of these points, as long as `page` stays the same."""
+        wanted = {point: (kind, 0) for kind, points in claims for point in points}
+        if any(self._group_of.get(point, key) != key for point, key in wanted.items()):
+            self._close()
+        self._group_of.update(wanted)
+        return [self._open.setdefault((kind, 0), Columns()) for kind, _ in claims]
 
     def refuse(self, where: str, reasons: Counter[str], raw: bytes, at: int) -> None:
         self.refused.extend(Refusal(where, reason, raw[:RAW], at, n) for reason, n in reasons.items())
@@ -55,14 +108,12 @@ class Sheet:
         self._closed.extend(self._open.items())
         self._open.clear()
         self._group_of.clear()
+        self.page = object()
 
     def batches(self, received: int, version: int) -> list[Batch]:
         self._close()
-        return [_batch(kind, cells, group or received, version) for (kind, group), cells in self._closed]
-
-
-def _batch(kind: Kind, cells: Sequence[Cell], received: int, version: int) -> Batch:
-    points, at, values, quality, flags = zip(*cells, strict=True)
-    return batch_of(
-        kind, points, at, values, received=received, quality=quality, flags=flags, registry_version=version
-    )
+        return [
+            columns.batch(kind, group or received, version)
+            for (kind, group), columns in self._closed
+            if columns.points
+        ]

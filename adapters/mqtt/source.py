@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from adapters.base import Bench, Delivery, Finding
-from adapters.errors import Misconfigured
+from adapters.errors import AdapterError, Misconfigured
+from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint, load
-from adapters.mqtt.connection import FAREWELL, Connection, connect
+from adapters.mqtt.connection import FAREWELL, Connection
+from adapters.mqtt.dropped import TOPIC as DROPPED
+from adapters.mqtt.opening import connect
 from adapters.mqtt.probe import look_around
-from adapters.mqtt.routes import Adopted, Routes
-from adapters.mqtt.session import MqttSession
+from adapters.mqtt.rivals import Rivals
+from adapters.mqtt.routes import Routes
+from adapters.mqtt.session import Memory, MqttSession
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.sheet import Sheet
+from adapters.mqtt.silence import Silence
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
@@ -40,21 +45,49 @@ class MqttBroker:
             self.client_id = f"{self.client_id}-look-{secrets.token_hex(4)}"
             self._settings = settings.model_copy(update={"session_expiry": 0.0})
 
+        clock, registry = bench.clock, bench.registry
+        rivals, silence = Rivals(self.client_id, clock), Silence(clock)
+        self._memory = Memory(clock, lambda: registry.version, rivals, silence)
+        self._statistics = settings.broker_statistics
+
     @asynccontextmanager
     async def session(self, resume: bytes | None) -> AsyncIterator[MqttSession]:
-        routes = Routes(self._readings, self._bench, self._adopted)
-        clock, registry = self._bench.clock, self._bench.registry
-        connection = await connect(self._settings, self.client_id, clock.now, visiting=self._bench.scratch)
+        routes = Routes(self._readings, self._bench, self._adopted, self._memory.silence.heard)
+        connection = await self._connect()
         try:
             size = self._settings.receive_maximum if connection.version == "5" else RING_311
             checkpoint = load(resume, self.client_id, size)
-            gap = _gap(connection, checkpoint, clock.now())
-            session = MqttSession(connection, routes, checkpoint, clock, lambda: registry.version, gap=gap)
+            session = MqttSession(connection, routes, checkpoint, self._memory)
+            session.lacking = _gap(connection, checkpoint, self._bench.clock.now())
             session.stated(**_facts(connection, self.client_id))
             await self._subscribe(connection, routes, checkpoint, session)
-            yield session
+            with self._watching(connection):
+                yield session
         finally:
             connection.close()
+
+    async def _connect(self) -> Connection:
+        rivals = self._memory.rivals
+        try:
+            found = await connect(
+                self._settings, self.client_id, self._bench.clock.now, visiting=self._bench.scratch
+            )
+        except AdapterError:
+            rivals.unreachable()
+            raise
+        rivals.accepted()
+        return found
+
+    @contextmanager
+    def _watching(self, connection: Connection) -> Iterator[None]:
+        """The broker's own count of dropped messages. A broker that answers this question by hanging up is not asked again."""
+        answer = connection.ask([(DROPPED, 0)], retained=True) if self._statistics else None
+        try:
+            yield
+        finally:
+            if answer is not None and answer.done() and answer.exception() is connection.lost is not None:
+                self._statistics = False
+                log.info("%s: the broker does not tell how many messages it drops", self.name)
 
     async def _subscribe(
         self, connection: Connection, routes: Routes, checkpoint: Checkpoint, session: MqttSession
@@ -69,6 +102,7 @@ class MqttBroker:
             raise _all_refused(self._settings.url, granted)
         session.stated(subscriptions=str(len(asked) - len(refused)), **_warnings(asked, granted))
         session.redelivers = session.redelivers and all(granted[name] > 0 for name in asked)
+        self._memory.silence.granted(name for name in asked if name not in refused)
         for name in refused:
             log.warning("%s: the broker refuses topic %s (0x%02x)", self.name, name, granted[name])
 

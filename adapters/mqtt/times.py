@@ -63,8 +63,12 @@ def epoch(value: float, unit: str) -> int | None:
 
 def reader(unit: str) -> Callable[[Any], int | None]:
     """The function that reads a time written in this unit (see TimeUnit in settings)."""
+    factor = FACTORS.get(unit, 10**6 if unit == "auto" else 0)
+    low, high = (10**11, 10**14) if unit == "auto" else (0, LATEST // factor if factor else -1)
 
     def read(value: Any) -> int | None:
+        if type(value) is int and low <= value < high:  # the usual case, without a call
+            return value * factor
         if isinstance(value, str):
             return rfc3339(value) if unit in ("auto", "rfc3339") else None
         if isinstance(value, bool) or not isinstance(value, int | float) or unit == "rfc3339":

@@ -17,8 +17,9 @@ import pytest
 
 from adapters.base import Delivery
 from adapters.clock import SystemClock
+from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.channel import Message
-from adapters.mqtt.routes import Adopted, Routes
+from adapters.mqtt.routes import Routes
 from adapters.mqtt.sheet import Sheet
 from collector.journal.base import SourceAccount
 from collector.journal.reader import JournalReader
@@ -173,11 +174,11 @@ async def test_monstrous_json(tmp_path: Path, name: str, adopt: bool) -> None:
     assert len({row.signal for row in outcome.rows}) <= 1000
 
 
-async def test_of_double_keys_the_last_counts(tmp_path: Path) -> None:
-    """B3: one value comes of it, as documented; the books know of no second one."""
-    outcome = await through(tmp_path, [b'{"v": 1, "v": 2}'], read_json(X))
-    assert outcome.good("x") == [2.0]
-    assert outcome.account.decoded == 1
+async def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """B3: which of the two values counts is not defined, so neither is taken, and the message is kept."""
+    outcome = await through(tmp_path, [b'{"v": 1, "v": 2}', b'{"v": 3}'], read_json(X))
+    assert outcome.good("x") == [3.0]
+    assert (outcome.account.decoded, outcome.account.refused) == (2, 1)
 
 
 ARRAYS = {

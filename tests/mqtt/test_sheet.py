@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint, load
-from adapters.mqtt.routes import Adopted, Routes
+from adapters.mqtt.routes import Routes
 from adapters.mqtt.sheet import Cell, Sheet
 from pipelines.batch import Flag, Kind
 from tests.mqtt.peers import Shop

@@ -1,12 +1,19 @@
 """A JSON document (RFC 8259) of which some places are values.
 
 Numbers are NUMBER whether they have a point or not, so that 5 and then 5.3 do not conflict; an integer stays exact only
-where the signal is configured as integer or unsigned. Duplicate keys: the last one counts (RFC 8259, 4, leaves it open).
+where the signal is configured as integer or unsigned. A key that stands twice in one object (RFC 8259, 4, leaves open which
+one counts) is refused with its name, whatever it is: one of the two values would be lost. The decoder keeps the last one silently, so
+keys are counted (`once`); only where the counts differ is the document read again with a slower parser that shows every pair.
+At most MOST values and keys are taken from a document: ten thousand signals in one message are a mistake, and a hundred
+thousand would hold the event loop.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,9 +23,13 @@ from adapters.mqtt.payloads.shape import Decode, Decoded, Refused, Row, refusal
 from pipelines import quality as q
 from pipelines.batch import Kind
 
+MOST = 10_000  # values and keys of a document
 DEEPEST = 32  # levels of an adopted document: deeper ones are data of another kind
 Time = Callable[[Any], int | None]
 
+TOO_MUCH = (
+    f"more than {MOST} values in one message: have the sender divide it, or list the signals that are wanted"
+)
 MISSING: Any = object()
 
 
@@ -52,7 +63,10 @@ def adopting(time: Path | None, read_time: Time) -> Decode:
         if isinstance(document, Decoded):
             return document
         at = read_time(clock(document)) if clock else None
-        found = [(spell(path), value) for path, value in leaves(document) if path != time]
+        taken = list(islice(leaves(document), MOST + 1))
+        if len(taken) > MOST:
+            return refusal(TOO_MUCH)
+        found = [(spell(path), value) for path, value in taken if path != time]
         return _rows(found, at) if found else refusal(f"no values: the message {_describe(document)}")
 
     return decode
@@ -61,7 +75,7 @@ def adopting(time: Path | None, read_time: Time) -> Decode:
 def parse(payload: bytes) -> Any:
     """The document, or a Decoded that says why there is none."""
     try:
-        return msgspec.json.decode(payload)
+        document = msgspec.json.decode(payload)
     except UnicodeDecodeError:
         return refusal("not JSON: a text in it is not UTF-8")
     except msgspec.MsgspecError as error:
@@ -70,6 +84,62 @@ def parse(payload: bytes) -> Any:
         )
     except RecursionError:
         return refusal("JSON that is nested too deeply")
+    return document if once(payload, document) else _suspected(payload, document)
+
+
+def once(payload: bytes, document: Any) -> bool:
+    """True: no key stands twice in any object. False: one may. Cheap for a flat object without other colons."""
+    colons = payload.count(b":")
+    if colons == (len(document) if type(document) is dict else 0):
+        return True
+    keys = _keys(document)
+    return colons == keys or (payload.count(b'":') == keys and _SPACED.search(payload) is None)
+
+
+_SPACED = re.compile(rb'"[ \t\n\r]+:')
+
+
+def _keys(document: Any) -> int:
+    """How many keys its objects have, all together; stops soon after MOST."""
+    count, rest = 0, [document]
+    while rest and count <= MOST:
+        item = rest.pop()
+        if type(item) is dict:
+            count += len(item)
+            rest.extend(value for value in item.values() if type(value) in _NESTED)
+        elif type(item) is list:
+            rest.extend(value for value in item if type(value) in _NESTED)
+    return count
+
+
+_NESTED = (dict, list)
+
+
+def _suspected(payload: bytes, document: Any) -> Any:
+    """The document, if no key stands twice after all (a text had a colon in it)."""
+    if _keys(document) > MOST:
+        return refusal(TOO_MUCH)
+    try:
+        json.loads(payload, object_pairs_hook=_pairs, parse_int=len, parse_float=len)
+    except _Twice as twice:
+        return refusal(
+            f"the key {str(twice)[:60]!r} stands twice in one object: which value counts is not defined"
+        )
+    except RecursionError:
+        return refusal("JSON that is nested too deeply")
+    return document
+
+
+class _Twice(Exception):
+    """A key that stands twice."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> None:
+    known: set[str] = set()
+    for key, _ in pairs:
+        if key in known:
+            raise _Twice(key)
+        known.add(key)
 
 
 def getter(path: Path) -> Callable[[Any], Any]:
