@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.opcua.scripted import codes
 from tests.opcua.scripted.codec.secure import Identity
 from tests.opcua.scripted.machine import Policy
 from tests.opcua.scripted.scripts import (
@@ -29,5 +30,5 @@ from tests.opcua.scripted.subscription import Notice, Subscription
 __all__ = [
     "DOUBLE", "INT32", "STRING", "URI", "Answer", "Connection", "Cut", "CutAfter", "CutAt", "Identity", "Ignore", "Later",
     "Mangle", "Mute", "Notice", "Policy", "Refuse", "Reply", "Script", "ScriptedServer", "Slow", "Subscription", "Swallow",
-    "Swap", "Twice", "Unsupported", "Variable",
+    "Swap", "Twice", "Unsupported", "Variable", "codes",
 ]  # fmt: skip

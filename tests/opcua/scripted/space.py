@@ -47,15 +47,26 @@ class Space:
     )  # (ServerId, ServiceLevel, ServerState)
     application_uri: str = "urn:test:server"
     product: str = "Scripted"
+    decoys: dict[tuple[str, str], Variable] = field(
+        default_factory=dict
+    )  # by (URI, name), of other namespaces
     limits: dict[int, int] = field(default_factory=dict)
     own: dict[int, bytes] = field(default_factory=dict)  # encoded DataValues that a test sets by node id
 
     def find(self, node: NodeId) -> tuple[str, Variable] | None:
         name = str(node.identifier)
-        variable = self.variables.get(name)
-        if variable is None or not variable.known or node.namespace >= len(self.namespaces):
+        if node.namespace >= len(self.namespaces):
             return None
-        return (name, variable) if self.namespaces[node.namespace] == variable.uri else None
+        decoy = self.decoys.get((self.namespaces[node.namespace], name))
+        if decoy is not None:
+            return "decoy", decoy
+        variable = self.variables.get(name)
+        known = variable is not None and variable.known
+        return (
+            (name, variable)
+            if variable and known and self.namespaces[node.namespace] == variable.uri
+            else None
+        )
 
     def node(self, name: str) -> NodeId:
         return NodeId(self.namespaces.index(self.variables[name].uri), name)
