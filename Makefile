@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 LOCK   := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: setup setup-dev demo test check format soak torture bench lock clean
+.PHONY: setup setup-dev peers demo test check format soak torture bench lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -29,6 +29,20 @@ $(VENV)/.dev: $(VENV)/bin/python locks/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --require-hashes -r locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run
+
+# Servers and brokers of other people, for tests/peers: in environments of their own, never in .venv.
+peers: .peers/venv/.done .peers/node/.done
+
+.peers/venv/.done: tests/peers/requirements.txt
+	@$(PYTHON) -m venv .peers/venv
+	@.peers/venv/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+.peers/node/.done: tests/peers/package-lock.json
+	@command -v npm >/dev/null || { echo "The npm peers need Node.js 18 or newer and npm. Debian/Ubuntu: sudo apt install nodejs npm"; exit 1; }
+	@mkdir -p .peers/node && cp tests/peers/package.json tests/peers/package-lock.json .peers/node/
+	@cd .peers/node && npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
+	@touch $@
 
 demo: setup
 	@$(BIN)/collector demo $(ARGS)
@@ -64,6 +78,8 @@ bench: setup-dev
 lock:
 	uv pip compile $(LOCK) --extra demo -o locks/run.txt pyproject.toml locks/build.in
 	uv pip compile $(LOCK) --extra dev -o locks/dev.txt pyproject.toml locks/build.in
+	uv pip compile $(LOCK) -o tests/peers/requirements.txt tests/peers/requirements.in
+	cd tests/peers && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,106 @@
+"""OPC UA servers of other people, each a process that lives for a module; a fault proxy before it cuts the connection.
+
+A line for a server is a list of [signal, value or null, source time in ms, source picoseconds]; `{"done": n}` is the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters.base import Bench, Source
+from adapters.clock import SystemClock
+from adapters.opcua.settings import OpcUaRead, OpcUaSource
+from adapters.opcua.source import OpcUaReader
+from adapters.settings import Reading
+from pipelines.registry import Registry
+from simulators.proxy.server import Proxy
+from tests.contracts.source import Emitted, SourceRig
+from tests.peers import found
+from tests.peers.found import Peer
+
+URI = "urn:test:peer"
+SIGNALS = ("load", "speed", "temperature")
+START_MS = 1_700_000_000_000
+
+
+class Server:
+    """A running server and what it was told last: its values outlive a test."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.port = free_port()
+        self.count = 0
+        self.last = dict.fromkeys(SIGNALS, 0.0)
+        command = {
+            "asyncua": lambda: [sys.executable, str(found.HERE / "servers" / "asyncua_server.py")],
+            "python-opcua": lambda: found.python("python_opcua.py"),
+            "node-opcua": lambda: found.node("node_opcua.js"),
+        }[kind]()
+        self.peer = Peer([*command, str(self.port), str(folder)], folder / "peer.log")
+
+    def write(self, rows: Sequence[tuple[str, float | None, int, int]]) -> None:
+        assert self.peer.ask(rows) == {"done": len(rows)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PeerRig(SourceRig):
+    """One server behind a proxy."""
+
+    bound = 100
+    restates = True
+
+    def __init__(self, server: Server, proxy: Proxy) -> None:
+        self.registry = Registry()
+        self.server, self.proxy = server, proxy
+        self.initial = list(server.last.items())
+
+    def source(self) -> Source:
+        return self._source(f"opc.tcp://{self.proxy.address}/")
+
+    def unreachable(self) -> Source:
+        return self._source(f"opc.tcp://127.0.0.1:{free_port()}/")
+
+    def _source(self, url: str) -> Source:
+        signals = [
+            {"name": name, "node": f"nsu={URI};s={name}", "every": "0s", "queue": 1000} for name in SIGNALS
+        ]
+        read = OpcUaRead.model_validate({"source": "plc", "signals": signals})
+        reading = Reading(machine="m", tags={}, read=read)
+        wishes = {"publishing_interval": "50ms", "keep_alive": "1s", "unacknowledged": 10}
+        settings = OpcUaSource.model_validate({"type": "opcua", "url": url, "security": "none", **wishes})
+        return OpcUaReader("plc", settings, (reading,), Bench(self.registry, SystemClock()))
+
+    async def emit(self, n: int) -> Sequence[Emitted]:
+        made, rows = [], []
+        for _ in range(n):
+            self.server.count += 1
+            name, at = SIGNALS[self.server.count % len(SIGNALS)], START_MS + self.server.count
+            value = self.server.last[name] = float(self.server.count)
+            rows.append((name, value, at, 0))
+            made.append(Emitted(name, at * 1_000_000, value))
+        await asyncio.to_thread(self.server.write, rows)
+        return made
+
+    async def cut(self) -> None:
+        await self.proxy.set_door("closed")
+        self.proxy.reset()
+
+    async def restore(self) -> None:
+        await self.proxy.set_door("open")
+
+    async def stop(self) -> None:
+        """The server goes on for the next test."""
+
+    async def blank(self) -> str:
+        self.server.count += 1
+        await asyncio.to_thread(self.server.write, [("load", None, START_MS + self.server.count, 0)])
+        await asyncio.to_thread(self.server.write, [])
+        return "load"

@@ -1,0 +1,85 @@
+"""The laws of a source at a broker that is not mosquitto: aedes, which speaks MQTT 3.1.1 only, behind a fault proxy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from adapters.base import Source
+from simulators.proxy.server import Proxy, open_proxy
+from tests.contracts.rig import eventually
+from tests.contracts.source import SourceContract, SourceRig, taking
+from tests.mqtt.peers import Publisher, Shop, free_port
+from tests.mqtt.test_contract import READS, MqttRig
+from tests.peers import found
+from tests.peers.found import Peer
+
+
+@pytest.fixture(scope="module")
+def aedes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("aedes")
+    peer = Peer([*found.node("aedes.js"), "0"], folder / "peer.log")
+    yield int(peer.ready["port"])
+    peer.stop()
+
+
+class BehindProxy(MqttRig):
+    """The publisher has a way of its own, so that a cut loses the collector's connection only."""
+
+    def __init__(self, port: int, proxy: Proxy, client: str) -> None:
+        self.proxy, self.client = proxy, client
+        self.version, self.bound, self.sent = "3.1.1", 20, 0
+        self.shop = Shop(proxy.port)
+        self.registry = self.shop.registry
+        self.publisher = Publisher(port)
+
+    def _source(self, port: int) -> Source:
+        settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
+        self.shop.port = port
+        return self.shop.source(*READS, **settings, client_id=self.client)
+
+    def source(self) -> Source:
+        return self._source(self.proxy.port)
+
+    def unreachable(self) -> Source:
+        return self._source(free_port())
+
+    async def cut(self) -> None:
+        await self.proxy.set_door("closed")
+        self.proxy.reset()
+
+    async def restore(self) -> None:
+        await self.proxy.set_door("open")
+
+    async def stop(self) -> None:
+        self.publisher.close()
+
+
+class TestAedes(SourceContract):
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_law_9_a_loss_that_is_known_is_a_gap": "learns of a loss in the next session only: mqtt/test_broker.py",
+        "test_law_7_what_is_not_acknowledged_is_bounded": "aedes sends without a limit of its own; in 3.1.1 a client has none",
+    }
+
+    @pytest.fixture
+    async def rig(
+        self, aedes: int, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> AsyncIterator[SourceRig]:
+        async with open_proxy(("127.0.0.1", aedes)) as proxy:
+            rig = BehindProxy(aedes, proxy, f"collector-{tmp_path.name}"[:60])
+            yield rig
+            await rig.stop()
+
+
+async def test_a_broker_that_refuses_mqtt_5_is_spoken_to_in_3_1_1(aedes: int) -> None:
+    """`version: auto`, the default: aedes answers MQTT 5 with a refusal or by hanging up."""
+    async with open_proxy(("127.0.0.1", aedes)) as proxy:
+        rig = BehindProxy(aedes, proxy, "collector-auto")
+        rig.version = "auto"
+        async with taking(rig) as taker:
+            emitted = await rig.emit(9)
+            await eventually(lambda: taker.has(emitted), "values arrive")
+        await rig.stop()
