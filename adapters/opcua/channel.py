@@ -1,4 +1,4 @@
-"""The one place that touches asyncua's private names: a connection with a session, raw answers, and nothing automatic.
+"""A connection with a session, raw answers, and nothing automatic. With protocol.py the only one to touch asyncua's private names.
 
 `Client.connect()` is not used: it starts a supervisor that reconnects behind our back. The steps are called one by one,
 a new `Client` for every connection (an old one may hang, upstream issue 1660), and publish requests go past the library's
@@ -9,101 +9,41 @@ when a name that is used here is gone, and `asyncua==2.1.0` is pinned.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_client import UaClientState, UASocketProtocol
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.common.utils import Buffer
 from asyncua.crypto.uacrypto import x509_from_der
-from asyncua.ua.ua_binary import nodeid_to_binary, struct_from_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary, struct_from_binary
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from adapters.opcua.certificate import OwnCertificate
+from adapters.opcua.credentials import Credentials as Credentials  # noqa: PLC0414 (named here too)
+from adapters.opcua.credentials import Offer, library_policy, offer_of, token_policies, user_key
 from adapters.opcua.errors import FOREIGN
-from adapters.opcua.requests import Encode, publish_request
+from adapters.opcua.protocol import LARGEST_MESSAGE, GuardedProtocol
+from adapters.opcua.requests import publish_request
 
 PINNED: Final = "2.1.0"
-LARGEST_CHUNK: Final = 65_535
-LARGEST_MESSAGE: Final = 16 * 2**20
 _CLOSING: Final = 1.5  # s for saying goodbye; the whole of leaving has adapters.base.GRACE
+_SERVICE_FAULT: Final = 397  # NodeIds.csv: ServiceFault_Encoding_DefaultBinary
 _PRODUCT: Final = "urn:shopfloor-collector"
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """How to introduce ourselves. own and server_certificate (DER) are None for a connection without security."""
+class SessionSecret:
+    """token: the AuthenticationToken as an encoded NodeId. nonce: the server's last one. Worth nothing without our key."""
 
-    own: OwnCertificate | None = None
-    server_certificate: bytes | None = None
-    username: str | None = None
-    password: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One endpoint of a server, as it says itself and nobody has proven yet."""
-
-    mode: str  # None_, Sign, SignAndEncrypt
-    policy: str  # the last part of the policy's URI, such as Basic256Sha256
-    certificate: bytes  # DER, of the server alone; empty when there is none
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint_of(self.certificate)
-
-
-def fingerprint_of(certificate: bytes) -> str:
-    return hashlib.sha256(certificate).hexdigest()
-
-
-class GuardedProtocol(UASocketProtocol):
-    """The library's transport with a bound on what it buffers, and an event for when the socket is gone."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.gone = asyncio.Event()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        waiting = self.receive_buffer
-        if waiting is not None and len(waiting) >= 8 and self.transport is not None:
-            announced = int.from_bytes(waiting[4:8], "little")
-            if announced > LARGEST_CHUNK:
-                self._fail_all_pending(ConnectionError(f"the server announced a chunk of {announced} bytes"))
-                self.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.gone.set()
-
-    def send_encoded(self, encode: Encode) -> asyncio.Future[Any]:
-        """The library's `_send_request` for a request whose bytes are there already; chunks and security stay its own."""
-        if self.transport is None:
-            raise ConnectionError("the connection is closed")
-        self._request_handle += 1
-        self._request_id += 1
-        self.revolve_security_token()
-        body = encode(self._request_handle)
-        self.transport.write(self._connection.message_to_binary(body, request_id=self._request_id))
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._callbackmap[self._request_id] = answer
-        return answer
-
-    def set_limits(self, send: int) -> None:
-        """What the library takes from the server's Acknowledge is mixed up (receive for send, 0 for no limit)."""
-        limits = self._connection._limits  # noqa: SLF001
-        limits.max_recv_buffer = LARGEST_CHUNK
-        limits.max_send_buffer = min(LARGEST_CHUNK, send) if send else LARGEST_CHUNK
-        limits.max_message_size = LARGEST_MESSAGE
-        limits.max_chunk_count = LARGEST_MESSAGE // 1024
+    token: bytes = field(repr=False)
+    nonce: bytes = field(repr=False)
 
 
 class Channel:
@@ -138,24 +78,82 @@ class Channel:
                 found = await self._client.get_endpoints()
         finally:
             await self.close()
-        return [_offer(endpoint) for endpoint in found if endpoint.EndpointUrl.startswith("opc.tcp")]
+        return _offers(found)
 
     async def open(self, credentials: Credentials, session_timeout: float) -> None:
-        """Connect, with a session. Closes everything again when it fails; raises what the library raises."""
+        """Connect, with a new session. Closes everything again when it fails; raises what the library raises."""
+        await self.connect(credentials, session_timeout)
+        await self.sign_in(credentials)
+
+    async def connect(self, credentials: Credentials, session_timeout: float) -> None:
+        """A secure channel, and no session yet. Closes everything again when it fails."""
         _quiet()
-        connected = False
+        async with self._or_nothing():
+            self._introduce(credentials, session_timeout)
+            await self._open_channel()
+
+    async def sign_in(self, credentials: Credentials) -> None:
+        """A new session on this channel; closed again, all of it, when that fails."""
+        async with self._or_nothing():
+            result = await self._client.create_session()
+            credentials.confirm(_offers(result.ServerEndpoints))
+            self.server_certificate = _first_certificate(result.ServerCertificate or b"")
+            await self._activate(credentials)
+
+    async def revive(self, credentials: Credentials, session: SessionSecret, session_timeout: float) -> None:
+        """Go on with a session that began on another channel (OPC 10000-4, 5.6.3): same certificate, same user.
+
+        The server accepts it only with a signature over the last nonce that it gave (with security none there is nothing to
+        sign). A refusal raises UaStatusCodeError and leaves the channel as it was: `sign_in` may follow.
+        """
+        client = self._client
+        revived = False
         try:
             async with asyncio.timeout(3 * self._timeout):
-                self._introduce(credentials, session_timeout)
-                await self._open_channel()
-                result = await self._client.create_session()
-                self.server_certificate = _first_certificate(result.ServerCertificate or b"")
-                await self._client.activate_session(credentials.username, credentials.password)
-                self._token = bytes(nodeid_to_binary(result.AuthenticationToken))
-            connected = True
+                client._policy_ids = await self._user_policies(credentials)  # noqa: SLF001
+                client._server_nonce = cast("Any", session.nonce or None)  # noqa: SLF001
+                client.uaclient.session.restore_authentication_token(
+                    nodeid_from_binary(Buffer(session.token))
+                )
+                await self._activate(credentials)
+            revived = True
         finally:
-            if not connected:
+            if not revived:
+                client.uaclient.session.reset_authentication_token()
+        client.session_timeout = int(session_timeout * 1000)
+        self.server_certificate = credentials.server_certificate or b""
+
+    async def _user_policies(self, credentials: Credentials) -> list[ua.UserTokenPolicy]:
+        security = self._client.security_policy
+        found = await self._client.get_endpoints()
+        credentials.confirm(_offers(found))
+        return list(Client.find_endpoint(found, security.Mode, security.URI).UserIdentityTokens or ())
+
+    async def _activate(self, credentials: Credentials) -> None:
+        client = self._client
+        # what the secured channel said, narrowed down to what we may and can do
+        client._policy_ids = token_policies(client._policy_ids, credentials)  # noqa: SLF001
+        certificate, client.user_private_key = user_key(credentials)
+        await client.activate_session(credentials.username, credentials.password, certificate)
+        self._token = bytes(nodeid_to_binary(self._client.uaclient.session.authentication_token))
+
+    @asynccontextmanager
+    async def _or_nothing(self) -> AsyncIterator[None]:
+        """In time and complete, or closed."""
+        done = False
+        try:
+            async with asyncio.timeout(3 * self._timeout):
+                yield
+            done = True
+        finally:
+            if not done:
                 await self.close()
+
+    @property
+    def secret(self) -> SessionSecret:
+        """What `revive` needs on another channel."""
+        nonce: Any = self._client._server_nonce  # noqa: SLF001
+        return SessionSecret(self._token, bytes(nonce or b""))
 
     def _introduce(self, credentials: Credentials, session_timeout: float) -> None:
         client, own = self._client, credentials.own
@@ -163,16 +161,9 @@ class Channel:
         client.name = client.description = "Shop-floor collector"
         client.product_uri = _PRODUCT
         client.application_uri = own.application_uri if own else _PRODUCT
-        if own is None or credentials.server_certificate is None:
-            return
-        policy: Any = SecurityPolicyBasic256Sha256
-        client.security_policy = policy(
-            _x509(credentials.server_certificate),
-            x509.load_der_x509_certificate(own.certificate),
-            cast("Any", serialization.load_der_private_key(own.key, None)),
-            ua.MessageSecurityMode.SignAndEncrypt,
-        )
-        client.uaclient.set_security(client.security_policy)
+        if (policy := library_policy(credentials)) is not None:
+            client.security_policy = policy
+            client.uaclient.set_security(policy)
 
     async def _open_channel(self) -> None:
         await self._client.connect_socket()
@@ -211,12 +202,29 @@ class Channel:
         """One service call; the answer as it came, service faults raised."""
         return bytes(await self._open_protocol().send_request(request))
 
+    async def attempt(self, request: Any, answer: type[Answer]) -> Answer | int:
+        """One service call that may be refused without anybody being to blame: the answer, or the fault's status code."""
+        body = Buffer(await self.attempt_raw(request))
+        if nodeid_from_binary(body.copy()).Identifier != _SERVICE_FAULT:
+            response = struct_from_binary(answer, body)
+            result = cast("Any", response).ResponseHeader.ServiceResult
+            return response if result.is_good() else int(result.value)
+        fault = struct_from_binary(ua.ServiceFault, body)
+        return int(fault.ResponseHeader.ServiceResult.value)
+
+    async def attempt_raw(self, request: Any) -> bytes:
+        """The answer as it came, a service fault included."""
+        return await self._open_protocol().ask(request)
+
     def publish(self, subscription: int, acknowledge: Iterable[int]) -> asyncio.Future[Any]:
         """Send a PublishRequest now. The future brings the answer (`bytes` of it are the body), a service fault included."""
         return self._open_protocol().send_encoded(publish_request(self._token, subscription, acknowledge))
 
-    async def close(self) -> None:
-        """Say goodbye if somebody listens, and release the socket in any case. Never raises for a lost connection."""
+    async def close(self, keep: bool = False) -> None:
+        """Say goodbye if somebody listens, and release the socket in any case. Never raises for a lost connection.
+
+        keep: only the channel ends; session and subscription wait at the server for their time-outs, or for us.
+        """
         client, protocol = self._client, self._protocol
         if protocol is None:
             return
@@ -224,7 +232,8 @@ class Channel:
             async with asyncio.timeout(_CLOSING):
                 client.uaclient.request_disconnect()
                 if client.uaclient.state in (UaClientState.CHANNEL_OPEN, UaClientState.CONNECTED):
-                    await client.uaclient.close_session(delete_subscriptions=True)
+                    if not keep:
+                        await client.uaclient.close_session(delete_subscriptions=True)
                     await client.uaclient.close_secure_channel()
         except FOREIGN as error:
             logging.getLogger(__name__).debug("%s: leaving without an answer (%s)", self.url, error)
@@ -247,9 +256,22 @@ def _quiet() -> None:
     logger.setLevel(max(logger.level, logging.WARNING))
 
 
-def _offer(endpoint: ua.EndpointDescription) -> Offer:
-    policy = (endpoint.SecurityPolicyUri or "").rpartition("#")[2]
-    return Offer(endpoint.SecurityMode.name, policy, _first_certificate(endpoint.ServerCertificate or b""))
+def _offers(endpoints: Sequence[ua.EndpointDescription] | None) -> list[Offer]:
+    """Those over opc.tcp."""
+    return [
+        offer_of(endpoint, tuple(_chain(endpoint.ServerCertificate or b"")))
+        for endpoint in endpoints or ()
+        if (endpoint.EndpointUrl or "").startswith("opc.tcp")
+    ]
+
+
+def _chain(chain: bytes) -> Iterator[x509.Certificate]:
+    """A server's certificate and those of its issuers, one DER behind the other, as far as they can be read."""
+    with suppress(ValueError):
+        while chain:
+            first = _x509(chain)
+            yield first
+            chain = chain[len(first.public_bytes(serialization.Encoding.DER)) :]
 
 
 def _first_certificate(chain: bytes) -> bytes:

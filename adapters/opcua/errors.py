@@ -24,6 +24,7 @@ _LOGIN: Final = "check username and password, and that this user may sign in ove
 _RENEW: Final = "the machine's certificate has to be renewed or replaced there; then pin the new fingerprint"
 _CLOCK: Final = "check the clocks of both computers, and renew the certificate that has run out"
 _POLICY: Final = "the server does not offer SignAndEncrypt with Basic256Sha256: switch it on there, or choose `security: none` by name"
+_BETWEEN: Final = "find out who answers at this address. No password was sent"
 _URL: Final = "check the address (url) against the endpoint that the machine's settings show"
 
 REMEDIES: Final[dict[str, str]] = {
@@ -87,6 +88,9 @@ def to_border(error: BaseException, where: str) -> AdapterError:
         return Misconfigured(f"{where}: {name}: {_words(error)}", REMEDIES[name])
     if isinstance(error, UaError) and "No matching endpoints" in str(error):
         return Misconfigured(f"{where}: {error}", _POLICY)
+    if isinstance(error, UaError) and "Server certificate mismatch" in str(error):
+        said = "the certificate of the session is not the one of the endpoint: somebody may stand in between"
+        return Misconfigured(f"{where}: {said}", _BETWEEN)
     if isinstance(error, LibrarySignature | InvalidSignature):
         return Misconfigured(f"{where}: the server cannot prove that its certificate is its own", _RENEW)
     if isinstance(error, TimeoutError):

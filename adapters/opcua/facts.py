@@ -14,13 +14,6 @@ log = logging.getLogger("adapters.opcua")
 _SHOWN = 5
 
 
-def security_words(settings: OpcUaSource) -> str:
-    user = f"user {settings.username}" if settings.username else "anonymous"
-    if settings.security == "none":
-        return f"none, {user}"
-    return f"SignAndEncrypt {settings.policy}, {user}"
-
-
 def facts_of(
     settings: OpcUaSource, server: Mapping[str, Any], subscription: Subscription, items: Items
 ) -> dict[str, str]:
@@ -29,7 +22,6 @@ def facts_of(
     asked, given = settings.publishing_interval, subscription.interval
     return {
         "endpoint": settings.url,
-        "security": security_words(settings),
         "server": product or "unnamed",
         "items": f"{items.live} of {len(items.all)} live",
         "failed": _some([f"{item.name}: {item.failure}" for item in items.failed]),

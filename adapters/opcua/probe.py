@@ -12,9 +12,9 @@ from adapters.base import Bench, Finding
 from adapters.errors import AdapterError
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import crossing
-from adapters.opcua.facts import security_words, shortfalls
+from adapters.opcua.facts import shortfalls
 from adapters.opcua.items import Item, Items, items_of
-from adapters.opcua.security import credentials, secure_offers, spaced
+from adapters.opcua.security import Gate, introducing
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk, Subscription
 from adapters.settings import Reading
@@ -23,38 +23,23 @@ from pipelines.registry import Registry
 _SHORT = "the server decides: write what it gives (`every`, `queue`), or allow more in its own settings"
 
 
-async def probe(name: str, settings: OpcUaSource, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
-    """One finding for the connection, and one for every node."""
+async def probe(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
+    """One finding for the connection, and one for every node. Whom nobody trusts is asked nothing."""
     try:
-        if settings.security != "none" and settings.server_certificate_sha256 is None:
-            return await _show_fingerprint(name, settings)
-        return await _look(name, settings, readings, bench)
+        return await _look(gate, readings, bench)
     except AdapterError as error:
-        return [Finding("error", name, str(error), error.remedy)]
+        return [Finding("error", gate.source, str(error), error.remedy)]
 
 
-async def _show_fingerprint(name: str, settings: OpcUaSource) -> list[Finding]:
-    with crossing(settings.url):
-        offers = await Channel(settings.url, settings.request_timeout).offers()
-    prints = sorted({spaced(offer.fingerprint) for offer in secure_offers(settings, offers)})
-    return [
-        Finding(
-            "error",
-            name,
-            f"the server shows a certificate with the SHA-256 fingerprint {shown}",
-            f"compare it with the machine's own settings, then write server_certificate_sha256: {shown}",
-        )
-        for shown in prints
-    ]
-
-
-async def _look(name: str, settings: OpcUaSource, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
+async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
+    name, settings = gate.source, gate.settings
     items = Items(items_of(readings), _copy(bench.registry))
     channel = Channel(settings.url, settings.request_timeout)
     desk = Desk(channel, settings)
     with crossing(settings.url):
-        shown = await credentials(settings, bench.state_dir)
-        await channel.open(shown, settings.session_timeout)
+        shown = await gate.credentials()
+        with introducing(shown):
+            await channel.open(shown, settings.session_timeout)
         try:
             server = await desk.learn()
             subscription = await desk.subscribe()
@@ -63,7 +48,7 @@ async def _look(name: str, settings: OpcUaSource, readings: Sequence[Reading], b
         finally:
             await channel.close()
     return [
-        *_connection(name, settings, server, subscription),
+        *_connection(name, settings, server, subscription, shown.words),
         *(Finding("warning", name, words, _SHORT) for words in shortfalls(items)),
         *(_about(item, desk.namespaces) for item in items.all),
     ]
@@ -75,14 +60,12 @@ def _copy(registry: Registry) -> Registry:
 
 
 def _connection(
-    name: str, settings: OpcUaSource, server: dict[str, Any], subscription: Subscription
+    name: str, settings: OpcUaSource, server: dict[str, Any], subscription: Subscription, security: str
 ) -> Iterator[Finding]:
     product = (
         " ".join(str(word) for word in (server["product"], server["version"]) if word) or "an unnamed server"
     )
-    yield Finding(
-        "ok", name, f"connected to {settings.url} ({product}); security: {security_words(settings)}"
-    )
+    yield Finding("ok", name, f"connected to {settings.url} ({product}); security: {security}")
     if server["state"]:
         yield Finding("warning", name, f"the server says that it is not running (state {server['state']})")
     if subscription.interval > settings.publishing_interval * 1.01:

@@ -93,12 +93,24 @@ class OpcUaSource(SourceSettings):
 
     type: Literal["opcua"]
     url: OpcTcpUrl = Field(description="opc.tcp://host:port/path")
-    security: Literal["none", "sign_and_encrypt"] = "sign_and_encrypt"
-    policy: Literal["Basic256Sha256"] = "Basic256Sha256"
+    security: Literal["none", "sign", "sign_and_encrypt"] = "sign_and_encrypt"
+    policy: Literal[
+        "auto", "Aes256_Sha256_RsaPss", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Basic256", "Basic128Rsa15"
+    ] = Field("auto", description="auto: the strongest that the server offers; the last two are weak")
     username: str | None = Field(None, min_length=1)
     password: Secret | None = None
     server_certificate_sha256: Fingerprint | None = Field(
-        None, description="Fingerprint of the server's certificate; `collector check --online` prints it"
+        None,
+        description="Fingerprint of the server's certificate; left out: what `collector trust` stored, or the trust list",
+    )
+    revocation_lists: Literal["if_present", "required"] = Field(
+        "if_present", description="required: every authority must have a revocation list in the trust folder"
+    )
+    user_certificate: Path | None = Field(
+        None, description="Sign in with this certificate (DER or PEM) instead of a user name"
+    )
+    user_key: Path | None = Field(
+        None, description="The key of `user_certificate` (PEM or DER, not encrypted)"
     )
     certificate: Path | None = Field(
         None, description="Our own certificate (DER or PEM); left out: made on first use"
@@ -117,14 +129,20 @@ class OpcUaSource(SourceSettings):
 
     @model_validator(mode="after")
     def _credentials_are_safe(self) -> OpcUaSource:
-        if self.password is not None and self.security == "none":
+        if self.password is not None and self.security != "sign_and_encrypt":
             raise ValueError(
-                "a password needs an encrypted connection: remove `security: none` (or the username and password)"
+                f"a password needs an encrypted connection: remove `security: {self.security}` (or the username and password)"
+            )
+        if self.user_certificate is not None and (self.security == "none" or self.username is not None):
+            raise ValueError(
+                "user_certificate signs in by itself: no username beside it, and no `security: none`"
             )
         if self.password is not None and self.username is None:
             raise ValueError("a password needs a username")
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key belong together: give both, or neither")
+        if (self.user_certificate is None) != (self.user_key is None):
+            raise ValueError("user_certificate and user_key belong together: give both, or neither")
         return self
 
     def build(self, name: str, readings: Sequence[Reading], bench: Bench) -> Source:
@@ -138,11 +156,10 @@ class OpcUaSource(SourceSettings):
     def _doubts(self, readings: Sequence[Reading]) -> Iterator[str]:
         if self.security == "none":
             yield "security: none: anybody on the network can read and change what the machine says"
-        elif self.server_certificate_sha256 is None:
-            yield (
-                "server_certificate_sha256 is missing, so the collector will not connect: "
-                "`collector check --online` prints the fingerprint; compare it with the one the machine shows"
-            )
+        elif self.security == "sign":
+            yield "security: sign: nobody can change what the machine says, but anybody on the network can read it"
+        if self.policy in ("Basic256", "Basic128Rsa15"):
+            yield f"policy: {self.policy}: WEAK, withdrawn by the OPC Foundation; use another as soon as the machine can"
         by_index = [s.node for s in _signals(readings) if s.node.startswith("ns=")]
         if by_index:
             yield _renumbered(by_index)

@@ -14,7 +14,7 @@ from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.errors import crossing
 from adapters.opcua.items import Items, items_of
 from adapters.opcua.probe import probe
-from adapters.opcua.security import credentials
+from adapters.opcua.security import Gate, introducing
 from adapters.opcua.session import OpcUaSession
 from adapters.opcua.settings import OpcUaSource
 from adapters.settings import Reading
@@ -27,15 +27,16 @@ class OpcUaReader:
         self.name, self._settings, self._readings, self._bench = name, settings, readings, bench
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self._life = secrets.token_hex(8)
+        self._gate = Gate(name, settings, bench.state_dir, bench.clock.wall_now)
 
     def session(self, resume: bytes | None) -> AbstractAsyncContextManager[SourceSession]:
         items = Items(items_of(self._readings), self._bench.registry)
         assembler = Assembler(self.name, items, Checkpoint.from_bytes(resume), self._life)
         session = OpcUaSession(self.name, self._settings, items, self._bench, assembler)
-        return Life(session, self._settings, self._bench)
+        return Life(session, self._settings.url, self._gate)
 
     async def probe(self) -> Sequence[Finding]:
-        return await probe(self.name, self._settings, self._readings, self._bench)
+        return await probe(self._gate, self._readings, self._bench)
 
 
 class Life:
@@ -45,8 +46,8 @@ class Life:
     NotConnected itself.
     """
 
-    def __init__(self, session: OpcUaSession, settings: OpcUaSource, bench: Bench) -> None:
-        self._session, self._settings, self._bench = session, settings, bench
+    def __init__(self, session: OpcUaSession, url: str, gate: Gate) -> None:
+        self._session, self._url, self._gate = session, url, gate
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -54,9 +55,11 @@ class Life:
         await self._group.__aenter__()
         started = False
         try:
-            with crossing(self._settings.url):
-                shown = await credentials(self._settings, self._bench.state_dir)
-            await self._session.start(shown, lambda job: self._tasks.append(self._group.create_task(job)))
+            with crossing(self._url):
+                shown = await self._gate.credentials()
+            with introducing(shown):
+                await self._session.start(shown, lambda job: self._tasks.append(self._group.create_task(job)))
+            self._session.facts["security"] = shown.words
             started = True
         finally:
             if not started:

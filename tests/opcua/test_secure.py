@@ -102,10 +102,12 @@ async def test_without_a_fingerprint_nobody_connects_and_the_probe_shows_it(
     server.users.seen.clear()
     reader = source(server, tmp_path, server_certificate_sha256=None)
     error = await refused(reader)
+    assert "collector trust plc" in error.remedy
     (finding,) = await reader.probe()
+    assert finding.hint == error.remedy
     shown = fingerprint(server).upper()
     spaced = ":".join(shown[n : n + 2] for n in range(0, 64, 2))
-    assert spaced in error.remedy
+    assert spaced in str(error)
     assert spaced in finding.message
     assert server.users.seen == []
 

@@ -67,7 +67,7 @@ def test_a_bad_node_id_is_refused_with_an_example(text: str) -> None:
 
 def test_the_strong_choice_is_the_default() -> None:
     source = OpcUaSource(type="opcua", url=URL)
-    assert (source.security, source.policy) == ("sign_and_encrypt", "Basic256Sha256")
+    assert (source.security, source.policy) == ("sign_and_encrypt", "auto")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,12 @@ def test_the_strong_choice_is_the_default() -> None:
         ({"url": "opc.tcp://u:p@h:4840"}, "no user or password"),
         ({"url": "opc.tcp://h:99999"}, "port"),
         ({"server_certificate_sha256": "12"}, "64 hexadecimal"),
-        ({"security": "sign"}, "sign_and_encrypt"),
+        ({"security": "maybe"}, "sign_and_encrypt"),
+        ({"security": "sign", "username": "a", "password": "b"}, "encrypted"),
+        ({"policy": "None"}, "Basic256Sha256"),
+        ({"user_certificate": "u.der"}, "belong together"),
+        ({"user_certificate": "u.der", "user_key": "u.key", "username": "a"}, "by itself"),
+        ({"user_certificate": "u.der", "user_key": "u.key", "security": "none"}, "by itself"),
         ({"publishing_interval": "0s"}, "greater than 0"),
         ({"colour": 1}, "colour"),
     ],
@@ -120,12 +125,19 @@ def test_review_warns_once_of_index_form_and_of_the_weak_choice() -> None:
     assert "nsu=<uri of namespace 2>;s=a" in warnings[1]
 
 
-def test_review_tells_how_to_learn_the_fingerprint() -> None:
-    (warning,) = OpcUaSource(type="opcua", url=URL).review([reading("nsu=urn:x;s=a")])
-    assert "check --online" in warning
-    assert not OpcUaSource(type="opcua", url=URL, server_certificate_sha256=PIN).review(
-        [reading("nsu=urn:x;s=a")]
-    )
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"security": "none"}, "read and change"),
+        ({"security": "sign"}, "can read it"),
+        ({"policy": "Basic256"}, "WEAK"),
+        ({"policy": "Basic128Rsa15"}, "WEAK"),
+    ],
+)
+def test_review_warns_of_every_weak_choice(keys: dict[str, Any], word: str) -> None:
+    (warning,) = OpcUaSource(type="opcua", url=URL, **keys).review([reading("nsu=urn:x;s=a")])
+    assert word in warning
+    assert not OpcUaSource(type="opcua", url=URL).review([reading("nsu=urn:x;s=a")])
 
 
 def test_a_read_without_signals_is_refused() -> None:

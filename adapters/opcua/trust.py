@@ -1,0 +1,126 @@
+"""What is trusted, on disk: the folder `trust` of the state folder, as OPC 10000-12 lays out a trust list.
+
+`trusted/certs`, `trusted/crl`, `issuers/certs`, `issuers/crl` hold what an administrator puts there and concern every
+source. `pinned/<source>` holds what `collector trust SOURCE` stored after a yes, and concerns that source alone: one
+machine's key must not open another machine's door.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from adapters.errors import Misconfigured
+from adapters.opcua.validator_chain import Stock, fingerprint
+
+FOLDER: Final = "trust"
+_PARTS: Final = ("trusted/certs", "trusted/crl", "issuers/certs", "issuers/crl")
+_LARGEST: Final = 16 * 2**20
+
+Read = TypeVar("Read")
+
+
+class TrustFolder:
+    """`<state>/trust`. Every method blocks (disk) and raises Misconfigured for what cannot be read."""
+
+    def __init__(self, state_dir: str | Path) -> None:
+        self.path = Path(state_dir) / FOLDER
+
+    def stock(self, source: str, pin: str | None = None) -> Stock:
+        """What counts for this source. pin: a fingerprint in the configuration; then nothing else counts.
+
+        A file that cannot be read is an error, not a shorter list: a lost revocation would be trust.
+        """
+        if pin is not None:
+            return Stock(frozenset({pin}))
+        return Stock(
+            frozenset(map(fingerprint, self.pinned(source))),
+            tuple(self._certificates("trusted/certs")),
+            tuple(self._certificates("issuers/certs")),
+            tuple(self._lists("trusted/crl")) + tuple(self._lists("issuers/crl")),
+        )
+
+    def pinned(self, source: str) -> list[x509.Certificate]:
+        """What was trusted for this source by name."""
+        return [one for file in self._files(f"pinned/{source}") for one in _read(file, _certificates)]
+
+    def sources(self) -> list[str]:
+        """Sources with a pinned certificate."""
+        folder = self.path / "pinned"
+        return sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
+
+    def pin(self, source: str, certificate: x509.Certificate) -> Path:
+        """Trust exactly this certificate for this source, and none that was pinned for it before. Durable on return."""
+        for part in _PARTS:
+            (self.path / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = self.path / "pinned" / source
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before = self._files(f"pinned/{source}")
+        made = folder / f"{fingerprint(certificate)}.der"
+        _write(made, certificate.public_bytes(serialization.Encoding.DER))
+        for file in before:
+            if file != made:
+                file.unlink(missing_ok=True)
+        return made
+
+    def unpin(self, source: str) -> list[x509.Certificate]:
+        """Trust nothing for this source by name any more; what it was."""
+        gone = self.pinned(source)
+        for file in self._files(f"pinned/{source}"):
+            file.unlink(missing_ok=True)
+        folder = self.path / "pinned" / source
+        if folder.is_dir():
+            folder.rmdir()
+        return gone
+
+    def _certificates(self, part: str) -> Iterator[x509.Certificate]:
+        for file in self._files(part):
+            yield from _read(file, _certificates)
+
+    def _lists(self, part: str) -> Iterator[x509.CertificateRevocationList]:
+        for file in self._files(part):
+            yield from _read(file, _revocations)
+
+    def _files(self, part: str) -> list[Path]:
+        folder = self.path / part
+        if not folder.is_dir():
+            return []
+        return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def _read(file: Path, parse: Callable[[bytes], Sequence[Read]]) -> Sequence[Read]:
+    try:
+        with file.open("rb") as source:
+            return parse(source.read(_LARGEST))
+    except (OSError, ValueError) as error:
+        raise Misconfigured(
+            f"{file} in the list of what is trusted cannot be read: {error}",
+            "it must hold a certificate or revocation list as DER or PEM; replace it or take it away",
+        ) from error
+
+
+def _certificates(data: bytes) -> Sequence[x509.Certificate]:
+    if b"-----BEGIN" in data:
+        return x509.load_pem_x509_certificates(data)
+    return [x509.load_der_x509_certificate(data)]
+
+
+def _revocations(data: bytes) -> Sequence[x509.CertificateRevocationList]:
+    load = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
+    return [load(data)]
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Whole or not at all, for us alone, and on the disk."""
+    draft = file.with_name(f".{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)
