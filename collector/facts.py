@@ -34,6 +34,7 @@ OWN = "collector"
 
 ALIVE_EVERY = 10.0
 CONDITION_EVERY = 60.0
+SAID_AFTER = 1.5  # s after its return, until a source has said what is missing
 LOOK_EVERY = 1.0  # for new gaps, and for a clock that was set
 
 BEHIND = 86_400 * 10**9
@@ -118,6 +119,17 @@ class Facts:
     def watch(self, source: str, skew: Skew) -> None:
         """From now on the clock of this source is told of, by these samples."""
         self._skews[source] = skew
+
+    async def missing(self, source: str) -> str:
+        """What the gap records say that this source has lost by its return, in words; asked when it is just back."""
+        known = _Mark.of(self._journal.checkpoint(OWN)).gap
+        await self._clock.sleep(SAID_AFTER)
+        gaps = [one.gap for one in await self._journal.gaps_after(known, AT_ONCE) if one.source == source]
+        count = sum(gap.count or 0 for gap in gaps)
+        if count:
+            more = " or more" if any(gap.count is None for gap in gaps) else ""
+            return f"{count} values missing{more}"
+        return "what it said meanwhile is missing: see its gap record" if gaps else ""
 
     async def stood(self, seconds: float) -> None:
         """The process was stopped or its loop held up for so long until now: whatever no peer has kept is missing."""

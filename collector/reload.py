@@ -107,7 +107,7 @@ class Reload:
             await self._plant.exchange(found.begun, old_line, found.ended)
             await self._follow(followers(old))
             return self._rejected(failed, by_peer=True)
-        released = await self._released(found)
+        released = await self._let_go(found)
         await self._follow(followers(found.effective))
         await _say_farewell(old_line.sources, line.sources)
         return self._applied(found, [*warnings, *released])
@@ -116,17 +116,15 @@ class Reload:
         if set(names) != set((await self._running.journal.ledger()).sinks):
             await self._running.journal.enrol(names)
 
-    async def _released(self, found: Changes) -> list[Row]:
-        """What removed sinks had not stored yet is said: nobody will store it now."""
+    async def _let_go(self, found: Changes) -> list[Row]:
+        """What removed sinks had not stored yet is said, and is a gap record: nobody will store it now."""
         sinks = (await self._running.journal.ledger()).sinks
+        waiting = [name for name in found.sinks.removed if name in sinks and sinks[name].pending]
+        counts = [await self._running.journal.release(name) for name in waiting]
+        words = "it lets go of {} values that it had not stored yet; a gap record says which"
         return [
-            _problem(
-                name,
-                f"it lets go of {sinks[name].pending} values that it had not stored yet",
-                level="warning",
-            )
-            for name in found.sinks.removed
-            if name in sinks and sinks[name].pending
+            _problem(name, words.format(count), level="warning")
+            for name, count in zip(waiting, counts, strict=True)
         ]
 
     async def _coming_up(self, names: Sequence[str]) -> list[Row]:

@@ -117,7 +117,8 @@ class Plant:
             refine = Watching(self._running.line.refine(), edges.seen, version)
             await intake(source, refine, self._running.journal, connected)
 
-        return Job(source.name, "source", run, machines=source.machines, edge=edges)
+        missing = partial(self._facts.missing, source.name)
+        return Job(source.name, "source", run, machines=source.machines, edge=edges, missing=missing)
 
     async def _end(self, crew: Crew, hurry: asyncio.Event) -> None:
         crew.close()

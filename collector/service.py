@@ -22,7 +22,7 @@ from collector.pulse import Pulse
 from collector.reload import Reload
 from collector.run import Plant, Running, open_running
 from collector.summary import summary
-from collector.system import tell_service_manager
+from collector.system import on_hangup, tell_service_manager
 from collector.watching import watch
 
 if TYPE_CHECKING:
@@ -37,12 +37,16 @@ Companion = Callable[[Running, asyncio.Event], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the configuration comes from, for reload. watch: look at the files. probe: ask new peers before applying."""
+    """Where the configuration comes from, for reload. watch: look at the files. probe: ask new peers before applying.
+
+    hangup: SIGHUP is a wish to reload too (only where this is the whole process).
+    """
 
     paths: Sequence[Path]
     files: Sequence[Path] = ()
     watch: bool = False
     probe: bool = True
+    hangup: bool = False
 
 
 async def serve(
@@ -66,6 +70,8 @@ async def serve(
             for beside in _beside(running, plant, reload, origin):
                 stack.callback(tasks.create_task(beside).cancel)
             tasks.create_task(_tell_stopping(stop))
+            if reload is not None and origin is not None and origin.hangup:
+                stack.callback(on_hangup(partial(_wish, tasks, reload, probe=origin.probe)))
             await plant.work(stop)
         return summary(await running.journal.ledger(), running.health)
 
@@ -95,6 +101,11 @@ def _beside(
 async def _pulse(running: Running, plant: Plant) -> None:
     await plant.working.wait()
     await Pulse(running.health, running.clock, plant.stood).beat()
+
+
+def _wish(tasks: asyncio.TaskGroup, reload: Reload, *, probe: bool) -> None:
+    log.info("told to read the configuration again (SIGHUP)")
+    tasks.create_task(reload(probe=probe))
 
 
 async def _tell_stopping(stop: asyncio.Event) -> None:

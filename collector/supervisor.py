@@ -36,9 +36,16 @@ async def _nobody(_up: bool) -> None:
     """Default edge listener."""
 
 
+async def _nothing() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """run: connects, calls `connected` once, and works until something is lost. edge: told up (True) and down (False)."""
+    """run: connects, calls `connected` once, and works until something is lost. edge: told up (True) and down (False).
+
+    missing: asked when it is back: what was lost meanwhile, in words ("3 values missing"), or nothing.
+    """
 
     name: str
     role: str
@@ -48,6 +55,7 @@ class Job:
         4.0  # seconds between two attempts, at most: a machine that is switched on is back within these
     )
     edge: Edge = field(default=_nobody)
+    missing: Callable[[], Awaitable[str]] = field(default=_nothing)
 
 
 class Supervisor:
@@ -82,20 +90,11 @@ class Supervisor:
         if self._health[job.name].state is not State.NEEDS_ATTENTION:  # a slow retry is no news
             self._health.change(job.name, State.CONNECTING, self._clock.now())
         try:
-            async with asyncio.TaskGroup() as edges:
-                life.edges = edges
-                await job.run(life.connected)
+            error = await attempted(life.lived())
         except asyncio.CancelledError:
             self._health.change(job.name, State.STOPPED, self._clock.now())
             raise
-        except (
-            Exception
-        ) as error:  # the one place: whatever a job raises ends this life of it, never the others
-            cause = cause_of(error)
-            if isinstance(cause, JournalFailed):
-                raise cause from error
-            return cause
-        return AdapterError("it ended by itself")
+        return AdapterError("it ended by itself") if error is None else cause_of(error)
 
     async def _pause(self, job: Job, error: BaseException, told: set[str], *, pause: float) -> None:
         """told: what was said since it went down. Refused, then a wrong password: that is news; refused again is not."""
@@ -126,15 +125,11 @@ class Supervisor:
     def now(self) -> float:
         return self._clock.monotonic()
 
-    def mark_up(self, job: Job, session: Telling | None, lost_at: float | None) -> None:
+    def mark_up(self, job: Job, session: Telling | None) -> None:
         facts = {} if session is None else session.facts  # as they are now, and as they become
         self._health.change(
             job.name, State.CONNECTED, self._clock.now(), attempts=0, error="", remedy="", facts=facts
         )
-        if lost_at is None:
-            log.info("%s: connected", job.name)
-        else:
-            log.info("%s: back after %s", job.name, duration_words(self._clock.monotonic() - lost_at))
 
 
 class _Life:
@@ -144,13 +139,38 @@ class _Life:
         self._supervisor, self._job, self._lost_at = supervisor, job, lost_at
         self._since = 0.0
         self.up = False
-        self.edges: asyncio.TaskGroup | None = None
+        self._edges: asyncio.TaskGroup | None = None
+
+    async def lived(self) -> None:
+        """From the attempt to its end."""
+        try:
+            async with asyncio.TaskGroup() as edges:
+                self._edges = edges
+                await self._job.run(self.connected)
+        finally:
+            self._say_back()
 
     def connected(self, session: Telling | None) -> None:
         self.up, self._since = True, self._supervisor.now()
-        self._supervisor.mark_up(self._job, session, self._lost_at)
-        if self.edges is not None:
-            self.edges.create_task(_edge_up(self._job))
+        self._supervisor.mark_up(self._job, session)
+        if self._lost_at is None:
+            log.info("%s: connected", self._job.name)
+        if self._edges is not None:
+            self._edges.create_task(_edge_up(self._job))
+            self._edges.create_task(self._back())
+
+    async def _back(self) -> None:
+        """The line waits for what the source says of its absence, at most as long as this life."""
+        if self._lost_at is not None:
+            self._say_back(await self._job.missing())
+
+    def _say_back(self, missing: str = "") -> None:
+        """The other edge of the log, once."""
+        if not self.up or self._lost_at is None:
+            return
+        away = duration_words(self._since - self._lost_at)
+        log.info("%s: back after %s%s", self._job.name, away, f", {missing}" if missing else "")
+        self._lost_at = None
 
     @property
     def lasted(self) -> float:
@@ -184,13 +204,13 @@ def _log_lost(job: Job, error: BaseException) -> None:
 
 
 async def attempted(work: Coroutine[Any, Any, Result]) -> Result | Exception:
-    """What `work` returned or raised: for a change to a running collector, of which no mistake may end it.
+    """What `work` returned or raised: for one life of a job, which ends no other, and for a change to a running collector.
 
     A journal that failed is raised, as everywhere.
     """
     try:
         return await work
-    except Exception as error:  # the second half of the one place: see the module's docstring
+    except Exception as error:  # the one place: see the module's docstring
         if isinstance(cause := cause_of(error), JournalFailed):
             raise cause from error
         return error

@@ -53,6 +53,15 @@ def on_stop(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
+def on_hangup(reload: Callable[[], object]) -> Callable[[], object]:
+    """Call `reload` in the running loop at SIGHUP, which means that to a service; returns what ends it. Windows has none."""
+    if sys.platform == "win32":
+        return lambda: None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return lambda: loop.remove_signal_handler(signal.SIGHUP)
+
+
 def child_options() -> dict[str, Any]:
     """For subprocesses that we stop ourselves: Ctrl-C in the terminal must not reach them first."""
     if sys.platform == "win32":

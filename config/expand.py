@@ -1,5 +1,8 @@
 """`${env:NAME}` and `${file:path}`: after parsing, only inside string values, and never a second time.
 
+A relative path begins at the folder of the configuration file; what is not there is looked for among the credentials that
+systemd has given the service (`LoadCredential=`, systemd.exec(5)), whose folder is in $CREDENTIALS_DIRECTORY.
+
 Not textual interpolation before parsing, which lets the content of a variable rewrite the configuration and drags
 secrets through every error message. What was expanded is remembered, so that no problem text ever shows it.
 """
@@ -69,7 +72,7 @@ class Expander:
             self._findings.error(mark, f"{match[0][:60]} cannot be expanded", hint)
 
     def _secret_file(self, name: str, mark: Mark) -> str | None:
-        path = Path(mark.file).parent / name
+        path = self._place(name, mark)
         try:
             mode = path.stat().st_mode
             raw = path.read_bytes() if stat.S_ISREG(mode) and path.stat().st_size <= _LARGEST else None
@@ -85,6 +88,14 @@ class Expander:
             return None
         self._warn_of_readers(path, mode, name, mark)
         return text.removesuffix("\n").removesuffix("\r")
+
+    def _place(self, name: str, mark: Mark) -> Path:
+        beside = Path(mark.file).parent / name
+        credentials = self._env.get("CREDENTIALS_DIRECTORY", "")
+        if not credentials or Path(name).is_absolute() or os.path.lexists(beside):
+            return beside
+        given = Path(credentials) / name
+        return given if os.path.lexists(given) else beside
 
     def _warn_of_readers(self, path: Path, mode: int, name: str, mark: Mark) -> None:
         if os.name == "posix" and mode & stat.S_IROTH and not str(path).startswith(_MOUNTED):

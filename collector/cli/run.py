@@ -91,7 +91,7 @@ async def _serve(settings: Settings, files: Sequence[Path], arguments: argparse.
 
     stop = stop_after(arguments.seconds)
     paths = config_paths(arguments.config)
-    origin = Origin(paths, files, watch=arguments.watch, probe=not arguments.no_probe)
+    origin = Origin(paths, files, watch=arguments.watch, probe=not arguments.no_probe, hangup=True)
     books = await serve(settings, stop, *([_once] if arguments.once else []), origin=origin)
     if arguments.json:
         print(json.dumps(books, ensure_ascii=False))

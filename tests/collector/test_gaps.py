@@ -298,3 +298,30 @@ def assert_exported(config: Path, recorded: list[tuple[Any, ...]]) -> None:
     assert begun == Counter(begins for _, _, begins, _, _ in recorded)
     reasons = Counter(row["value"] for row in rows if row["signal"].endswith(".reason"))
     assert reasons == Counter(reason for _, reason, _, _, _ in recorded)
+
+
+async def test_what_a_source_lost_by_its_return_is_said_in_numbers(tmp_path: Path) -> None:
+    """Of this source only, and only what was recorded about its return."""
+    clock = FakeClock()
+    async with journal_of("sqlite", tmp_path, clock) as journal:
+        facts = facts_of(journal, clock)
+        await facts.started()
+        await tell(journal, Gap(BEGAN, BEGAN + 1, "connection_lost", count=40))
+        await live(facts, clock, 1)
+
+        async def asked(*gaps: Gap) -> str:
+            async with asyncio.TaskGroup() as tasks:
+                asking = tasks.create_task(facts.missing("plc"))
+                while not clock.sleeping:
+                    await asyncio.sleep(0.001)
+                await tell(journal, *gaps)
+                await tell(journal, Gap(BEGAN, BEGAN + 9, "connection_lost", count=70), source="other")
+                clock.advance(2.0)
+            await live(facts, clock, 1)
+            return asking.result()
+
+        assert await asked() == ""
+        assert await asked(Gap(BEGAN, BEGAN + 2, "connection_lost", count=3)) == "3 values missing"
+        unknown = Gap(BEGAN, BEGAN + 3, "connection_lost")
+        assert await asked(Gap(BEGAN, BEGAN + 4, "overflow", count=3), unknown) == "3 values missing or more"
+        assert "gap record" in await asked(unknown)

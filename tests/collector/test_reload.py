@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from collector.configured import changes, hash_of
+from collector.journal.reader import JournalReader
 from config.load import load
 from tests.collector.floor import Floor, influx, machine, number, opcua, plc, row, state
 from tests.config.samples import GOOD, SAMPLES
@@ -208,6 +209,10 @@ async def test_a_new_sink_gets_what_comes_and_a_removed_one_is_let_go(
         after = await floor.status()
         assert {sink["name"] for sink in after["sinks"]} == {"history"}
         assert after["unaccounted"] == 0
+    with JournalReader(floor.state / "buffer.sqlite") as reader:
+        (gap,) = [one.gap for one in reader.gaps() if one.gap.reason == "sink_released"]
+    assert gap.count
+    assert "influxdb" in gap.detail
 
 
 async def test_parts_that_need_a_restart_are_named_and_not_applied(floor: Floor) -> None:

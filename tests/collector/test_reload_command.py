@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,22 @@ def test_reload_by_command(process: Collector) -> None:
     status = command("status", "--state", process.state)
     assert "The newest configuration is rejected" in status.stderr
     assert json.loads(command("status", "--json", "--state", process.state).stdout)["config"]["rejected"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_hangup_is_a_wish_to_reload(process: Collector) -> None:
+    """A wrong configuration is told and the old one goes on; a right one is applied; the process lives on."""
+    assert process.process is not None
+    config = process.config[0]
+    config.write_text(CONFIG.replace("version: 1", "version: one"))
+    process.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "the new configuration is rejected" in process.log(), "the wrong one is told")
+    config.write_text(CONFIG)
+    before = (process.books() or {})["config"]["rejected"]
+    process.process.send_signal(signal.SIGHUP)
+    eventually(lambda: not (process.books() or {})["config"]["rejected"], "the right one is read")
+    assert before
+    assert process.process.poll() is None
 
 
 def test_a_machine_that_is_off_is_no_fault_of_ours(process: Collector) -> None:

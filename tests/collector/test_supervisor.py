@@ -298,3 +298,28 @@ async def test_a_change_that_fails_is_an_answer_and_not_an_end() -> None:
     assert await attempted(fine()) == 5
     with pytest.raises(JournalFailed):
         await attempted(disk())
+
+
+async def test_the_line_of_the_return_says_what_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    """Known a moment after the return; a source that is lost before has its line all the same, once."""
+    bench, tries = Bench(), 0
+
+    async def flaky(connected: Connected) -> None:
+        nonlocal tries
+        tries += 1
+        bench.clock.seconds += 250
+        connected(None)
+        for _ in range(3 if tries == 2 else 0):
+            await asyncio.sleep(0)
+        raise NotConnected("unplugged")
+
+    async def missing() -> str:
+        return "3 values missing"
+
+    with caplog.at_level(logging.INFO, "collector"):
+        await bench.lives(flaky, 3, missing=missing)
+    lines = [record.getMessage() for record in caplog.records if "back" in record.getMessage()]
+    assert len(lines) == 2
+    assert lines[0].startswith("cnc-1: back after 4 min 1")
+    assert lines[0].endswith(", 3 values missing")
+    assert "missing" not in lines[1]

@@ -54,6 +54,24 @@ def test_from_the_environment(tmp_path: Path) -> None:
     assert SECRET not in shown(result)
 
 
+def test_from_the_credentials_of_the_service(tmp_path: Path) -> None:
+    """What is not beside the configuration is looked for where systemd puts it; what is there wins."""
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "plc").write_text(SECRET + "\n")
+    (given / "plc").chmod(0o400)
+    text, env = SECURE.replace("PASSWORD", '"${file:plc}"'), {"CREDENTIALS_DIRECTORY": str(given)}
+    result = loaded(tmp_path, text, env)
+    assert secret_of(result) == SECRET
+    assert SECRET not in shown(result)
+    assert given / "plc" in result.files
+    assert loaded(tmp_path, text).settings is None
+    assert loaded(tmp_path, text.replace("file:plc", "file:absent"), env).settings is None
+    (tmp_path / "plc").write_text("beside")
+    (tmp_path / "plc").chmod(0o600)
+    assert secret_of(loaded(tmp_path, text, env)) == "beside"
+
+
 def test_from_a_file_beside_the_configuration(tmp_path: Path) -> None:
     secret = tmp_path / "secrets" / "plc"
     secret.parent.mkdir()
