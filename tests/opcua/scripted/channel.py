@@ -53,8 +53,8 @@ class Channel:
     opened: int = 0
     _tokens: int = 0
 
-    def open(self, body: bytes) -> bytes:
-        """The answer to an OPN chunk's body: a new channel or new keys for this one."""
+    def open(self, body: bytes) -> Asked:
+        """The request in an OPN chunk's body; answered by `granted`."""
         reader = Reader(body)
         reader.u32()
         head = Asymmetric.read(reader)
@@ -67,10 +67,12 @@ class Channel:
         self.client, self.policy = head.certificate, head.policy
         sequence, request = struct.unpack_from("<II", plain)
         self._count(sequence)
-        return self._granted(decode_request(plain[8:], request))
+        self.opened += 1
+        return decode_request(plain[8:], request)
 
-    def _granted(self, asked: Asked) -> bytes:
-        self.mode, self.opened = asked["mode"], self.opened + 1
+    def granted(self, asked: Asked) -> bytes:
+        """The chunk that opens the channel, or gives it new keys. Sequence numbers are given when it is sent, so: send it."""
+        self.mode = asked["mode"]
         nonce = b"" if self.policy == chunks.NONE_URI else os.urandom(32)
         lifetime = min(asked["lifetime"] / 1000, self.lifetime)
         self._issue(asked["nonce"] or b"", nonce, lifetime)

@@ -15,8 +15,8 @@ from tests.opcua.scripted import codes
 from tests.opcua.scripted.channel import Channel, Refused
 from tests.opcua.scripted.codec import chunks
 from tests.opcua.scripted.codec.secure import Forged, Identity
-from tests.opcua.scripted.codec.services import SERVICES, Asked, Unknown, decode_request
-from tests.opcua.scripted.codec.wire import NodeId, Truncated
+from tests.opcua.scripted.codec.services import Asked, Unknown, decode_request
+from tests.opcua.scripted.codec.wire import Truncated
 from tests.opcua.scripted.entrance import Entrance
 from tests.opcua.scripted.machine import Machine, Policy, Session
 from tests.opcua.scripted.record import Record
@@ -228,21 +228,19 @@ class ScriptedServer:
         return kind[:3] != b"CLO"
 
     def _open(self, connection: Connection, body: bytes) -> None:
-        chunk = connection.channel.open(body)
-        again = connection.channel.opened > 1
-        self.record.renewed += again
-        asked = Asked(SERVICES[446], NodeId(0, 0), 0, 0, {"renewal": again})
+        asked = connection.channel.open(body)
+        self.record.renewed += connection.channel.opened > 1
         verdict = self._verdict(connection, asked)
         if isinstance(verdict, Later):
-            self._spawn(self._after(verdict.seconds, connection, chunk), "later")
+            self._spawn(self._granted_later(connection, asked, verdict.seconds), "later")
         elif isinstance(verdict, Cut):
             connection.abort()
         elif verdict is None:
-            connection.write(chunk)
+            connection.write(connection.channel.granted(asked))
 
-    async def _after(self, seconds: float, connection: Connection, chunk: bytes) -> None:
-        await self.clock.sleep(seconds)
-        connection.write(chunk)
+    async def _granted_later(self, connection: Connection, asked: Asked, later: float) -> None:
+        await self.clock.sleep(later)
+        connection.write(connection.channel.granted(asked))
 
     def _request(self, connection: Connection, request_id: int, message: bytes) -> None:
         try:
