@@ -232,12 +232,12 @@ class Bed:
             if told.source is not None and plain(told) is not None
         }
 
-    def source(self, registry: Registry, url: str | None = None) -> OpcUaReader:
+    def source(self, registry: Registry, *, name: str = "plc", machine: str = "m") -> OpcUaReader:
         signals = [OpcUaSignal.model_validate(signal) for signal in self.signals]
-        reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))
-        wishes = {"type": "opcua", "url": url or self.server.url, "security": "none", **self.settings}
+        reading = Reading(machine=machine, tags={}, read=OpcUaRead(source="plc", signals=signals))
+        wishes = {"type": "opcua", "url": self.server.url, "security": "none", **self.settings}
         bench = Bench(registry, self.clock, str(self.folder))
-        return OpcUaReader("plc", OpcUaSource.model_validate(wishes), (reading,), bench)
+        return OpcUaReader(name, OpcUaSource.model_validate(wishes), (reading,), bench)
 
     def asked_again(self) -> list[int]:
         """The numbers of real messages that were asked for by Republish (a client may try the service with a made-up one)."""

@@ -6,7 +6,7 @@ Sockets and channels live here; sessions and subscriptions in machine.py outlive
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from adapters.clock import Clock, SystemClock
@@ -52,6 +52,18 @@ class Connection:
             return
         for chunk in self.channel.put(asked.request_id, body):
             self.write(chunk)
+
+    def pour(self, chunks: Iterable[bytes]) -> None:
+        """Write all these as fast as they are taken, as they are."""
+        self.server.spawn(self._poured(chunks), "later: pour")
+
+    async def _poured(self, chunks: Iterable[bytes]) -> None:
+        try:
+            for chunk in chunks:
+                self.writer.write(chunk)
+                await self.writer.drain()
+        except ConnectionError:
+            return
 
     @property
     def session(self) -> Session | None:
@@ -138,7 +150,7 @@ class ScriptedServer:
             await self.clock.sleep(_TICK)
             self.machine.tick()
 
-    def _spawn(self, job: Coroutine[Any, Any, None], name: str) -> None:
+    def spawn(self, job: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(job, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -232,7 +244,7 @@ class ScriptedServer:
         self.record.renewed += connection.channel.opened > 1
         verdict = self._verdict(connection, asked)
         if isinstance(verdict, Later):
-            self._spawn(self._granted_later(connection, asked, verdict.seconds), "later")
+            self.spawn(self._granted_later(connection, asked, verdict.seconds), "later")
         elif isinstance(verdict, Cut):
             connection.abort()
         elif verdict is None:
@@ -268,7 +280,7 @@ class ScriptedServer:
 
     def _reply(self, connection: Connection, asked: Asked, body: bytes | None, later: float) -> None:
         if body is not None and later:
-            self._spawn(self._reply_later(connection, asked, body, later), "later")
+            self.spawn(self._reply_later(connection, asked, body, later), "later")
         elif body is not None:
             connection.reply(asked, body)
 
