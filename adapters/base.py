@@ -151,6 +151,17 @@ class Sink(Protocol):
     async def probe(self) -> Sequence[Finding]: ...
 
 
+@runtime_checkable
+class Losing(Protocol):
+    """A sink that finds out afterwards that what its peer confirmed is not there."""
+
+    name: str
+
+    def take_losses(self) -> Sequence[Gap]:
+        """What was found since the last call: the times of the writes that are not there. From the event loop, and at once."""
+        ...
+
+
 class Archive(Protocol):
     """Takes ranges of the journal, not single writes: a range becomes one file, named by its boundaries."""
 

@@ -41,6 +41,9 @@ BEHIND = 86_400 * 10**9
 """ns by which the clock may stand before the last sign of life when the collector starts; further back, it is wrong."""
 
 
+Losses = Callable[[], Sequence[Gap]]
+
+
 class Facts:
     """Writes facts into the journal. One per running collector."""
 
@@ -50,13 +53,17 @@ class Facts:
         clock: Clock,
         refine: Refine,
         alive_every: float = ALIVE_EVERY,
+        *,
         jumps: Jumps | None = None,
+        losses: Losses = lambda: (),
     ) -> None:
+        """losses: what sinks have found to be missing behind them since it was asked last."""
         self._journal, self._clock, self._refine = journal, clock, refine
         self._alive_every = alive_every
         self._up_since = 0
         self._skews: dict[str, Skew] = {}
         self._jumps = jumps or Jumps(clock)
+        self._losses = losses
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
@@ -71,13 +78,15 @@ class Facts:
 
         Every ten seconds (sooner where a signal is soon stale) a sign of life, from which the next start measures the
         downtime, and a tick, by which derivations know that time goes on (pipelines/derivation.py); new gaps as points, and
-        that the clock was set, within a second; once a minute the condition of the buffer and the clocks of the sources.
+        that the clock was set or a database has lost something, within a second; once a minute the condition of the buffer and the clocks of the sources.
         """
         mark = _Mark.of(self._journal.checkpoint(OWN))
         due = self._clock.monotonic() + CONDITION_EVERY
         while True:
             if (jump := self._jumps.look()) is not None:
                 await self._jumped(jump)
+            if losses := self._losses():
+                await self._tell((), losses, self._clock.now())
             mark = await self._copy_gaps(mark)
             if self._clock.monotonic() >= due:
                 await self._condition()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from adapters.base import Archive, Sink, Source
+from adapters.base import Archive, Losing, Sink, Source
 from adapters.clock import Clock, SystemClock
 from collector.assembly import Line, assemble, followers
 from collector.configured import ConfigState, state_of
@@ -30,6 +30,7 @@ from collector.stopping import at_once
 from collector.supervisor import Connected, Job, Supervisor
 from collector.system import private_folder
 from config.settings import Settings
+from pipelines.stage import Gap
 from pipelines.stages.trust import Limits
 
 log = logging.getLogger("collector")
@@ -65,7 +66,15 @@ class Plant:
         self._running = running
         self._supervisor = Supervisor(running.health, running.clock)
         every = alive_every(running.config)
-        self._facts = Facts(running.journal, running.clock, running.line.refine(), every, running.jumps)
+        refine = running.line.refine()
+        self._facts = Facts(
+            running.journal,
+            running.clock,
+            refine,
+            every,
+            jumps=running.jumps,
+            losses=partial(_losses, running),
+        )
         self._crew: Crew | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self.working = asyncio.Event()
@@ -151,6 +160,12 @@ class Plant:
             log.warning(
                 "%s: not everything is stored yet; the rest stays in the buffer for the next start", name
             )
+
+
+def _losses(running: Running) -> list[Gap]:
+    """Of the sinks at work now."""
+    losing = [sink for sink in running.line.sinks if isinstance(sink, Losing)]
+    return [gap for sink in losing for gap in sink.take_losses()]
 
 
 def alive_every(config: ConfigState | None) -> float:

@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from adapters.errors import AdapterError
 from adapters.influxdb.names import CANARY, clean, key
 from adapters.influxdb.settings import InfluxDbSink
 from adapters.influxdb.wire import Reply, Wire, message_of
+from pipelines.stage import Gap
 
 log = logging.getLogger("collector")
 
@@ -33,6 +35,8 @@ SETTLED = 10.0
 """Seconds that a server has to show what it confirmed (InfluxDB 3 and Cloud do it later than they answer)."""
 MOST = 2000
 """Confirmed lines that wait to be read back: beyond them, requests go without."""
+LOSSES = 100
+"""Findings that wait to be stored; there is one a reading at most, and somebody takes them every second."""
 _LONGEST = 4 * 1024 * 1024
 
 
@@ -53,6 +57,7 @@ class Canary:
         self._number = self._lost = self._confirmed = 0
         self._waiting: dict[int, float] = {}  # confirmed: time of the line (ns) -> when (s, monotonic)
         self._missed: set[int] = set()
+        self.losses: deque[Gap] = deque(maxlen=LOSSES)
 
     def line(self) -> tuple[int, bytes]:
         """Its time and the line, with its end; (0, b"") for none."""
@@ -101,6 +106,10 @@ class Canary:
             f"at what stands between it and the collector; values that are still held can be written again: collector rewind {self._name}"
         )
         log.error("%s: %s", self._name, self.facts["lost"])
+        words = (
+            f"{self._name}: {len(lost)} writes that InfluxDB at {self._settings.url} confirmed are not in it"
+        )
+        self.losses.append(Gap(lost[0], lost[-1], "sink_lost", words))
 
 
 def reader(wire: Wire, settings: InfluxDbSink, name: str) -> Read:

@@ -27,6 +27,7 @@ from adapters.influxdb.verdicts import Outcome, conflict_of
 from adapters.influxdb.wire import Reply, Wire, message_of
 from adapters.influxdb.writer import Writer
 from pipelines.batch import Batch
+from pipelines.stage import Gap
 
 log = logging.getLogger("collector")
 
@@ -68,6 +69,11 @@ class InfluxDb:
 
             async with beside(self._watch) if self._settings.canary else nullcontext():
                 yield write
+
+    def take_losses(self) -> Sequence[Gap]:
+        """See adapters.base.Losing; the canary's thread adds to them meanwhile."""
+        found = self._canary.losses
+        return [found.popleft() for _ in range(len(found))]
 
     def _warn(self, wire: Wire) -> None:
         """Rights that nobody needs, in the facts, and in the log when it is new."""

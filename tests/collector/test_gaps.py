@@ -325,3 +325,19 @@ async def test_what_a_source_lost_by_its_return_is_said_in_numbers(tmp_path: Pat
         unknown = Gap(BEGAN, BEGAN + 3, "connection_lost")
         assert await asked(Gap(BEGAN, BEGAN + 4, "overflow", count=3), unknown) == "3 values missing or more"
         assert "gap record" in await asked(unknown)
+
+
+async def test_what_a_database_lost_is_a_gap_record_once(tmp_path: Path) -> None:
+    """I13: found by a sink, stored within a second, as a record and as points; told once."""
+    clock = FakeClock()
+    found = [Gap(BEGAN, BEGAN + 7, "sink_lost", "influxdb: 2 writes are not in it")]
+    async with journal_of("sqlite", tmp_path, clock) as journal:
+        refine = refinery(journal.registry, Treatments())
+        facts = Facts(journal, clock, refine, losses=lambda: [found.pop()] if found else [])
+        await facts.started()
+        await live(facts, clock, 4)
+        gaps = [one for one in await journal.gaps() if one.gap.reason == "sink_lost"]
+        rows = {row["signal"]: row["value"] for row in await told(journal) if row["time"] == BEGAN}
+    assert [(one.source, one.gap.begins, one.gap.ends) for one in gaps] == [(OWN, BEGAN, BEGAN + 7)]
+    assert rows["gap.collector.reason"] == "sink_lost"
+    assert rows["gap.collector.detail"].startswith("influxdb: 2 writes")

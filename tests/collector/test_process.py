@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from collector.cli.exits import Exit
 from tests.influxdb.fake import Fake, refusal
-from tests.line.harness import ENVIRONMENT, Collector, eventually
+from tests.line.harness import ENVIRONMENT, Collector, eventually, simulation
+from tests.line.oracle import compare
 from tests.mqtt.peers import Mosquitto
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
@@ -131,9 +132,9 @@ def influx(database: Fake) -> dict[str, Any]:
 
 
 @contextmanager
-def running(config: Path, limit: str = "true") -> Iterator[Collector]:
-    """limit: what the shell sets for it, such as `ulimit -n 40`."""
-    process = Collector(config)
+def running(config: Path, limit: str = "true", more: Sequence[Path] = ()) -> Iterator[Collector]:
+    """limit: what the shell sets for it, such as `ulimit -n 40`. more: further files of the configuration."""
+    process = Collector(config, *more)
     start(process, limit)
     try:
         yield process
@@ -287,6 +288,32 @@ def test_a_frozen_process_comes_back(tmp_path: Path, broker: Mosquitto) -> None:
             assert "stood still for" in process.log()
     finally:
         load.close()
+
+
+def test_a_frozen_process_comes_back_to_a_machine(tmp_path: Path) -> None:
+    """P6: the same over OPC UA: what the machine did not keep for us is covered by gap records, nothing else is missing."""
+    frozen = 30 if LONG else 7
+    extra = tmp_path / "extra.yaml"
+    extra.write_text(json.dumps({"version": 1, "page": "off"}))
+    with simulation(tmp_path, "cnc") as machine, running(machine.config, more=[extra]) as process:
+        process.wait_connected("cnc-1")
+        machine.go()
+        eventually(lambda: taken(process, "cnc-1") > 50, "values flow")
+        assert process.process is not None
+        process.process.send_signal(signal.SIGSTOP)
+        time.sleep(frozen)  # the fault itself
+        process.process.send_signal(signal.SIGCONT)
+        seen = taken(process, "cnc-1")
+        eventually(lambda: taken(process, "cnc-1") > seen + 50, "values flow again", 30)
+        machine.stop_changes()
+        process.wait_settled()
+        books = process.stop()
+        assert books["unaccounted"] == 0
+        holes = [hole for source in ("cnc-1", "collector") for hole in process.holes({"x": source})["x"]]
+        judged = compare(machine.truth(), process.export(), {"cnc-1": holes})
+    assert judged.clean, (judged.missing[:5], judged.spurious[:5], judged.altered[:5])
+    stood = [hole for hole in holes if hole.source == "collector"]
+    assert any(hole.ends - hole.begins > (frozen - 1.5) * 1e9 for hole in stood)
 
 
 def test_a_burst_within_a_memory_limit(tmp_path: Path, broker: Mosquitto, database: Fake) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Bench, Write
+from adapters.base import Bench, Losing, Write
 from adapters.errors import NotConnected, Rejected
 from adapters.influxdb.canary import EVERY, MOST, Unreadable, _column, _times
 from pipelines.batch import Batch, Kind, Point, batch_of
@@ -89,6 +89,12 @@ async def test_a_database_made_anew_is_noticed(rig: FakeV2Rig) -> None:
             await write(row(rig, 11))
             await reading(clock)
         assert "10 of " in sink.facts["lost"]
+    assert "collector rewind influxdb" in sink.facts["lost"]
+    assert isinstance(sink, Losing)
+    (gap,) = sink.take_losses()
+    assert (gap.reason, gap.begins < gap.ends) == ("sink_lost", True)
+    assert "10 writes" in gap.detail
+    assert sink.take_losses() == []
 
 
 async def test_no_false_alarm(rig: FakeV2Rig, caplog: pytest.LogCaptureFixture) -> None:
