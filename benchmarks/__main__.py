@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from benchmarks.encode import encode
 from benchmarks.journal import journal
+from benchmarks.load import load
 from benchmarks.mqtt import mqtt
 from benchmarks.opcua import opcua
 from benchmarks.process import OTHERS, CannotMeasure, on_core
@@ -20,10 +21,13 @@ from benchmarks.row import Row, Wish, table
 
 BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
     "opcua": opcua,
+    "load": load,
     "mqtt": mqtt,
     "journal": journal,
     "encode": encode,
 }
+
+FIELDS = ("status", "picoseconds", "no-server-time")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hz", type=int, default=10, help="values per signal and second (default 10)")
     parser.add_argument("--per-notification", type=int, default=1000, help="OPC UA: values per message")
     parser.add_argument("--order", choices=("repeating", "shuffled"), default="repeating", help="OPC UA")
+    parser.add_argument("--types", choices=("double", "mixed"), default="double", help="OPC UA")
+    parser.add_argument("--fields", nargs="*", default=[], choices=FIELDS, help="OPC UA: beside the values")
     parser.add_argument("--no-baseline", dest="baseline", action="store_false", help="the collector alone")
     parser.add_argument("--profile", default="", metavar="FILE", help="run the collector under cProfile")
     return parser
@@ -69,6 +75,8 @@ def _wish(options: argparse.Namespace) -> Wish:
         hz=options.hz,
         per_notification=options.per_notification,
         order=options.order,
+        types=options.types,
+        fields=tuple(f"--{name}" for name in options.fields),
         baseline=options.baseline,
         profile=str(Path(options.profile).resolve()) if options.profile else "",
     )

@@ -37,17 +37,7 @@ def _run(name: str, start: Start, wish: Wish, *, baseline: bool) -> Row:
 
 
 def _load(folder: Path, wish: Wish) -> AbstractContextManager[Child]:
-    asked = {
-        "variables": wish.variables,
-        "hz": wish.hz,
-        "per-notification": wish.per_notification,
-        "order": wish.order,
-        "seconds": wish.seconds,
-        "seed": wish.seed,
-        "settle": 2,
-        "drain": 3,
-    }
-    options = [f"--{name}={value}" for name, value in asked.items()]
+    options = wish.load_options(settle=2, drain=3)
     return child("load", python("-m", "simulators.load", "opcua", *options, "--stay"), OTHERS, folder)
 
 

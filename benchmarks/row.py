@@ -31,7 +31,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for on the command line. per_notification and order: OPC UA only."""
+    """What was asked for on the command line. per_notification to fields: OPC UA only.
+
+    fields: options of the load (`--status`, `--picoseconds`, `--no-server-time`).
+    """
 
     seconds: float = 10.0
     seed: int = 42
@@ -39,8 +42,25 @@ class Wish:
     hz: int = 10
     per_notification: int = 1000
     order: str = "repeating"
+    types: str = "double"
+    fields: tuple[str, ...] = ()
     profile: str = ""
     baseline: bool = True
+
+    def load_options(self, settle: float, drain: float) -> list[str]:
+        """For `python -m simulators.load opcua`. settle, drain: s."""
+        asked = {
+            "variables": self.variables,
+            "hz": self.hz,
+            "per-notification": self.per_notification,
+            "order": self.order,
+            "types": self.types,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "settle": settle,
+            "drain": drain,
+        }
+        return [*(f"--{name}={value}" for name, value in asked.items()), *self.fields]
 
 
 def table(rows: Sequence[Row]) -> str:

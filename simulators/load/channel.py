@@ -118,9 +118,11 @@ class Channel(asyncio.Protocol):
         self._write(self._frame(b"F", request, len(body)) + body)
 
     def send_parts(self, request: int, parts: Iterable[bytes | memoryview]) -> None:
-        """A message that is known to fit into one chunk, in pieces that are not copied before the transport."""
+        """A message in pieces, which are copied once."""
         body = b"".join(parts)
-        self._write(self._frame(b"F", request, len(body)) + body)
+        if len(body) > CHUNK - _FRAME.size:
+            return self.send(request, body)
+        return self._write(self._frame(b"F", request, len(body)) + body)
 
     def _frame(self, final: bytes, request: int, size: int) -> bytes:
         self._sequence += 1

@@ -31,6 +31,15 @@ def _parser() -> argparse.ArgumentParser:
         "--order", choices=("repeating", "shuffled"), default="repeating", help="of the values"
     )
     opcua.add_argument("--queue", type=float, default=10.0, help="seconds of data kept for a slow client")
+    opcua.add_argument("--types", choices=("double", "mixed"), default="double", help="of the variables")
+    opcua.add_argument(
+        "--status", action="store_true", help="a status code with every value, one in 100 uncertain"
+    )
+    opcua.add_argument("--picoseconds", action="store_true", help="behind every time stamp")
+    opcua.add_argument("--no-server-time", dest="server_time", action="store_false", help="source time only")
+    opcua.add_argument(
+        "--subscribers", type=int, default=1, help="complete sets of items to wait for (default 1)"
+    )
     opcua.add_argument("--port", type=int, default=0, help="0: a free one (default)")
     mqtt = commands.add_parser("mqtt", help="a publisher of JSON payloads at a fixed rate")
     mqtt.add_argument("--broker", required=True, metavar="mqtt://HOST:PORT")
@@ -55,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 def _opcua(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
     from simulators.load.opcua import Load
     from simulators.load.opcua_run import Run, run
+    from simulators.load.sheet import Fields
 
     load = Load(
         variables=options.variables,
@@ -63,6 +73,9 @@ def _opcua(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
         order=options.order,
         queue=options.queue,
         seed=options.seed,
+        types=options.types,
+        fields=Fields(options.status, options.server_time, options.picoseconds),
+        subscribers=options.subscribers,
     )
     how = Run(options.port, options.seconds, options.settle, options.drain, options.stay)
     return run(load, how)

@@ -82,6 +82,7 @@ def ready_line(server: LoadServer) -> dict[str, object]:
         "last": name_of(server.load.variables - 1),
         "variables": server.load.variables,
         "hz": server.load.hz,
+        "types": server.load.types,
     }
 
 
@@ -97,4 +98,4 @@ async def emit(server: LoadServer, seconds: float, settle: float, stop: asyncio.
 async def _keep_alive(server: LoadServer) -> None:
     while True:
         await asyncio.sleep(LOOK)
-        server.pump()
+        server.look()

@@ -6,13 +6,16 @@ Nothing is checked that a collector would not notice: any session token is good,
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
+from numpy.typing import NDArray
 
 from simulators.load.channel import POLICY
-from simulators.load.series import NAMESPACE, Series, variable_of
+from simulators.load.mix import exact
+from simulators.load.series import NAMESPACE, variable_of
 
 INDEX = 2  # of NAMESPACE
 NAMESPACES = ["http://opcfoundation.org/UA/", "urn:shopfloor:sim:load", NAMESPACE]
@@ -38,14 +41,13 @@ def variable_at(node: Any) -> int:
 class Services:
     """Everything but subscriptions. `url`: as clients reach us."""
 
-    def __init__(self, series: Series, url: str) -> None:
-        self._series, self._url = series, url
+    def __init__(self, types: NDArray[np.uint8], url: str) -> None:
+        self._types, self._url = types, url
+        self._sessions = 0
         self._answers: Mapping[str, Callable[[Any], Any]] = {
             "GetEndpointsRequest": self._endpoints,
             "FindServersRequest": self._servers,
             "CreateSessionRequest": self._session,
-            "ActivateSessionRequest": lambda _: ua.ActivateSessionResponse(),
-            "CloseSessionRequest": lambda _: ua.CloseSessionResponse(),
             "ReadRequest": self._read,
         }
 
@@ -85,7 +87,9 @@ class Services:
     def _session(self, request: Any) -> Any:
         answer: Any = ua.CreateSessionResponse()
         result = answer.Parameters
-        result.SessionId, result.AuthenticationToken = _node(1, 1), _node(2, 1)
+        self._sessions += 1
+        number = 2 * self._sessions
+        result.SessionId, result.AuthenticationToken = _node(number, 1), _node(number + 1, 1)
         result.RevisedSessionTimeout = request.Parameters.RequestedSessionTimeout
         result.ServerNonce = bytes(32)
         result.ServerEndpoints = self._offers()
@@ -101,7 +105,7 @@ class Services:
 
     def _attribute(self, node: Any, attribute: int) -> Any:
         variable = variable_at(node)
-        if 0 <= variable < self._series.variables:
+        if 0 <= variable < len(self._types):
             return self._of_variable(variable, attribute)
         value = _CAPABILITIES.get(node.Identifier) if node.NamespaceIndex == 0 else None
         if attribute != _VALUE or (value is None and node.Identifier != _NAMESPACES):
@@ -114,11 +118,11 @@ class Services:
         return _data(value, kinds.get(node.Identifier, ua.VariantType.UInt32))
 
     def _of_variable(self, variable: int, attribute: int) -> Any:
-        name = f"v{variable:05d}"
+        name, kind = f"v{variable:05d}", int(self._types[variable])
         known = {
-            _DATA_TYPE: (_node(11, 0), ua.VariantType.NodeId),
+            _DATA_TYPE: (_node(kind, 0), ua.VariantType.NodeId),
             _RANK: (-1, ua.VariantType.Int32),
-            _VALUE: (self._series.value(variable, 0), ua.VariantType.Double),
+            _VALUE: (exact(kind, variable, 0), ua.VariantType(kind)),
             _CLASS: (2, ua.VariantType.Int32),
             _NAME: (ua.QualifiedName(name, INDEX), ua.VariantType.QualifiedName),
             _DISPLAY: (ua.LocalizedText(name), ua.VariantType.LocalizedText),

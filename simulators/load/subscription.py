@@ -1,149 +1,155 @@
-"""One subscription: PublishRequests in, PublishResponses out, with sequence numbers, acknowledgements and Republish.
+"""One subscription: its monitored items, and notifications with sequence numbers, acknowledgements and Republish.
 
-The only two messages that are counted by the thousand are read and written as bytes here (OPC 10000-4, 5.14.5 and
-10000-6, 5.2): no object per message, none per value.
+PublishRequests wait with the session (`sessions.py`); a subscription is given one of them when it has something to say.
 """
 
+import itertools
 import struct
 import time
-from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from simulators.load.backlog import Place
-from simulators.load.channel import Channel
-from simulators.load.sheet import Sheet, ua_time
+import numpy as np
+from numpy.typing import NDArray
 
-PUBLISH_REQUEST, PUBLISH_RESPONSE, REPUBLISH_RESPONSE, DATA_CHANGE = 826, 829, 835, 811
-MOST_WAITING = 100  # PublishRequests
+from simulators.load.queues import Indices, Notice, Queues
+from simulators.load.series import Series
+from simulators.load.sheet import Fields, Order, Sheet, ua_time
+
+DATA_CHANGE = 811
 MOST_KEPT = (
     20_000  # notifications that are not acknowledged; older ones can be neither republished nor counted
 )
 REPUBLISHABLE = 100  # notifications named in AvailableSequenceNumbers, the newest
-_TWO_BYTES, _FOUR_BYTES, _NUMERIC, _GUID = 0, 1, 2, 4
-_NODE_ID_SIZES = {_TWO_BYTES: 2, _FOUR_BYTES: 4, _NUMERIC: 7, _GUID: 19}
 
 
-class Waiting(NamedTuple):
-    """A PublishRequest: how to answer it, and how many acknowledgements it brought."""
+class Wanted(NamedTuple):
+    """A monitored item. size: values its queue keeps. oldest: a full queue discards the oldest."""
 
-    request: int
+    variable: int
     handle: int
-    acknowledged: int
+    size: int
+    oldest: bool
 
 
-class Asked(NamedTuple):
-    """What stands in a PublishRequest: (subscription, sequence number) of what is acknowledged."""
+class Terms(NamedTuple):
+    """keep_alive, lifetime: s. most: values in one notification."""
 
-    handle: int
-    acknowledged: tuple[tuple[int, int], ...]
-
-
-def node_id_end(body: bytes, at: int) -> int:
-    """Where the NodeId at `at` ends (OPC 10000-6, 5.2.2.9)."""
-    form = body[at] & 0x3F
-    if form in _NODE_ID_SIZES:
-        return at + _NODE_ID_SIZES[form]
-    length = int.from_bytes(body[at + 3 : at + 7], "little", signed=True)
-    return at + 7 + max(length, 0)
+    keep_alive: float
+    lifetime: float
+    most: int
 
 
-def read_publish(body: bytes) -> Asked:
-    """A PublishRequest: type id, RequestHeader, then the acknowledgements."""
-    at = node_id_end(body, node_id_end(body, 0)) + 8
-    (handle,) = struct.unpack_from("<I", body, at)
-    (audit,) = struct.unpack_from("<i", body, at + 8)
-    at += 12 + max(audit, 0) + 4
-    at = node_id_end(body, at) + 1  # AdditionalHeader, always empty
-    (count,) = struct.unpack_from("<i", body, at)
-    numbers = struct.unpack_from(f"<{2 * max(count, 0)}I", body, at + 4)
-    return Asked(handle, tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+class Items:
+    """The monitored items of a subscription by position, which is the id less `ITEM_BASE`; deleted ones keep theirs."""
 
+    def __init__(self, types: NDArray[np.uint8], order: Order, seed: int) -> None:
+        self._all_types, self._order, self._seed = types, order, seed
+        self.variables: Indices = np.zeros(0, np.int32)
+        self.handles = np.zeros(0, np.uint32)
+        self.base: Indices = np.zeros(0, np.int32)
+        self.queues = Queues()
 
-def response_head(kind: int, handle: int) -> bytes:
-    """Type id and ResponseHeader, good."""
-    return struct.pack("<BBHqIIBi3x", 1, 0, kind, ua_time(time.time_ns()), handle, 0, 0, -1)
+    def add(self, wanted: Sequence[Wanted]) -> range:
+        """Their positions."""
+        before = len(self.variables)
+        variables, handles, sizes, oldest = zip(*wanted, strict=True)
+        self.variables = np.append(self.variables, np.array(variables, np.int32))
+        self.handles = np.append(self.handles, np.array(handles, np.uint32))
+        self.queues.add(np.array(sizes, np.int32), np.array(oldest, np.bool_))
+        self.base = np.append(self.base, np.arange(before, len(self.variables), dtype=np.int32))
+        return range(before, len(self.variables))
+
+    def remove(self, position: int) -> bool:
+        """False when there is no such item."""
+        if position not in self.base:
+            return False
+        self.queues.remove(np.array([position], np.int32))
+        self.base = self.base[self.base != position]
+        return True
+
+    def tick(self, tick: int) -> None:
+        order = self.base
+        if self._order == "shuffled":
+            order = np.random.default_rng((self._seed, tick)).permutation(order)
+        self.queues.tick(tick, order)
+
+    def sheet(self, series: Series, fields: Fields) -> Sheet:
+        return Sheet(series, fields, self.variables, self.handles, self._all_types[self.variables])
 
 
 class Subscription:
-    """Sends what it is given when there is a request for it. delivered, acknowledged: values."""
+    """Makes messages of what waits in the items' queues. delivered, acknowledged: values."""
 
-    def __init__(self, number: int, keep_alive: float) -> None:
-        self.number, self.keep_alive = number, keep_alive
-        self.sheet: Sheet | None = None
-        self._waiting: deque[tuple[Channel, Waiting]] = deque()
-        self._unacknowledged: dict[int, Place] = {}
-        self._recent: deque[int] = deque(maxlen=REPUBLISHABLE)
+    def __init__(self, number: int, terms: Terms, items: Items, fields: Fields) -> None:
+        self.number, self.terms, self.items, self._fields = number, terms, items, fields
+        self._sheet: Sheet | None = None
+        self._unacknowledged: dict[int, Notice] = {}
         self._next = 1
-        self.spoke = time.monotonic()
+        self.spoke = self.asked = time.monotonic()
         self.delivered = self.acknowledged = 0
-
-    @property
-    def asked(self) -> bool:
-        """There are items, a PublishRequest, and room in the socket for its answer."""
-        return self.sheet is not None and bool(self._waiting) and not self._waiting[0][0].congested
 
     @property
     def owing(self) -> int:
         """Notifications that were not acknowledged yet."""
         return len(self._unacknowledged)
 
-    def publish(self, channel: Channel, request: int, body: bytes) -> Waiting | None:
-        """Take a PublishRequest; returns the oldest one, to be refused, when there are too many."""
-        asked = read_publish(body)
-        for _, number in asked.acknowledged:
-            place = self._unacknowledged.pop(number, None)
-            self.acknowledged += place.values if place else 0
-        self._waiting.append((channel, Waiting(request, asked.handle, len(asked.acknowledged))))
-        return self._waiting.popleft()[1] if len(self._waiting) > MOST_WAITING else None
+    @property
+    def available(self) -> tuple[int, ...]:
+        """Sequence numbers that Republish would find, the newest."""
+        newest = itertools.islice(reversed(self._unacknowledged), REPUBLISHABLE)
+        return tuple(newest)[::-1]
 
-    def send(self, place: Place) -> None:
-        """Answer the oldest request with these items."""
+    def start(self, series: Series) -> None:
+        """The items have changed, or the time of the first tick is known now."""
+        self._sheet = self.items.sheet(series, self._fields) if len(self.items.variables) else None
+
+    def acknowledge(self, number: int) -> bool:
+        """False for a number that is not known."""
+        notice = self._unacknowledged.pop(number, None)
+        self.acknowledged += notice.values if notice else 0
+        return notice is not None
+
+    @property
+    def due(self) -> bool:
+        """Values are waiting, or it is time to say that there are none."""
+        return bool(self.items.queues.queued) or time.monotonic() - self.spoke >= self.terms.keep_alive
+
+    @property
+    def expired(self) -> bool:
+        """Nobody has asked for its lifetime."""
+        return time.monotonic() - self.asked > self.terms.lifetime
+
+    def message(self) -> tuple[bytes, list[bytes | memoryview]]:
+        """What stands before and what is the NotificationMessage of the next PublishResponse."""
+        self.spoke = time.monotonic()
+        if self.items.queues.queued and self._sheet is not None:
+            message = self._notification()
+        else:  # a message without notifications carries the number of the next one (OPC 10000-4, 5.14.1.2)
+            message = [struct.pack("<Iqi", self._next, ua_time(time.time_ns()), 0)]
+        known, more = self.available, bool(self.items.queues.queued)
+        return struct.pack(f"<Ii{len(known)}I?", self.number, len(known), *known, more), message
+
+    def _notification(self) -> list[bytes | memoryview]:
+        notice = self.items.queues.take(self.terms.most)
         number, self._next = self._next, self._next % 0xFFFF_FFFF + 1
-        self._unacknowledged[number] = place
+        self._unacknowledged[number] = notice
         if len(self._unacknowledged) > MOST_KEPT:
             del self._unacknowledged[next(iter(self._unacknowledged))]
-        self._recent.append(number)
-        self.delivered += place.values
-        self._answer(self._notification(number, place))
+        self.delivered += notice.values
+        return self._encoded(number, notice)
 
-    def keep_alive_if_due(self) -> None:
-        """A message without notifications carries the number of the next one (OPC 10000-4, 5.14.1.2)."""
-        if self._waiting and time.monotonic() - self.spoke >= self.keep_alive:
-            self._answer([struct.pack("<Iqi", self._next, ua_time(time.time_ns()), 0)])
-
-    def _answer(self, message: list[bytes | memoryview]) -> None:
-        channel, waiting = self._waiting.popleft()
-        self.spoke = time.monotonic()
-        available = [number for number in self._recent if number in self._unacknowledged]
-        start = struct.pack(f"<Ii{len(available)}Ix", self.number, len(available), *available)
-        good = struct.pack("<i", waiting.acknowledged) + bytes(4 * waiting.acknowledged) + b"\xff" * 4
-        channel.send_parts(
-            waiting.request, [response_head(PUBLISH_RESPONSE, waiting.handle), start, *message, good]
-        )
-
-    def _notification(self, number: int, place: Place) -> list[bytes | memoryview]:
+    def _encoded(self, number: int, notice: Notice) -> list[bytes | memoryview]:
         """A NotificationMessage (OPC 10000-4, 7.26) with one DataChangeNotification."""
-        items = self.sheet.items(place) if self.sheet is not None else memoryview(b"")
+        items = self._sheet.items(notice) if self._sheet is not None else memoryview(b"")
         head = struct.pack(
             "<IqiBBHBii",
             *(number, ua_time(time.time_ns()), 1),
-            *(1, 0, DATA_CHANGE, 1, len(items) + 8, place.values),
+            *(1, 0, DATA_CHANGE, 1, len(items) + 8, notice.values),
         )
         return [head, items, b"\xff" * 4]
 
-    def republish(self, channel: Channel, request: int, handle: int, number: int) -> bool:
-        """The same notification again; False when it is not available."""
-        place = self._unacknowledged.get(number)
-        if place is not None:
-            head = response_head(REPUBLISH_RESPONSE, handle)
-            channel.send_parts(request, [head, *self._notification(number, place)])
-        return place is not None
-
-    def forget(self, channel: Channel) -> None:
-        """Requests that came over a connection that is gone cannot be answered."""
-        self._waiting = deque(pair for pair in self._waiting if pair[0] is not channel)
-
-    def fault_all(self) -> list[tuple[Channel, Waiting]]:
-        """The requests that will never be answered, because the subscription ends."""
-        left, self._waiting = list(self._waiting), deque()
-        return left
+    def again(self, number: int) -> list[bytes | memoryview] | None:
+        """The same notification again; None when it is not available."""
+        notice = self._unacknowledged.get(number)
+        return None if notice is None else self._encoded(number, notice)

@@ -16,6 +16,7 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.ua.uaerrors import UaStatusCodeError
 
+from simulators.load.mix import exact, types_of
 from simulators.load.opcua import Load, LoadServer
 from simulators.load.opcua_run import emit, open_load
 from simulators.load.series import name_of
@@ -25,10 +26,10 @@ class Handler:
     """Collects (name, value, ns); `enough` is set at `wanted` values."""
 
     def __init__(self, wanted: int) -> None:
-        self.got: list[tuple[str, float, int]] = []
+        self.got: list[tuple[str, Any, int]] = []
         self.wanted, self.enough = wanted, asyncio.Event()
 
-    def datachange_notification(self, node: Any, value: float, data: Any) -> None:
+    def datachange_notification(self, node: Any, value: Any, data: Any) -> None:
         at = data.monitored_item.Value.SourceTimestamp
         self.got.append((node.nodeid.Identifier, value, round(at.timestamp() * 1000) * 1_000_000))
         if len(self.got) >= self.wanted:
@@ -78,7 +79,7 @@ async def test_every_value_arrives_as_stated(per_notification: int, order: Any) 
         }
         assert len(handler.got) == 1000
         assert set(handler.got) == stated
-        whole = {"emitted": 1000, "delivered": 1000, "dropped": 0, "acknowledged": 1000}
+        whole = {"emitted": 1000, "delivered": 1000, "dropped": 0, "acknowledged": 1000, "unmonitored": 0}
         assert server.report() == whole
 
 
@@ -105,8 +106,14 @@ async def test_what_nobody_asks_for_is_dropped_and_counted() -> None:
         await monitor_raw(client, made, 20)
         await emit(server, 0.2, 0.0, asyncio.Event())
         waiting = server.report()
-        assert waiting == {"emitted": 400, "delivered": 0, "dropped": 300, "acknowledged": 0}
-        assert len(server.backlog) == 10  # 5 ticks of 2 notifications: 100 values
+        assert waiting == {
+            "emitted": 400,
+            "delivered": 0,
+            "dropped": 300,
+            "acknowledged": 0,
+            "unmonitored": 0,
+        }
+        assert server.subscriptions[0].items.queues.queued == 100  # 5 ticks of 20 values
         first = await publish_once(client)
         assert [item.Value.Value.Value for item in first] == [100_000 + v + 15 / 8 for v in range(10)]
         assert server.report()["delivered"] == 10
@@ -118,13 +125,16 @@ async def create_without_publishing(client: Client, parameters: Any) -> int:
     return int((await ask(client, request, ua.CreateSubscriptionResponse)).Parameters.SubscriptionId)
 
 
-async def monitor_raw(client: Client, subscription: int, variables: int) -> None:
+async def monitor_raw(
+    client: Client, subscription: int, variables: int, size: int = 5, *, oldest: bool = True
+) -> None:
     request: Any = ua.CreateMonitoredItemsRequest()
     request.Parameters.SubscriptionId = subscription
     for number in range(variables):
         wish: Any = ua.MonitoredItemCreateRequest()
         wish.ItemToMonitor.NodeId = ua.NodeId.from_string(f"ns=2;s={name_of(number)}")
         wish.RequestedParameters.ClientHandle = number
+        wish.RequestedParameters.QueueSize, wish.RequestedParameters.DiscardOldest = size, oldest
         request.Parameters.ItemsToCreate.append(wish)
     answer = await ask(client, request, ua.CreateMonitoredItemsResponse)
     assert all(result.StatusCode.is_good() for result in answer.Results)
@@ -200,6 +210,7 @@ def test_the_command_says_ready_and_reports_when_stopped() -> None:
             "delivered": 0,
             "dropped": 0,
             "acknowledged": 0,
+            "unmonitored": 0,
         }
     assert process.returncode == 0
 
@@ -211,3 +222,69 @@ def test_what_cannot_be_is_refused_in_words(wrong: list[str]) -> None:
     assert refused.returncode == 1
     assert refused.stderr.startswith("simulators.load: ")
     assert "Traceback" not in refused.stderr
+
+
+async def test_two_sessions_with_subscriptions_of_their_own_get_everything() -> None:
+    """Each has its own queues, its own handles and its own requests; what both get is the same."""
+    async with (
+        serving(Load(variables=40, hz=20, per_notification=15, subscribers=2, types="mixed")) as server,
+        Client(server.url) as one,
+        Client(server.url) as other,
+    ):
+        handlers = [Handler(wanted=400), Handler(wanted=400)]
+        for client, handler in zip((one, other), handlers, strict=True):
+            assert not server.complete.is_set()
+            await subscribe(client, handler, 40)
+        assert server.complete.is_set()
+        await emit(server, 0.5, 0.0, asyncio.Event())
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(handler.enough.wait() for handler in handlers))
+        await until_settled(server)
+        assert sorted(map(repr, handlers[0].got)) == sorted(map(repr, handlers[1].got))
+        kinds = types_of(40, "mixed")
+        assert {(n, repr(v)) for n, v, _ in handlers[0].got} == {
+            (name_of(v), repr(exact(int(kinds[v]), v, t))) for v in range(40) for t in range(10)
+        }
+        assert server.report()["delivered"] == server.report()["emitted"] == 800
+
+
+async def test_a_subscription_outlives_its_session_and_can_be_taken_over() -> None:
+    async with serving(Load(variables=10, hz=100)) as server, Client(server.url) as heir:
+        async with Client(server.url) as client:
+            made = await create_without_publishing(
+                client, ua.CreateSubscriptionParameters(RequestedLifetimeCount=1000)
+            )
+            await monitor_raw(client, made, 10)
+            await emit(server, 0.02, 0.0, asyncio.Event())
+            first = await publish_once(client)
+            client.disconnect_socket()
+        request: Any = ua.TransferSubscriptionsRequest()
+        request.Parameters.SubscriptionIds = [made, 99]
+        answer = await ask(heir, request, ua.TransferSubscriptionsResponse)
+        good, unknown = answer.Parameters.Results
+        assert (good.StatusCode.is_good(), good.AvailableSequenceNumbers) == (True, [1])
+        assert unknown.StatusCode.name == "BadSubscriptionIdInvalid"
+        second = await publish_once(heir)
+        assert [item.ClientHandle for item in second] == [item.ClientHandle for item in first]
+        assert server.report()["dropped"] == 0
+
+
+async def test_who_is_gone_is_forgotten_when_the_next_one_subscribes() -> None:
+    async with serving(Load(variables=10, hz=100)) as server:
+        async with Client(server.url) as client:
+            made = await create_without_publishing(client, ua.CreateSubscriptionParameters())
+            await monitor_raw(client, made, 10)
+            await emit(server, 0.02, 0.0, asyncio.Event())
+            client.disconnect_socket()
+        async with Client(server.url) as other:
+            await create_without_publishing(other, ua.CreateSubscriptionParameters())
+            assert server.report()["dropped"] == 20
+            assert len(server.subscriptions) == 1
+
+
+async def test_the_client_limits_the_values_of_a_notification() -> None:
+    async with serving(Load(variables=10, hz=100)) as server, Client(server.url) as client:
+        wish = ua.CreateSubscriptionParameters(MaxNotificationsPerPublish=4)
+        await monitor_raw(client, await create_without_publishing(client, wish), 10)
+        await emit(server, 0.01, 0.0, asyncio.Event())
+        assert [len(await publish_once(client)) for _ in range(3)] == [4, 4, 2]
