@@ -92,6 +92,7 @@ async def test_u19_keys_are_renewed_without_a_break(tmp_path: Path, secure: bool
     if secure:
         own = own_certificate(str(tmp_path / "server"), None, None)
         bed.server.entrance.identity = Identity.load(own.certificate, own.key)
+        bed.server.space.application_uri = own.application_uri
         bed.settings |= {
             "security": "sign_and_encrypt",
             "server_certificate_sha256": hashlib.sha256(own.certificate).hexdigest(),

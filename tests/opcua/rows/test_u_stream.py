@@ -108,9 +108,9 @@ async def test_u10_numbers_go_round(bed: Bed, script: Any, before: int) -> None:
         assert line.values("a") == [float(n) for n in range(7)]
         assert (await line.verdict()).clean
         assert len(line.gaps) == 4
-    assert [told.sequence for told in bed.server.record.told][1:] == [
-        (LAST - before + n - 1) % LAST + 1 for n in range(6)
-    ]
+    numbers = [told.sequence for told in bed.server.record.told][1:]
+    assert numbers == [(LAST - before + n - 1) % LAST + 1 for n in range(len(numbers))]
+    assert len(numbers) >= 6
     assert len(bed.asked_again()) == (script in (Swallow, Swap))
     assert bed.server.record.opened == 1
 
