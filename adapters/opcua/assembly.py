@@ -203,7 +203,9 @@ class Assembler:
 
     def _words(self, since: Since, lasted: float) -> tuple[str, str]:
         if since.renewal:
-            detail = f"the server ended the subscription ({since.renewal}); present values after {lasted:.1f} s"
+            detail = (
+                f"the server ended the subscription ({since.renewal}); present values after {lasted:.1f} s"
+            )
             return "subscription_lost", detail
         reason = "connection_lost" if since.life == self._life else "collector_down"
         return reason, f"not connected for {lasted:.1f} s; the server sent present values only"

@@ -23,7 +23,7 @@ def facts_of(
     return {
         "endpoint": settings.url,
         "server": product or "unnamed",
-        "items": f"{items.live} of {len(items.all)} live",
+        "items": f"{items.live} of {len(items.wanted)} live",
         "failed": _some([f"{item.name}: {item.failure}" for item in items.failed]),
         "publishing_interval": f"{given:g} s"
         + (f" (asked for {asked:g} s)" if abs(given - asked) > 1e-6 else ""),
@@ -48,7 +48,7 @@ def report(name: str, items: Items, reported: Mapping[int, str]) -> dict[int, st
     back = [items.all[h].name for h in reported if h not in failed]
     if new:
         told = _some([f"{item.name}: {item.failure}" for item in new])
-        log.warning("%s: %d of %d nodes cannot be read: %s", name, len(new), len(items.all), told)
+        log.warning("%s: %d of %d nodes cannot be read: %s", name, len(new), len(items.wanted), told)
     if back:
         log.info("%s: %d nodes can be read again: %s", name, len(back), _some(back))
     return failed

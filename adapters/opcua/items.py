@@ -5,6 +5,7 @@ An item that fails stays on the list, is reported by name, and is tried again; i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +21,7 @@ from pipelines import quality as q
 from pipelines.batch import Kind
 from pipelines.registry import KindConflict, Registry
 
+MARK: Final = 8
 _ABSTRACT: Final = {
     "i=26": Kind.NUMBER,  # Number: an integer now may be a fraction next time
     "i=27": Kind.INTEGER,
@@ -48,7 +50,11 @@ class NotReadable(Exception):
 
 @dataclass(slots=True)
 class Item:
-    """One wanted signal. `failure` says why it is not live, in words; `status` is the server's code, if there was one."""
+    """One wanted signal. `failure` says why it is not live, in words; `status` is the server's code, if there was one.
+
+    at_server: its MonitoredItemId there, 0 if it has none or nobody knows. gone: a handle that the subscription has had for a
+    signal of an earlier configuration; the name is not known any more.
+    """
 
     handle: int
     machine: str
@@ -59,16 +65,26 @@ class Item:
     failure: str = ""
     status: int = q.GOOD
     revised: str = ""
+    at_server: int = 0
+    gone: bool = False
+
+    def mark(self, hold: float) -> bytes:
+        """Eight bytes that differ when anything differs that the server was asked for: what is monitored, how, as what."""
+        signal = self.signal
+        asked = (self.machine, signal.name, signal.node, signal.every, signal.queue_for(hold))
+        return hashlib.blake2b(repr(asked).encode(), digest_size=MARK).digest()
 
     @property
     def name(self) -> str:
+        if self.gone:
+            return "a signal that is no longer configured"
         return f"{self.machine}/{self.signal.name} ({self.signal.node})"
 
     def fail(self, failure: str, status: int = q.BAD) -> None:
-        self.live, self.failure, self.status = False, failure, status
+        self.live, self.failure, self.status, self.at_server = False, failure, status, 0
 
-    def succeed(self) -> None:
-        self.live, self.failure, self.status = True, "", q.GOOD
+    def succeed(self, at_server: int) -> None:
+        self.live, self.failure, self.status, self.at_server = True, "", q.GOOD, at_server
 
 
 @dataclass(slots=True)
@@ -84,14 +100,26 @@ class Items:
 
     @property
     def failed(self) -> list[Item]:
-        return [item for item in self.all if item.failure]
+        return [item for item in self.all if item.failure and not item.gone]
+
+    @property
+    def wanted(self) -> list[Item]:
+        return [item for item in self.all if not item.gone]
 
     @property
     def live(self) -> int:
-        return sum(item.live for item in self.all)
+        return sum(item.live and not item.gone for item in self.all)
+
+    def arrange(self, items: Sequence[Item]) -> None:
+        """These from now on, by these handles; before the first value only."""
+        self.all, self.columns = items, Columns.of(len(items))
+        for handle, item in enumerate(items):
+            item.handle = handle
 
     def adopt(self, item: Item, native: Kind) -> bool:
         """Give the item its point, when the wire brings `native`. False (and the item has failed) if that cannot be."""
+        if item.gone:
+            return False
         try:
             point = intern(self.registry, item.machine, item.tags, item.signal, native)
         except KindConflict as conflict:

@@ -2,6 +2,10 @@
 
 A PublishRequest is the server's permission to answer, so flow control is simply not sending the next one: too much
 received that is not yet durable, and we fall silent towards the server, whose own queues take over (OPC 10000-4, 5.14.1).
+
+How many wait at the server follows the line: requests that come back about as fast as the wire allows found the server waiting
+for them, so there are too few. One place more is kept for acknowledgements, which otherwise wait for the next answer: with
+nothing to say, for the next keep-alive.
 """
 
 from __future__ import annotations
@@ -16,9 +20,15 @@ from adapters.errors import AdapterError, NotConnected
 from adapters.opcua.channel import Channel
 from adapters.opcua.decode import Message, Published, decode_response
 from adapters.opcua.errors import status_name, to_border
+from adapters.opcua.services import GONE
 from adapters.opcua.values import Malformed
 
 IN_FLIGHT: Final = 3
+MOST_IN_FLIGHT: Final = 32
+_PATIENCE: Final = (
+    0.1  # s that acknowledgements wait for an answer before they take a request beyond the spare one
+)
+_PROMPT: Final = 2.0  # round trips; an answer within them was waiting for its request
 _HELD: Final = 64 * 2**20  # bytes of notifications that are not yet durable, at most
 _TOO_MANY, _TIMED_OUT = "BadTooManyPublishRequests", ("BadTimeout", "BadRequestTimeout")
 
@@ -40,65 +50,105 @@ class Broken(NamedTuple):
 
 
 class Publisher:
-    """Keeps the server supplied with PublishRequests. `arrived` fills in the order of the wire; `wake` says so."""
+    """Keeps the server supplied with PublishRequests. `arrived` fills in the order of the wire; `wake` says so.
 
-    def __init__(self, channel: Channel, bound: int, clock: Clock) -> None:
+    ended: called with the reason when the subscription is gone and the session is not; nothing is sent until `switch`.
+    round_trip: s, as measured by whoever asks the server something simple; 0 until then, and nothing grows.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        bound: int,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        fail: Callable[[AdapterError], None],
+        ended: Callable[[str], None],
+    ) -> None:
         self._channel, self._bound, self._clock = channel, bound, clock
-        self._flying: dict[asyncio.Future[Any], list[int]] = {}
+        self._wake, self._fail, self._ended = wake, fail, ended
+        self._flying: dict[asyncio.Future[Any], tuple[list[int], float]] = {}
         self._acknowledge: list[int] = []
         self._subscription = 0
-        self._target, self._spare = IN_FLIGHT, 1
+        self._target, self._spare, self._ceiling, self._prompt = IN_FLIGHT, 1, MOST_IN_FLIGHT, 0
+        self._carrier: asyncio.Handle | None = None
         self._closed = True
-        self._wake: Callable[[], None] = lambda: None
-        self._fail: Callable[[AdapterError], None] = lambda _: None
         self.arrived: deque[Arrival | Broken] = deque()
         self.unacknowledged = 0
         self.held = 0
         self.heard = 0.0
-        self.pressing = asyncio.Event()
+        self.round_trip = 0.0
+        self.pressing, self.roomy = asyncio.Event(), asyncio.Event()
+        self.roomy.set()
 
-    def start(
-        self, subscription: int, wake: Callable[[], None], fail: Callable[[AdapterError], None]
-    ) -> None:
-        self._subscription, self._wake, self._fail, self._closed = subscription, wake, fail, False
+    def switch(self, subscription: int) -> None:
+        """Go on with this one. Acknowledgements of another are void."""
+        self._subscription, self._acknowledge, self._closed = subscription, [], False
         self.heard = self._clock.monotonic()
         self._pump()
 
     def stop(self) -> None:
+        """Send nothing more; what still comes is not looked at."""
         self._closed = True
+        if self._carrier is not None:
+            self._carrier.cancel()
+            self._carrier = None
 
     @property
     def waiting(self) -> bool:
         """The server has a request of ours to answer: only then does its silence mean anything."""
-        return bool(self._flying)
+        return bool(self._flying) and not self._closed
+
+    @property
+    def target(self) -> int:
+        """Requests that are kept waiting at the server."""
+        return self._target
 
     def took(self, size: int) -> None:
         """A notification of this size is ours to make durable."""
         self.unacknowledged += 1
         self.held += size
-        if self._short():
+        if self.unacknowledged * 2 >= self._bound or self.held * 2 >= _HELD:
             self.pressing.set()
+        if self._full():
+            self.roomy.clear()
 
-    def acknowledge(self, numbers: Iterable[int], size: int) -> None:
-        """These are durable: say so with the next request, or with a spare one when all are waiting at the server."""
-        durable = list(numbers)
-        self._acknowledge += durable
-        self.unacknowledged -= len(durable)
+    def acknowledge(self, subscription: int, numbers: Iterable[int], count: int, size: int) -> None:
+        """Durable: `count` notifications of `size` bytes together; those with `numbers` are still known to the server."""
+        self.unacknowledged -= count
         self.held -= size
-        if not self._short():
+        if self.unacknowledged * 2 < self._bound and self.held * 2 < _HELD:
             self.pressing.clear()
-        if not self._closed:
-            self._pump(self._spare if self._acknowledge else 0)
+        if not self._full():
+            self.roomy.set()
+        if subscription == self._subscription:
+            self.settle(numbers)
+        self._pump()
 
-    def _pump(self, spare: int = 0) -> None:
+    def settle(self, numbers: Iterable[int]) -> None:
+        """Say with the next request that these are durable; with a request of their own when none would go soon."""
+        self._acknowledge += numbers
+        if self._acknowledge and self._carrier is None and not self._closed:
+            self._carrier = asyncio.get_running_loop().call_soon(self._carry, False)
+
+    def _carry(self, late: bool) -> None:
+        """What was acknowledged one after the other goes together."""
+        self._carrier = None
+        if not self._acknowledge or self._closed or self._full():
+            return
+        if len(self._flying) < (self._ceiling if late else self._target + self._spare):
+            self._send()
+        elif len(self._flying) < self._ceiling:
+            self._carrier = asyncio.get_running_loop().call_later(_PATIENCE, self._carry, True)
+
+    def _pump(self) -> None:
         if not self._flying:
             self.heard = self._clock.monotonic()  # from now on the server has something to answer
-        while len(self._flying) < self._target + spare and not self._full() and not self._closed:
-            spare = 0
+        while not self._closed and len(self._flying) < self._target and not self._full():
+            if len(self._flying) + self.unacknowledged >= self._bound:
+                break
             self._send()
-
-    def _short(self) -> bool:
-        return self.unacknowledged * 2 >= self._bound or self.held * 2 >= _HELD
 
     def _full(self) -> bool:
         return self.unacknowledged >= self._bound or self.held >= _HELD
@@ -111,11 +161,11 @@ class Publisher:
             self._closed = True
             self._fail(to_border(error, self._channel.url))
             return
-        self._flying[future] = riding
+        self._flying[future] = (riding, self._clock.monotonic())
         future.add_done_callback(self._answered)
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
-        riding = self._flying.pop(future)
+        riding, sent = self._flying.pop(future)
         error = None if future.cancelled() else future.exception()
         if self._closed or future.cancelled():
             return
@@ -123,9 +173,17 @@ class Publisher:
             self._closed = True
             self._fail(to_border(error, self._channel.url))
             return
-        self.heard = self._clock.monotonic()
+        self.heard = now = self._clock.monotonic()
+        self._keep_pace(now - sent)
         self._understand(bytes(future.result()), riding)
         self._pump()
+
+    def _keep_pace(self, took: float) -> None:
+        """One request more when as many as there are have come back at once, one after the other."""
+        self._prompt = self._prompt + 1 if took <= _PROMPT * self.round_trip else 0
+        if self._prompt > self._target:
+            self._prompt = 0
+            self._target = max(self._target, min(self._target + 1, self._ceiling - self._spare))
 
     def _understand(self, body: bytes, riding: list[int]) -> None:
         try:
@@ -145,8 +203,13 @@ class Publisher:
     def _refused(self, answer: Published, riding: list[int]) -> None:
         name = status_name(answer.result)
         if name == _TOO_MANY and self._flying:
-            self._target, self._spare = len(self._flying), 0
+            self._ceiling = len(self._flying)
+            self._target = max(1, self._ceiling - 1)
+            self._spare = self._ceiling - self._target
             self._acknowledge = riding + self._acknowledge
+        elif name in GONE:
+            self.stop()
+            self._ended(name)
         elif name not in _TIMED_OUT:
             self._closed = True
-            self._fail(NotConnected(f"{self._channel.url}: the server ended the subscription ({name})"))
+            self._fail(NotConnected(f"{self._channel.url}: the server ended the session ({name})"))

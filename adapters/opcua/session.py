@@ -1,61 +1,68 @@
 """One life of a connection: subscribed, watched, and honest about what it missed.
 
 The library's own subscription and its reconnecting lose data silently (README, upstream faults), so the publish loop, the
-order of notifications, repair, watchdog and the list of wanted items are ours. Any doubt about the connection ends the
-session; the next one starts from the list again.
+order of notifications, repair, watchdog and the list of wanted items are ours. A doubt about the subscription renews it, a
+doubt about the connection ends the session; the next one takes the subscription up where this one stood, if the server can.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Self
-
-from asyncua import ua
-from asyncua.ua.uaerrors import UaStatusCodeError
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Self
 
 from adapters.base import Bench, Delivery
 from adapters.errors import AdapterError, NotConnected
-from adapters.opcua.assembly import Assembled, Assembler, Missing, Silent, Thing, publish_time_ns
-from adapters.opcua.channel import Channel, Credentials
-from adapters.opcua.decode import STATUS_CHANGE, Message, decode_response
-from adapters.opcua.errors import FOREIGN, crossing, status_name, to_border
+from adapters.opcua.assembly import Assembled, Assembler, Silent, Thing
+from adapters.opcua.channel import Channel
+from adapters.opcua.checkpoint import Checkpoint, Ticket
+from adapters.opcua.credentials import Credentials
+from adapters.opcua.errors import FOREIGN, crossing, to_border
 from adapters.opcua.facts import facts_of, report
 from adapters.opcua.items import Item, Items
-from adapters.opcua.publishing import Arrival, Broken, Publisher
-from adapters.opcua.sequence import SequenceBook, Verdict, distance, to_republish
+from adapters.opcua.peer import Peer
+from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of
+from adapters.opcua.services import delete_items
 from adapters.opcua.settings import OpcUaSource
-from adapters.opcua.subscription import Desk, Subscription
-from adapters.opcua.values import Malformed, uint32
+from adapters.opcua.stream import Stream
+from adapters.opcua.subscription import Desk
+from adapters.opcua.watch import Watch
 
 log = logging.getLogger("adapters.opcua")
-SILENCE: Final = 2.5  # revised keep-alives without a word, after which the connection counts as lost
-_DOUBT: Final = 2.4
-_MISSES: Final = 3
-_RETRY_FIRST, _RETRY_LAST = 1.0, 60.0
-_RENEW: Final = 0.75  # of the channel's lifetime (OPC 10000-4, 5.6.2)
 
 
 class OpcUaSession:
-    """An asynchronous iterator of deliveries. Not redelivering yet: a new session gets present values and tells the gap."""
-
-    redelivers = False
+    """An asynchronous iterator of deliveries. Redelivers what a proven server still has (services.proves_itself)."""
 
     def __init__(
-        self, name: str, settings: OpcUaSource, items: Items, bench: Bench, assembler: Assembler
+        self,
+        name: str,
+        settings: OpcUaSource,
+        items: Items,
+        bench: Bench,
+        assembler: Assembler,
+        *,
+        since: Checkpoint | None,
+        memory: Memory,
     ) -> None:
         self._name, self._settings, self._items, self._clock = name, settings, items, bench.clock
-        self._assembler = assembler
+        self._assembler, self._since, self._memory = assembler, since, memory
+        self._scratch = bench.scratch
         self._channel = Channel(settings.url, settings.request_timeout, self._lost)
         self._desk = Desk(self._channel, settings)
-        self._publisher = Publisher(self._channel, settings.unacknowledged, bench.clock)
-        self._book = SequenceBook()
-        self._subscription = Subscription(0, 0.0, 0.0)
+        self._peer = Peer(name, settings, self._channel, self._desk, bench.clock)
+        self._stream = Stream(self._peer, items, self._offer, self.fail)
+        self._server: Mapping[str, Any] = {}
         self._ready: list[Thing] = []
         self._failure: AdapterError | None = None
-        self._arrival, self._something = asyncio.Event(), asyncio.Event()
+        self._something, self._attaching = asyncio.Event(), asyncio.Lock()
         self._reported: dict[int, str] = {}
+        self._tickets: dict[int, Ticket] = {}
+        self._kept = False  # a ticket of the subscription is durable: somebody can come back for it
+        self._announce = False
+        self._following, self._subscription = 1, 0
+        self.redelivers = False
         self.facts: dict[str, str] = {}
 
     async def start(
@@ -63,56 +70,88 @@ class OpcUaSession:
     ) -> None:
         """Connect, subscribe, and set the tasks going. Raises NotConnected or Misconfigured."""
         with crossing(self._settings.url):
-            await self._channel.open(credentials, self._settings.session_timeout)
-            server = await self._desk.learn()
-            self._subscription = await self._desk.subscribe()
-            self._publisher.start(self._subscription.id, self._arrival.set, self.fail)
-            spawn(self._watched(self._put_in_order()))
-            await self._attach(self._items.all)
-        self.facts |= facts_of(self._settings, server, self._subscription, self._items)
-        self._notice_state(server["state"])
-        for job in (self._keep_watch, self._stay_known, self._renew, self._retry):
+            await self._channel.connect(credentials, self._settings.session_timeout)
+            since = None if self._scratch else latest(self._since, self._memory)
+            beginning = Beginning(self._peer, self._items, self._memory)
+            start = await beginning.begin(credentials, since)
+            self._take(start)
+            watch = Watch(self._peer, self._stream, self.facts)
+            await watch.look()
+            if start.arrangement is not None:
+                self._items.arrange(start.arrangement.items)
+            spawn(self._watched(self._stream.run(start, self._renewed)))
+            await self._attach_first(start)
+        jobs = (watch.keep_watch, watch.stay_known, watch.renew_keys, self._retry, self._stream.keep_present)
+        for job in jobs:
             spawn(self._watched(job()))
         if self._failure is not None:
             raise self._failure
 
+    def _take(self, start: Start) -> None:
+        """What this session is, by how it began."""
+        self._server, self._stream.subscription = start.server, start.subscription
+        self._subscription, self._following = start.subscription.id, start.following
+        self.redelivers = start.proven and not self._scratch
+        if start.how:
+            self._kept = True
+            self._assembler.resumed()
+        self.facts["session"] = start.how or ("new" + (f" ({start.why})" if start.why else ""))
+        if start.how or start.why:
+            log.info("%s: the subscription of the last session: %s", self._name, start.how or start.why)
+
+    async def _attach_first(self, start: Start) -> None:
+        if start.arrangement is None:
+            await self._attach(self._items.all)
+            return
+        for item in self._items.wanted:
+            if item.live:
+                self._items.adopt_known(item)
+        ids = start.arrangement.superfluous
+        await delete_items(self._channel, start.subscription.id, ids, self._desk.limits.create)
+        await self._attach(start.arrangement.missing)
+
     async def close(self) -> None:
-        self._publisher.stop()
-        await self._channel.close()
+        """Where somebody can come back for it, the subscription stays; otherwise it goes with the session."""
+        self._stream.publisher.stop()
+        await self._channel.close(keep=self.redelivers and self._kept)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Delivery:
         while True:
-            while not self._ready:
+            while not (self._ready or self._announce):
                 if self._failure is not None:
                     raise self._failure
                 self._something.clear()
                 await self._something.wait()
             taken, self._ready = self._ready, []
             made = self._assembler.assemble(taken)
-            if not made.empty:
+            self._following = made.following or self._following
+            self._subscription = made.renewed or self._subscription
+            if not made.empty or self._announce:
                 return self._deliver(made)
-            self._publisher.acknowledge(made.numbers, made.size)
+            self._stream.publisher.acknowledge(self._subscription, made.numbers, made.count, made.size)
 
     def _deliver(self, made: Assembled) -> Delivery:
-        last = made.numbers[-1] if made.numbers else 0
-        waiting = [(made.numbers, made.size)]
+        ticket = self._tickets.get(self._subscription)
+        waiting = [(self._subscription, made.numbers, made.count, made.size)]
+        self._announce = False
 
         async def ack() -> None:
             """Once; a second call finds nothing to do."""
+            self._kept = self._kept or ticket is not None
             while waiting:
-                self._publisher.acknowledge(*waiting.pop())
+                self._stream.publisher.acknowledge(*waiting.pop())
 
         return Delivery(
             batches=made.batches,
             decoded=made.decoded,
             refused=made.refused,
             gaps=made.gaps,
-            checkpoint=self._assembler.checkpoint(self._clock.now(), self._subscription.id, last),
+            checkpoint=self._assembler.checkpoint(self._clock.now(), self._following, ticket),
             ack=ack,
-            pressing=self._publisher.pressing,
+            pressing=self._stream.publisher.pressing,
         )
 
     def fail(self, error: AdapterError) -> None:
@@ -135,128 +174,47 @@ class OpcUaSession:
         except (*FOREIGN, AdapterError) as error:
             self.fail(to_border(error, self._settings.url))
 
-    async def _put_in_order(self) -> None:
-        while True:
-            await self._arrival.wait()
-            self._arrival.clear()
-            while self._publisher.arrived:
-                arrival = self._publisher.arrived.popleft()
-                if isinstance(arrival, Broken):
-                    self._offer(arrival)
-                else:
-                    await self._accept(arrival)
-
-    async def _accept(self, arrival: Arrival) -> None:
-        message = arrival.message
-        judged = self._book.judge(message.sequence, keep_alive=not message.parts)
-        if judged.verdict is Verdict.DUPLICATE:
-            self._publisher.acknowledge([message.sequence], len(message.body))
-            return
-        if judged.missing:
-            await self._repair(judged.first, judged.missing, arrival)
-        if judged.verdict is Verdict.NEXT:
-            self._offer(arrival)
-            self._heed(message)
-
-    def _heed(self, message: Message) -> None:
-        """A StatusChangeNotification with a bad status is the subscription's last word (OPC 10000-4, 7.25.4)."""
-        for part in message.parts:
-            if part.type_id == STATUS_CHANGE and part.end - part.start >= 4:
-                status, _ = uint32(message.body, part.start)
-                if status >> 31:
-                    name = status_name(status)
-                    self.fail(
-                        NotConnected(f"{self._settings.url}: the server ended the subscription ({name})")
-                    )
-
-    async def _repair(self, first: int, missing: int, arrival: Arrival) -> None:
-        """Ask once for each missing notification that the server still has; the rest is a gap, in its place."""
-        published = publish_time_ns(arrival.message.publish_time) or arrival.received
-        done = 0
-        for number in to_republish(first, missing, arrival.available):
-            message = await self._republished(number)
-            if message is None:
-                continue
-            steps = distance(first, number)
-            if steps > done:
-                self._offer(Missing(steps - done, published))
-            self._publisher.took(len(message.body))
-            self._offer(Arrival(message, (), arrival.received))
-            done = steps + 1
-        if done < missing:
-            self._offer(Missing(missing - done, published))
-
-    async def _republished(self, number: int) -> Message | None:
-        request = ua.RepublishRequest()
-        request.Parameters.SubscriptionId = self._subscription.id
-        request.Parameters.RetransmitSequenceNumber = number
-        try:
-            message = decode_response(await self._channel.call_raw(request)).message
-        except (UaStatusCodeError, Malformed):
-            return None
-        return message if message is not None and message.parts and message.sequence == number else None
+    async def _renewed(self) -> None:
+        """All items for a new subscription on this session."""
+        for item in self._items.wanted:
+            item.live = False
+        log.warning("%s: the server ended the subscription; there is a new one", self._name)
+        await self._attach(self._items.wanted)
 
     async def _attach(self, wanted: Sequence[Item]) -> None:
-        """Find and monitor these items; tell what failed, once for every change."""
-        found = await self._desk.describe(self._items, wanted)
-        for item in found:
-            if self._items.columns.points[item.handle] < 0:
-                self._items.adopt_known(item)
-        await self._desk.monitor(self._subscription, [item for item in found if not item.failure])
+        """Find and monitor these items, as far as they are not; tell what failed, once for every change."""
+        async with self._attaching:
+            found = await self._desk.describe(self._items, [item for item in wanted if not item.live])
+            for item in found:
+                if self._items.columns.points[item.handle] < 0:
+                    self._items.adopt_known(item)
+            fit = [item for item in found if not item.failure]
+            await self._desk.monitor(self._stream.subscription, fit)
         changed = [item for item in self._items.failed if self._reported.get(item.handle) != item.failure]
         silent = tuple(item for item in changed if self._items.adopt_known(item))
         if silent:
             self._offer(Silent(silent, self._clock.now()))
         self._reported = report(self._name, self._items, self._reported)
+        self._state()
 
-    async def _keep_watch(self) -> None:
-        """The watchdog, on the keep-alive that the server really promised.
-
-        It looks twice, a moment apart: if it was we who slept, what has arrived meanwhile gets its turn in between.
-        """
-        promised = self._subscription.keep_alive
-        while True:
-            await self._clock.sleep(max(_DOUBT * promised - self._silence(), promised / 10))
-            if self._silence() >= _DOUBT * promised and self._publisher.waiting:
-                await self._clock.sleep((SILENCE - _DOUBT) * promised)
-                if self._silence() >= _DOUBT * promised and self._publisher.waiting:
-                    raise NotConnected(f"{self._settings.url}: not a word for {self._silence():.1f} s")
-
-    def _silence(self) -> float:
-        return self._clock.monotonic() - self._publisher.heard
-
-    async def _stay_known(self) -> None:
-        """Keep the session alive while nothing is asked for, and see how the server feels."""
-        missed = 0
-        while True:
-            await self._clock.sleep(max(1.0, min(self._channel.session_timeout / 3, 15.0)))
-            try:
-                self._notice_state(await self._desk.state())
-                missed = 0
-            except TimeoutError:
-                missed += 1
-                if missed >= _MISSES:
-                    raise
-
-    def _notice_state(self, state: int | None) -> None:
-        warned = self.facts.pop("warning", None)
-        if state:
-            name = ua.ServerState(state).name if state in set(ua.ServerState) else str(state)
-            self.facts["warning"] = f"the server is not running normally: {name}"
-            if warned is None:
-                log.warning("%s: %s", self._name, self.facts["warning"])
-
-    async def _renew(self) -> None:
-        while True:
-            await self._clock.sleep(self._channel.lifetime * _RENEW)
-            await self._channel.renew()
+    def _state(self) -> None:
+        """What people and the next session are told, as it is now."""
+        subscription = self._stream.subscription
+        self.facts |= facts_of(self._settings, self._server, subscription, self._items)
+        if self.redelivers:
+            ticket = ticket_of(self._peer, subscription, self._server, self._items)
+            self._tickets = {subscription.id: ticket}
+            self._memory.ticket = ticket
+            self._announce = True
+            self._something.set()
 
     async def _retry(self) -> None:
         """Failed items again and again, more and more patiently; the namespaces may have changed in the meantime."""
-        delay = _RETRY_FIRST
-        while self._items.failed:
+        first, last = 1.0, 60.0
+        delay = first
+        while True:
             await self._clock.sleep(delay)
-            delay = min(2 * delay, _RETRY_LAST)
-            server = await self._desk.learn()
-            await self._attach(self._items.failed)
-            self.facts |= facts_of(self._settings, server, self._subscription, self._items)
+            delay = min(2 * delay, last) if self._items.failed else first
+            if self._items.failed:
+                self._server = await self._desk.learn()
+                await self._attach(self._items.failed)

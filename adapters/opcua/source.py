@@ -14,6 +14,7 @@ from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.errors import crossing
 from adapters.opcua.items import Items, items_of
 from adapters.opcua.probe import probe
+from adapters.opcua.resumption import Memory
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.session import OpcUaSession
 from adapters.opcua.settings import OpcUaSource
@@ -28,11 +29,15 @@ class OpcUaReader:
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self._life = secrets.token_hex(8)
         self._gate = Gate(name, settings, bench.state_dir, bench.clock.wall_now)
+        self._memory = Memory()
 
     def session(self, resume: bytes | None) -> AbstractAsyncContextManager[SourceSession]:
         items = Items(items_of(self._readings), self._bench.registry)
-        assembler = Assembler(self.name, items, Checkpoint.from_bytes(resume), self._life)
-        session = OpcUaSession(self.name, self._settings, items, self._bench, assembler)
+        since = Checkpoint.from_bytes(resume)
+        assembler = Assembler(self.name, items, since, self._life)
+        session = OpcUaSession(
+            self.name, self._settings, items, self._bench, assembler, since=since, memory=self._memory
+        )
         return Life(session, self._settings.url, self._gate)
 
     async def probe(self) -> Sequence[Finding]:

@@ -25,10 +25,17 @@ from pipelines import quality as q
 
 _BATCH: Final = 1000
 _LIFETIME: Final = (
-    600.0  # s that the server keeps the subscription while we cannot ask for data (a full disk)
+    1200.0  # s that the server keeps the subscription without a request of ours: a full disk, or nobody there
 )
 _NOTIFICATION: Final = 10_000  # values in one notification, at most
-_SERVER: Final = {"product": 2261, "version": 2264, "state": 2259}  # NodeIds.csv, Server_ServerStatus_*
+_SERVER: Final = {  # NodeIds.csv: Server_ServerStatus_*, Server_ServiceLevel, Server_ServerArray
+    "product": 2261,
+    "version": 2264,
+    "state": 2259,
+    "started": 2257,
+    "level": 2267,
+    "servers": 2254,
+}
 _NAMESPACES, _NODES_PER_READ, _ITEMS_PER_CALL = 2255, 11705, 11714
 
 Thing = TypeVar("Thing")
@@ -45,11 +52,12 @@ class Limits:
 
 @dataclass(slots=True)
 class Subscription:
-    """What the server made of our wishes. interval, keep_alive: s, revised."""
+    """What the server made of our wishes. interval, keep_alive, lifetime: s, revised; lifetime 0 if it is not known."""
 
     id: int
     interval: float
     keep_alive: float
+    lifetime: float = 0.0
 
 
 class Desk:
@@ -70,16 +78,16 @@ class Desk:
         return [r.Value.Value if ok and r.Value else None for r, ok in zip(answer.Results, good, strict=True)]
 
     async def learn(self) -> dict[str, Any]:
-        """Namespaces and limits, and what the server is (product, version, state)."""
+        """Namespaces and limits, and what the server is: the keys of _SERVER."""
         found = await self.read(_NAMESPACES, _NODES_PER_READ, _ITEMS_PER_CALL, *_SERVER.values())
         self.namespaces = [str(uri) for uri in found[0] or []]
         self.limits = Limits(*(min(_BATCH, int(most or 0) or _BATCH) for most in found[1:3]))
         return dict(zip(_SERVER, found[3:], strict=True))
 
-    async def state(self) -> int:
-        """ServerState (OPC 10000-5, 12.6): 0 is running."""
-        (state,) = await self.read(_SERVER["state"])
-        return 0 if state is None else int(state)
+    async def condition(self) -> tuple[int, int]:
+        """ServerState (OPC 10000-5, 12.6; 0 is running) and ServiceLevel (OPC 10000-4, 6.6.2.4.2; 255 is best)."""
+        state, level = await self.read(_SERVER["state"], _SERVER["level"])
+        return 0 if state is None else int(state), 255 if level is None else int(level)
 
     def node_id(self, address: NodeAddress) -> ua.NodeId | None:
         """The node under the server's present numbering; None when the server does not know its namespace."""
@@ -100,7 +108,8 @@ class Desk:
         request.Parameters.PublishingEnabled = True
         made = (await self._channel.call(request, ua.CreateSubscriptionResponse)).Parameters
         revised = made.RevisedPublishingInterval / 1000 or interval
-        return Subscription(made.SubscriptionId, revised, revised * max(1, made.RevisedMaxKeepAliveCount))
+        keep_alive, lifetime = max(1, made.RevisedMaxKeepAliveCount), made.RevisedLifetimeCount
+        return Subscription(made.SubscriptionId, revised, revised * keep_alive, revised * lifetime)
 
     async def describe(self, items: Items, wanted: Sequence[Item]) -> list[Item]:
         """Find each node and give its point; those that can be monitored are returned, the others have failed."""
@@ -130,7 +139,7 @@ class Desk:
         )
         for item, result in zip(items, results, strict=True):
             if result.StatusCode.is_good():
-                item.succeed()
+                item.succeed(result.MonitoredItemId)
                 item.revised = _shortfall(item, result, self._settings)
             else:
                 item.fail(status_name(result.StatusCode.value), result.StatusCode.value)

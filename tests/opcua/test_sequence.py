@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.opcua.checkpoint import Checkpoint
+from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.sequence import (
     MOST_REPUBLISHED,
     Judged,
@@ -18,6 +18,9 @@ from adapters.opcua.sequence import (
 )
 
 LAST = 0xFFFFFFFF
+TICKET = Ticket(
+    "opc.tcp://m:4840", "who", "urn:m", "2026-01-01", "ns", "0a", "0b", 60.0, 7, 0.1, 5.0, "w", "bWFya21hcms=", [[0, 9, 1]]
+)  # fmt: skip
 numbers = st.integers(1, LAST)
 
 
@@ -77,8 +80,14 @@ def test_republishing_across_the_rollover() -> None:
 
 
 def test_a_checkpoint_survives_and_another_one_is_nothing() -> None:
-    made = Checkpoint(123, 456, "life", "", 7, 8)
+    made = Checkpoint(123, 456, "life", told=False, following=8, ticket=TICKET)
     assert Checkpoint.from_bytes(made.to_bytes()) == made
+    assert "0a" not in repr(made.ticket), "nobody sees the token of a session"
+
+
+def test_the_checkpoint_of_the_version_before_still_tells_the_gap() -> None:
+    old = b'{"version":1,"newest":5,"received":6,"life":"x","server":"","subscription":3,"sequence":9}'
+    assert Checkpoint.from_bytes(old) == Checkpoint(5, 6, "x")
 
 
 @pytest.mark.parametrize(

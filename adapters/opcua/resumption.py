@@ -1,0 +1,183 @@
+"""How a session begins: with the subscription of the last one if the server still has it, with a new one otherwise.
+
+First the old session on the new channel (ActivateSession, OPC 10000-4, 5.6.3): quick, and the only way that a server may allow
+anonymous users. Then a new session and TransferSubscriptions (5.14.7). Nothing is taken up that may belong to another life of
+the server: numbers that were ours may be somebody else's after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from asyncua.ua.uaerrors import UaError
+
+from adapters.errors import NotConnected
+from adapters.opcua.channel import SessionSecret
+from adapters.opcua.checkpoint import Checkpoint, Ticket
+from adapters.opcua.credentials import Credentials
+from adapters.opcua.errors import name_of
+from adapters.opcua.handles import Arrangement, arranged, digest_of, live_runs, marks_of
+from adapters.opcua.items import Items
+from adapters.opcua.peer import Peer
+from adapters.opcua.services import GONE, Resent, delete_subscription, proves_itself, republish, transfer
+from adapters.opcua.settings import OpcUaSource
+from adapters.opcua.subscription import Desk, Subscription
+
+log = logging.getLogger("adapters.opcua")
+_TRIES: Final = 3  # of an old session whose server answered by dropping the connection
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one source remembers between its sessions beyond the checkpoint, for as long as the process lives.
+
+    ticket: the newest one, durable or not. tries: in vain, with the session of `tried`. avoid: an endpoint that sent us away.
+    """
+
+    ticket: Ticket | None = None
+    tried: str = ""
+    tries: int = 0
+    endpoint: str = ""
+    avoid: str = ""
+
+
+class Start(NamedTuple):
+    """how: "" for a new subscription, else how the old one was taken up. why: what stood against taking up an old one.
+
+    following: the number expected first. first: the answer to asking for it again. proven: the server can give back what was
+    not acknowledged.
+    """
+
+    subscription: Subscription
+    server: Mapping[str, Any]
+    proven: bool
+    how: str = ""
+    why: str = ""
+    following: int = 1
+    first: Resent = Resent(None)
+    arrangement: Arrangement | None = None
+
+
+class Beginning:
+    """One attempt, on a channel that is open and has no session."""
+
+    def __init__(self, peer: Peer, items: Items, memory: Memory) -> None:
+        self._channel, self._desk, self._settings = peer.channel, peer.desk, peer.settings
+        self._items, self._memory = items, memory
+
+    async def begin(self, credentials: Credentials, since: Checkpoint | None) -> Start:
+        ticket = None if since is None else since.ticket
+        if since is None or ticket is None or (ticket.url, ticket.who) != self._place():
+            await self._channel.sign_in(credentials)
+            return await self._anew(await self._desk.learn(), "")
+        how = await self._revived(ticket, credentials)
+        if not how:
+            await self._channel.sign_in(credentials)
+        server = await self._desk.learn()
+        if identity(server, self._desk) != (ticket.server, ticket.started, ticket.namespaces):
+            if how:
+                self._memory.tries = _TRIES
+                raise NotConnected(
+                    f"{self._settings.url}: the session is another client's after a restart of the server"
+                )
+            return await self._anew(server, "the server was restarted")
+        refusal = "" if how else await transfer(self._channel, ticket.subscription)
+        if refusal:
+            return await self._anew(server, refusal)
+        return await self._taken_up(ticket, since.following, server, how or "transferred")
+
+    def _place(self) -> tuple[str, str]:
+        return self._settings.url, who(self._settings)
+
+    async def _revived(self, ticket: Ticket, credentials: Credentials) -> str:
+        memory = self._memory
+        if memory.tried != ticket.token:
+            memory.tried, memory.tries = ticket.token, 0
+        if memory.tries >= _TRIES:
+            return ""
+        memory.tries += 1
+        secret = SessionSecret(bytes.fromhex(ticket.token), bytes.fromhex(ticket.nonce))
+        try:
+            await self._channel.revive(credentials, secret, ticket.timeout)
+        except UaError as error:
+            log.debug("%s: the old session is not revived: %s", self._settings.url, name_of(error))
+            memory.tries = _TRIES
+            return ""
+        memory.tries = 0
+        return "session continued"
+
+    async def _taken_up(self, ticket: Ticket, following: int, server: Mapping[str, Any], how: str) -> Start:
+        arrangement = arranged(self._items.all, ticket, self._settings.hold)
+        if arrangement is None:
+            await delete_subscription(self._channel, ticket.subscription)
+            return await self._anew(server, "the configuration has changed too much")
+        first = await republish(self._channel, ticket.subscription, following)
+        if first.refusal in GONE:
+            for item in self._items.all:
+                item.live = False
+            return await self._anew(server, first.refusal)
+        subscription = Subscription(ticket.subscription, ticket.interval, ticket.keep_alive)
+        return Start(subscription, server, True, how, "", following, first, arrangement)
+
+    async def _anew(self, server: Mapping[str, Any], why: str) -> Start:
+        subscription = await self._desk.subscribe()
+        proven = await proves_itself(self._channel, subscription.id)
+        return Start(subscription, server, proven, why=why)
+
+
+def latest(since: Checkpoint | None, memory: Memory) -> Checkpoint | None:
+    """What to go on from: the durable word, with the ticket of this process if that is newer (a nonce serves once)."""
+    ticket = memory.ticket
+    if since is None or ticket is None or ticket == since.ticket:
+        return since
+    if since.ticket is not None and _same_life(ticket, since.ticket):
+        return Checkpoint(since.newest, since.received, since.life, since.told, since.following, ticket)
+    return Checkpoint(since.newest, since.received, since.life, told=False, following=1, ticket=ticket)
+
+
+def _same_life(one: Ticket, other: Ticket) -> bool:
+    return (one.url, one.server, one.started, one.subscription) == (
+        other.url, other.server, other.started, other.subscription,
+    )  # fmt: skip
+
+
+def ticket_of(peer: Peer, subscription: Subscription, server: Mapping[str, Any], items: Items) -> Ticket:
+    """For the next session, by what is so now."""
+    settings, secret, hold = peer.settings, peer.channel.secret, peer.settings.hold
+    name, started, namespaces = identity(server, peer.desk)
+    return Ticket(
+        url=settings.url,
+        who=who(settings),
+        server=name,
+        started=started,
+        namespaces=namespaces,
+        token=secret.token.hex(),
+        nonce=secret.nonce.hex(),
+        timeout=peer.channel.session_timeout,
+        subscription=subscription.id,
+        interval=subscription.interval,
+        keep_alive=subscription.keep_alive,
+        wanted=digest_of(items.all, hold) if not any(item.gone for item in items.all) else "",
+        marks=marks_of(items.all, hold),
+        live=live_runs(items.all),
+    )
+
+
+def who(settings: OpcUaSource) -> str:
+    """As whom we come: the server ties a session to it."""
+    return _digest([settings.security, settings.policy, settings.username or ""])
+
+
+def identity(server: Mapping[str, Any], desk: Desk) -> tuple[str, str, str]:
+    """(the server's name, when it was started, a digest of its namespaces): equal in the same life of the same server."""
+    servers, started = server["servers"], server["started"]
+    name = str(servers[0]) if isinstance(servers, list) and servers else ""
+    return name, "" if started is None else str(started), _digest(desk.namespaces)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=8).hexdigest()
