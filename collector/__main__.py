@@ -20,6 +20,7 @@ COMMANDS = (
     "tap",
     "quarantine",
     "release",
+    "trust",
     "rewind",
     "export",
     "schema",

@@ -57,17 +57,17 @@ class TrustFolder:
 
     def pin(self, source: str, certificate: x509.Certificate) -> Path:
         """Trust exactly this certificate for this source, and none that was pinned for it before. Durable on return."""
-        for part in _PARTS:
-            (self.path / part).mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = self.path / "pinned" / source
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for made in (folder, *(self.path / part for part in _PARTS)):
+            for level in (self.path.parent, self.path, made.parent, made):
+                level.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = self._files(f"pinned/{source}")
-        made = folder / f"{fingerprint(certificate)}.der"
-        _write(made, certificate.public_bytes(serialization.Encoding.DER))
+        new = folder / f"{fingerprint(certificate)}.der"
+        _write(new, certificate.public_bytes(serialization.Encoding.DER))
         for file in before:
-            if file != made:
+            if file != new:
                 file.unlink(missing_ok=True)
-        return made
+        return new
 
     def unpin(self, source: str) -> list[x509.Certificate]:
         """Trust nothing for this source by name any more; what it was."""

@@ -1,0 +1,224 @@
+"""`collector trust SOURCE`: see who answers at the address of an OPC UA source, and trust exactly that machine after a yes.
+
+The machine is asked without credentials, so nothing is given away to a stranger. What is trusted is stored in the state
+folder and not in the configuration, which belongs to whoever wrote it; `--print` gives the line for those who want it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.errors import AdapterError
+from collector.cli.common import accepted, load_config, say
+from collector.cli.exits import Exit
+from collector.words import printable
+
+if TYPE_CHECKING:
+    from adapters.opcua.security import Gate
+    from adapters.opcua.trust_show import Shown
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "trust", help="show the certificate of an OPC UA machine, and trust it after a yes"
+    )
+    parser.add_argument("source", nargs="?", help="name of the source, as in the configuration")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask: trust whoever answers now")
+    parser.add_argument(
+        "--fingerprint", metavar="SHA256", help="trust it only if it shows this; asks nothing"
+    )
+    parser.add_argument(
+        "--print", action="store_true", help="store nothing; print the line for the configuration"
+    )
+    parser.add_argument("--list", action="store_true", help="what is trusted, for every source")
+    parser.add_argument("--remove", action="store_true", help="trust this source's certificate no more")
+    parser.add_argument(
+        "--renew", action="store_true", help="make the collector's next own certificate, not yet in use"
+    )
+    parser.add_argument(
+        "--adopt", action="store_true", help="use the one that --renew made, from the next connection on"
+    )
+    parser.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    settings = accepted(load_config(arguments.config))
+    if settings is None:
+        return Exit.CONFIG
+    state = Path(settings.state)
+    try:
+        if arguments.renew or arguments.adopt:
+            return _own(state, arguments)
+        if arguments.list:
+            return _list(state, as_json=arguments.json)
+        if arguments.remove:
+            return _remove(state, arguments.source)
+        source = None if arguments.source is None else settings.sources.get(arguments.source)
+        if source is None or source.type != "opcua" or source.security == "none":
+            say(_which(arguments.source, settings))
+            return Exit.USAGE
+        return _trust(_gate(arguments.source, source, state), arguments)
+    except AdapterError as error:
+        say(f"{error}\n    {error.remedy}" if error.remedy else str(error))
+        return Exit.PROBLEMS
+
+
+def _which(given: str | None, settings: Any) -> str:
+    named = [n for n, s in settings.sources.items() if s.type == "opcua" and s.security != "none"]
+    asked = (
+        "Which source?"
+        if given is None
+        else f"{printable(given)} is no OPC UA source with a protected connection."
+    )
+    return f"{asked} There are: {', '.join(named) or 'none'}"
+
+
+def _gate(name: str, source: Any, state: Path) -> Gate:
+    from adapters.clock import SystemClock
+    from adapters.opcua.security import Gate
+
+    return Gate(name, source, str(state), SystemClock().wall_now)
+
+
+def _trust(gate: Gate, arguments: argparse.Namespace) -> int:
+    from adapters.opcua.trust_show import look
+
+    shown = asyncio.run(look(gate))
+    refusal, stored = _decide(gate, shown, arguments)
+    if arguments.json:
+        print(json.dumps({"source": gate.source, **shown.as_json(), "stored": stored, "refusal": refusal}))
+    if refusal:
+        say(refusal)
+    elif stored:
+        say(f"Trusted for {gate.source}. A collector that runs connects within half a minute.")
+    return Exit.PROBLEMS if refusal else Exit.OK
+
+
+def _decide(gate: Gate, shown: Shown, arguments: argparse.Namespace) -> tuple[str, bool]:
+    """Why nothing was stored (or nothing, when that is well), and whether it was."""
+    from adapters.opcua.trust import TrustFolder
+
+    if not arguments.json:
+        _describe(gate, shown)
+    if arguments.print:
+        if not arguments.json:
+            print(f'server_certificate_sha256: "{shown.as_json()["sha256"]}"')
+        return "", False
+    if shown.trusted:
+        say("This certificate is trusted already.")
+        return "", False
+    refusal = _hindrance(gate, shown) or _confirmed(gate, shown, arguments)
+    if refusal:
+        return f"{refusal} Nothing was stored.", False
+    TrustFolder(gate.state_dir).pin(gate.source, shown.certificate)
+    return "", True
+
+
+def _hindrance(gate: Gate, shown: Shown) -> str:
+    """What a yes could not change."""
+    if gate.settings.server_certificate_sha256 is not None:
+        new = shown.as_json()["sha256"]
+        return (
+            "The configuration names another certificate for this source (server_certificate_sha256), and that counts. If the "
+            f'machine\'s certificate was renewed, compare, and write "{new}" there, or take the line out.'
+        )
+    return f"It would be refused even so: {shown.fault}." if shown.fault else ""
+
+
+def _confirmed(gate: Gate, shown: Shown, arguments: argparse.Namespace) -> str:
+    if arguments.fingerprint is not None:
+        wanted = re.sub(r"[:\s]", "", arguments.fingerprint).lower()
+        return (
+            "" if wanted == shown.fingerprint else "The machine shows another fingerprint than the one given."
+        )
+    if arguments.yes:
+        return ""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return "Nobody to ask here: say --fingerprint SHA256 (or --yes) to trust it."
+    if shown.before:
+        say(f"Another certificate is trusted for {gate.source} until now; this one would take its place.")
+    say("Compare the fingerprint with the one in the machine's own OPC UA settings.")
+    return "" if input("Is it the same? Type yes: ").strip().lower() == "yes" else "Not trusted."
+
+
+def _describe(gate: Gate, shown: Shown) -> None:
+    print(f"{gate.source} at {gate.settings.url}")
+    for label, words in _rows(shown.as_json()):
+        print(f"  {label:<22}{printable(words)}")
+
+
+def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("certificate of", told["subject"]),
+        ("vouched for by", "itself" if told["issuer"] == told["subject"] else told["issuer"]),
+        ("fingerprint SHA-256", told["sha256"]),
+        ("fingerprint SHA-1", told["sha1"]),
+        ("valid", f"{told['valid_from']} until {told['valid_until']}"),
+        ("key", told["key"]),
+        ("application", ", ".join(told["application_uri"]) or "none named"),
+        ("calls itself", ", ".join(told["calls_itself"]) or "nothing"),
+        ("for the hosts", ", ".join(told["hosts"]) or "none named"),
+        ("offers", ", ".join(told["offered"])),
+        ("sign in by", ", ".join(told["sign_in"]) or "not said"),
+    ]
+    return rows + [("trusted until now", one) for one in told["before"] if one != told["sha256"]]
+
+
+def _list(state: Path, *, as_json: bool) -> int:
+    from adapters.opcua.trust import TrustFolder
+    from adapters.opcua.trust_show import described
+
+    folder = TrustFolder(state)
+    rows = [{"source": name, **described(one)} for name in folder.sources() for one in folder.pinned(name)]
+    rows += [{"source": "", **described(one)} for one in folder.stock("").trusted]
+    if as_json:
+        print(json.dumps(rows))
+        return Exit.OK
+    for row in rows:
+        print(
+            f"{row['source'] or 'any source':<16} {row['sha256']}  until {row['valid_until']}  {printable(row['subject'])}"
+        )
+    if not rows:
+        say(f"Nothing is trusted in {folder.path}.")
+    return Exit.OK
+
+
+def _remove(state: Path, source: str | None) -> int:
+    """Also for a source that the configuration has no more."""
+    from adapters.opcua.trust import TrustFolder
+
+    folder = TrustFolder(state)
+    known = folder.sources()
+    gone = folder.unpin(source) if source is not None and source in known else []
+    if gone:
+        say(f"{source}: its certificate is trusted no more.")
+    else:
+        say(f"Nothing to remove. Certificates are trusted by name for: {', '.join(known) or 'no source'}")
+    return Exit.OK if gone else Exit.PROBLEMS
+
+
+def _own(state: Path, arguments: argparse.Namespace) -> int:
+    """Two steps, so that no machine meets a certificate that nobody has told it of."""
+    from adapters.opcua.certificate import adopt, prepare
+
+    made = (adopt if arguments.adopt else prepare)(str(state))
+    file = made.file.with_suffix(".der")
+    if arguments.json:
+        print(json.dumps({"file": str(file), "name": made.name, "in_use": bool(arguments.adopt)}))
+        return Exit.OK
+    print(f"{file}\n{made.name}")
+    if arguments.adopt:
+        say(
+            "In use from the next connection on. Machines that do not trust it yet will refuse it, and say so."
+        )
+    else:
+        say("Not in use yet: have every machine trust this file, then run `collector trust --adopt`.")
+    return Exit.OK
