@@ -226,9 +226,10 @@ class Edge:
     def leave(self) -> None:
         """An orderly end: NDEATH first, for the broker forgets the will."""
         if self.link is not None and self.connected:
-            if self.habits.death:
-                self.link.publish(self.topic("NDEATH"), self.death(self.bd_seq))
-                self.book.note("death", machine=self.place.node, bd_seq=self.bd_seq)
+            if self.habits.death != "none":
+                said = (self.bd_seq + (self.habits.death == "next")) % 256
+                self.link.publish(self.topic("NDEATH"), self.death(said))
+                self.book.note("death", machine=self.place.node, bd_seq=said)
             self.link.close()
         self.born = False
 

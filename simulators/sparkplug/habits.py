@@ -31,8 +31,8 @@ class Habits:
     """Births retained, as bridges and some brokers make them."""
     will: Literal["own", "none", "old"] = "own"
     """old: the NDEATH of the will has the bdSeq of the connection before."""
-    death: bool = True
-    """NDEATH is published before an orderly disconnect."""
+    death: Literal["own", "next", "none"] = "own"
+    """The bdSeq of the NDEATH before an orderly disconnect; none: there is no NDEATH."""
     first_seq: int = 0
     first_bd_seq: int = 0
     bd_seq: Literal["rises", "stays", "missing"] = "rises"
@@ -52,6 +52,8 @@ DIALECTS: Final[Mapping[str, Habits]] = {
     "sparkplug-payload": Habits(sign="field", uint32="long", types="always", aliases=False),
     # Tahu's Python examples: +2**8 and so on; the bdSeq of a restarted process begins at 0.
     "tahu-python": Habits(types="always"),
+    # pysparkplug 0.6: when it leaves in order, its NDEATH has the bdSeq of the will that it has prepared for next time.
+    "pysparkplug": Habits(aliases=False, death="next"),
     # Seen with edges that hold every integer in 64 bits.
     "long": Habits(small="long", sign="field", uint32="long"),
     "2.2": Habits(state="2", types="always"),

@@ -213,6 +213,16 @@ async def test_an_orderly_end_says_ndeath_once(broker: Mosquitto, ear: Ear) -> N
     assert ear.kinds().count("NDEATH") == 1
 
 
+@pytest.mark.parametrize(("death", "numbers"), [("own", [7]), ("next", [8]), ("none", [])])
+async def test_the_bd_seq_of_an_orderly_end(
+    broker: Mosquitto, ear: Ear, death: Any, numbers: list[int]
+) -> None:
+    async with living(broker, Habits(first_bd_seq=7, death=death)) as edge:
+        await confirm(edge)
+    await ear.quiet()
+    assert [each.read.metric("bdSeq")["long"] for each in ear.heard if each.kind == "NDEATH"] == numbers
+
+
 def command(name: str, value: int = 1) -> bytes:
     return wire.blob(2, wire.text(1, name) + wire.uint(4, 11) + wire.uint(14, value))
 
