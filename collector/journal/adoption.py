@@ -18,7 +18,10 @@ def adopt(store: Store) -> None:
     if known is not None and known[0] != here:
         _rename(store)
     if known is None or known[0] != here:
-        store.connection.execute("INSERT OR REPLACE INTO meta VALUES ('place', ?)", (here,))
+        store.connection.execute(
+            "INSERT INTO meta (key, value) VALUES ('place', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (here,),
+        )
 
 
 def _rename(store: Store) -> None:

@@ -27,7 +27,7 @@ def add_points(connection: sqlite3.Connection, registry: Registry, stored: int) 
     """Write the points that came since `stored` of them were written; returns how many are written now."""
     new = registry.since(stored)
     connection.executemany(
-        "INSERT INTO points VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO points (id, machine, name, kind, unit, tags) VALUES (?, ?, ?, ?, ?, ?)",
         [
             (stored + row, p.machine, p.name, int(p.kind), p.unit, json.dumps(dict(sorted(p.tags.items()))))
             for row, p in enumerate(new)
@@ -47,7 +47,7 @@ def book(
     refused = sum(r.values for r in delivery.refused) + sum(r.values for r in refined.refused)
     connection.execute(
         "UPDATE sources SET decoded = decoded + ?, journaled = journaled + ?, refused = refused + ?, gaps = gaps + ?,"
-        " filtered = ?, remarks = ?, checkpoint = coalesce(?, checkpoint) WHERE name = ?",
+        " filtered = ?, remarks = ?, checkpoint = coalesce(?, checkpoint), booked = booked + 1 WHERE name = ?",
         (
             delivery.decoded,
             journaled,

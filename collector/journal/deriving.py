@@ -11,7 +11,7 @@ it lets go of. It is bounded by what was taken in before the sources were told t
 from __future__ import annotations
 
 import sqlite3
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from adapters.base import Delivery, Position
 from collector.journal import queries
@@ -20,12 +20,6 @@ from collector.journal.following import Chunk
 from collector.journal.store import Appending, Store
 from collector.journal.waiting import Tail
 from pipelines.stage import Refined
-
-TABLE: Final = """
-CREATE TABLE IF NOT EXISTS derivations
-    (name TEXT PRIMARY KEY, covered INTEGER NOT NULL, snapshot BLOB NOT NULL) WITHOUT ROWID
-"""
-"""Made when a journal is opened, also in one of an earlier version: who does not know it loses nothing by it."""
 
 
 class Done(NamedTuple):
@@ -85,7 +79,9 @@ def append(
 
 def _keep(store: Store, follower: str, covered: Position, snapshot: bytes) -> None:
     store.connection.execute(
-        "INSERT OR REPLACE INTO derivations VALUES (?, ?, ?)", (follower, covered, snapshot)
+        "INSERT INTO derivations (name, covered, snapshot) VALUES (?, ?, ?) ON CONFLICT (name)"
+        " DO UPDATE SET covered = excluded.covered, snapshot = excluded.snapshot",
+        (follower, covered, snapshot),
     )
     store.logged += len(snapshot)
 

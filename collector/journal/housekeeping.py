@@ -81,7 +81,9 @@ def _snapshot(store: Store, kept: Mapping[str, bytes]) -> None:
     standing = store.standing
     for source, memory in kept.items():
         store.connection.execute(
-            "INSERT OR REPLACE INTO identities VALUES (?, ?, ?)", (source, standing.position, memory)
+            "INSERT INTO identities (source, position, snapshot) VALUES (?, ?, ?) ON CONFLICT (source)"
+            " DO UPDATE SET position = excluded.position, snapshot = excluded.snapshot",
+            (source, standing.position, memory),
         )
         store.logged += len(memory)
         standing.unsaved.pop(source, None)

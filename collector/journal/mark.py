@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-_RECORD = struct.Struct("<4sQQ16sI")
-_MAGIC = b"SFM1"
+_RECORD = struct.Struct("<4sQQ16sQI")
+_MAGIC = b"SFM2"
+_FIRST = struct.Struct("<4sQQ16sI")
+"""Of format 1 and 2 of the journal: without `booked`."""
 
 
 class HighWater(NamedTuple):
-    """position: of the last durable append. total: values up to it. store: the id of the journal that it speaks of."""
+    """position: of the last durable append. total: values up to it. store: the id of the journal that it speaks of.
+    booked: how many appends there were, those without values included.
+    """
 
     position: int
     total: int
     store: str
+    booked: int = 0
 
 
 @dataclass(slots=True)
@@ -38,7 +43,7 @@ class Mark:
         return cls(os.open(mark_path(path), flags, 0o600))
 
     def write(self, high: HighWater) -> None:
-        body = _RECORD.pack(_MAGIC, high.position, high.total, high.store.encode(), 0)[:-4]
+        body = _RECORD.pack(_MAGIC, high.position, high.total, high.store.encode(), high.booked, 0)[:-4]
         os.lseek(self.handle, 0, os.SEEK_SET)
         os.write(self.handle, body + struct.pack("<I", zlib.crc32(body)))
 
@@ -56,7 +61,13 @@ def read_mark(path: Path) -> HighWater | None:
         record = mark_path(path).read_bytes()
     except FileNotFoundError:
         return None
-    if len(record) != _RECORD.size or zlib.crc32(record[:-4]) != struct.unpack("<I", record[-4:])[0]:
+    if len(record) < 4 or zlib.crc32(record[:-4]) != struct.unpack("<I", record[-4:])[0]:
         return None
-    _, position, total, store, _ = _RECORD.unpack(record)
-    return HighWater(position, total, store.rstrip(b"\0").decode(errors="replace"))
+    if len(record) == _FIRST.size:
+        _, position, total, store, _ = _FIRST.unpack(record)
+        booked = 0
+    elif len(record) == _RECORD.size:
+        _, position, total, store, booked, _ = _RECORD.unpack(record)
+    else:
+        return None
+    return HighWater(position, total, store.rstrip(b"\0").decode(errors="replace"), booked)

@@ -139,7 +139,12 @@ class MemoryJournal:
     async def enrol(self, followers: Sequence[str]) -> None:
         oldest = self._rows[0].position - 1 if self._rows else self.tail.position
         held = self._held()
-        self._cursors = {name: self._cursors.get(name) or Cursor(oldest, held) for name in followers}
+        gone = set(self._cursors) - set(followers)
+        self._cursors |= {name: Cursor(oldest, held) for name in followers if name not in self._cursors}
+        for name in gone:
+            if self._cursors[name].snapshot is None:
+                await self.release(name)
+            del self._cursors[name]
         await self._delete()
 
     async def release(self, follower: str) -> int:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from adapters.base import Entry, Position
-from collector.journal import holes, queries
+from collector.journal import damage, holes, queries
 from collector.journal.following import Chunk
 from collector.journal.store import Store
 from pipelines import codec
@@ -25,7 +25,7 @@ class Harm(NamedTuple):
 
 
 def tell(store: Store, harm: Harm) -> None:
-    store.condemn(harm.rows)
+    damage.condemn(store, harm.rows)
     holes.tell(store, harm.holes)
 
 
@@ -37,13 +37,16 @@ def decoded(
     entries: list[Entry] = []
     broken: list[queries.Row] = []
     for row in rows:
+        if not row.sound:
+            broken.append(row)
+            continue
         try:
             batches = [] if row.damaged else codec.decode(row.blob)
             entries += [Entry(row.position, batch, row.source) for batch in batches]
         except codec.CodecError:
             broken.append(row)
     full = bool(rows) and sum(row.values for row in rows) >= values
-    missing = holes.holes(after, rows)
+    missing = holes.holes(after, rows, None if full else last)
     harm = Harm(broken, missing) if broken or missing else None
     return Chunk(rows[-1].position if full else last, entries), harm
 

@@ -12,26 +12,28 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from adapters.base import Position
 from adapters.clock import Clock
-from collector.journal import books, deriving, queries
+from collector.journal import books, bounds, damage, deriving, header, queries
 from collector.journal.adoption import adopt
 from collector.journal.ballast import Ballast
 from collector.journal.base import JournalFailed
 from collector.journal.mark import HighWater, Mark, read_mark
+from collector.journal.mending import mend
 from collector.journal.place import keep_private
+from collector.journal.reconciling import Loss, reconcile
 from collector.journal.renewal import read_whole, renew
 from collector.journal.room import Room, is_full, wal_bytes
 from collector.journal.schema import Unreadable, connect, connect_writer
 from collector.journal.soundness import check_sound, is_sound
-from collector.journal.store import JOURNAL, Standing, Store
+from collector.journal.store import Standing, Store
 from pipelines import codec
 from pipelines.identity import Identity, SnapshotError
 from pipelines.registry import KindConflict
-from pipelines.stage import Gap
 
 log = logging.getLogger("collector.journal")
 
@@ -98,13 +100,6 @@ class _Opening(NamedTuple):
     bounds: _Bounds
 
 
-class _Loss(NamedTuple):
-    """begins: ns, since when something may be missing."""
-
-    begins: int
-    detail: str
-
-
 def _is_damage(path: Path, error: Exception) -> bool:
     code = (
         getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
@@ -114,7 +109,7 @@ def _is_damage(path: Path, error: Exception) -> bool:
     return isinstance(error, Unreadable | UnicodeDecodeError)
 
 
-def _orphan(opening: _Opening) -> _Loss | None:
+def _orphan(opening: _Opening) -> Loss | None:
     """A write-ahead log without its file: SQLite would delete it, and it may hold what nobody else has."""
     path = opening.path
     left = not path.exists() or path.stat().st_size == 0
@@ -128,7 +123,7 @@ def suspect_path(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
 
 
-def _suspect(opening: _Opening) -> _Loss | None:
+def _suspect(opening: _Opening) -> Loss | None:
     flag = suspect_path(opening.path)
     if not flag.exists():
         return None
@@ -146,7 +141,7 @@ def _verdict(path: Path) -> str:
         return str(error)
 
 
-def _set_aside(opening: _Opening, why: str) -> _Loss:
+def _set_aside(opening: _Opening, why: str) -> Loss:
     path = opening.path
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(opening.clock.now() / 1e9))
     aside = f"{path}.damaged-{stamp}"
@@ -156,29 +151,40 @@ def _set_aside(opening: _Opening, why: str) -> _Loss:
         file.rename(f"{aside}{str(file)[len(str(path)) :]}")
     Path(f"{path}-shm").unlink(missing_ok=True)
     log.error("%s: the buffer is damaged (%s); set aside as %s, and a new one is begun", path, why, aside)
-    return _Loss(begins, f"the buffer was damaged ({why}) and set aside as {Path(aside).name}")
+    return Loss(begins, f"the buffer was damaged ({why}) and set aside as {Path(aside).name}")
 
 
-def _load(opening: _Opening, loss: _Loss | None) -> Store:
+def _load(opening: _Opening, loss: Loss | None) -> Store:
     with ExitStack() as stack:
         keep_private(opening.path)
         renew(Path(f"{opening.path}-wal"))
+        if header.mend(opening.path):
+            log.error("%s: a bit in the head of the file was wrong and was put right", opening.path)
+        high = read_mark(opening.path)
         connection = stack.enter_context(closing(connect_writer(opening.path)))
         check_sound(connection)
-        store = _store(opening, connection)
+        unbooked = mend(connection, high, opening.clock.now())
+        store = _store(opening, connection, high)
         stack.callback(store.mark.close)
         _sync_folder(opening.path)
-        high = read_mark(opening.path)
-        store.group([lambda s: _reconcile(s, high, loss), adopt, lambda s: register(s, opening.followers)])
+        first = partial(reconcile, high=high, loss=loss, booked=not unbooked)
+        store.group([first, _condemn_last, adopt, lambda s: register(s, opening.followers)])
         _rebuild(store)
         store.room.ballast.hold(wal_bytes(opening.path), opening.bounds.min_free)
         stack.pop_all()
     return store
 
 
-def _store(opening: _Opening, connection: sqlite3.Connection) -> Store:
+def _condemn_last(store: Store) -> None:
+    """The last entry says where the journal ends, so it is looked at even if nobody has to read it any more."""
+    newest = queries.rows(store.connection, store.standing.position - 1, 1)
+    damage.condemn(store, [row for row in newest if not row.sound])
+
+
+def _store(opening: _Opening, connection: sqlite3.Connection, high: HighWater | None) -> Store:
     try:
-        position, total = queries.tail(connection)
+        position, total = damage.end(connection, high)
+        booked = int(connection.execute("SELECT coalesce(sum(booked), 0) FROM sources").fetchone()[0])
         oldest = connection.execute("SELECT min(position) FROM entries").fetchone()[0]
         registry, checkpoints = queries.registry(connection), queries.checkpoints(connection)
     except (ValueError, KindConflict) as error:  # numbers and texts that nobody here has written
@@ -191,7 +197,7 @@ def _store(opening: _Opening, connection: sqlite3.Connection) -> Store:
         identities={},
         checkpoints=checkpoints,
         standing=Standing(
-            position, total, registry.version, books.quarantine_size(connection), oldest=oldest
+            position, total, registry.version, books.quarantine_size(connection), oldest=oldest, booked=booked
         ),
         mark=Mark.open(opening.path),
         clock=opening.clock,
@@ -214,47 +220,12 @@ def _sync_folder(path: Path) -> None:
             os.close(handle)
 
 
-def _reconcile(store: Store, high: HighWater | None, loss: _Loss | None) -> None:
-    """Go on behind the mark, never before it: positions that a history file may already bear are not given again."""
-    standing, now = store.standing, store.clock.now()
-    ahead = high is not None and high.position > standing.position
-    if high is not None and ahead and (standing.position == 0 or high.store == store.name):
-        loss = loss or _Loss(_last_seen(store, now), "the buffer ends before what was acknowledged")
-        first, missing = standing.position + 1, high.total - standing.total
-        detail = f"{loss.detail}: positions {first} to {high.position}"
-        gap = Gap(loss.begins, now, "journal_damaged", detail, count=missing if standing.position else None)
-        _rebase(store, high)
-        _tell(store, gap)
-    elif loss is not None:
-        _tell(store, Gap(loss.begins, now, "journal_damaged", loss.detail))
-
-
-def _tell(store: Store, gap: Gap) -> None:
-    log.error("%s: %s", store.path, gap.detail)
-    books.add_gaps(store.connection, JOURNAL, store.standing.position, [gap])
-
-
-def _last_seen(store: Store, now: int) -> int:
-    row = store.connection.execute("SELECT appended FROM entries ORDER BY position DESC LIMIT 1").fetchone()
-    return now if row is None else min(now, row[0])
-
-
-def _rebase(store: Store, high: HighWater) -> None:
-    store.standing.position, store.standing.total = high.position, high.total
-    for key, value in (("base_position", high.position), ("base_total", high.total)):
-        store.connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
-
-
 def register(store: Store, followers: Sequence[str]) -> None:
     """New followers begin at the oldest row held; those that nobody wants any more are let go, or they hold the space."""
     connection = store.connection
     known = {row[0] for row in connection.execute("SELECT name FROM followers").fetchall()}
     for name in sorted(known - set(followers)):
-        log.warning(
-            "%s: %s is no longer configured and lets go of what it had not yet read", store.path, name
-        )
-        connection.execute("DELETE FROM followers WHERE name = ?", (name,))
-    connection.execute(deriving.TABLE)
+        _let_go(store, name)
     deriving.forget(connection)
     oldest = connection.execute(
         "SELECT position - 1, total - count FROM entries ORDER BY position LIMIT 1"
@@ -271,10 +242,22 @@ def register(store: Store, followers: Sequence[str]) -> None:
     store.standing.cursors = dict(connection.execute("SELECT name, cursor FROM followers").fetchall())
 
 
+def _let_go(store: Store, name: str) -> None:
+    """With a gap for what it had not read; not for a derivation, whose output nobody was promised."""
+    derives = deriving.standing(store.connection, name).snapshot is not None
+    if not derives and (count := bounds.release(store, name)):
+        log.warning(
+            "%s: %s is no longer configured; %d values were not stored there", store.path, name, count
+        )
+    store.connection.execute("DELETE FROM followers WHERE name = ?", (name,))
+
+
 def _rebuild(store: Store) -> None:
     """Identity of every source: its snapshot, and behind it the fold over what is held."""
     covered: dict[str, Position] = {}
-    for source, position, kept in store.connection.execute("SELECT * FROM identities").fetchall():
+    for source, position, kept in store.connection.execute(
+        "SELECT source, position, snapshot FROM identities"
+    ).fetchall():
         with suppress(SnapshotError):  # then whatever is held is what is known
             store.identities[source] = Identity.restore(kept if isinstance(kept, bytes) else b"")
         covered[source] = position
@@ -290,10 +273,13 @@ def _replay(store: Store, rows: Sequence[queries.Row]) -> None:
         store.standing.unsaved.setdefault(row.source, row.position)
         store.standing.unsaved_values += row.values
         try:
-            batches = [] if row.damaged else codec.decode(row.blob)
+            batches = codec.decode(row.blob) if row.sound and not row.damaged else []
         except codec.CodecError:
+            broken.append(row)
+            continue
+        if not row.sound:
             broken.append(row)
         else:
             store.identities.setdefault(row.source, Identity()).replay(batches)
     if broken:
-        store.group([lambda s: s.condemn(broken)])
+        store.group([lambda s: damage.condemn(s, broken)])

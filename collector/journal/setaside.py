@@ -1,7 +1,6 @@
 """The quarantine within a transaction: what was refused with its values, and what waits to be written once more.
 
-Beside the tables of schema.py and not in them: these are additions that an older version does not miss and leaves alone,
-so a file goes back and forth between versions. `refused_values` holds the values behind a refusal of a sink, as a blob of
+`refused_values` holds the values behind a refusal of a sink, as a blob of
 the codec, under the keys that they were journaled with. `written_again` is the way back: a refusal that somebody wants
 replayed moves there, and out of there when the sink has answered. In between it counts as pending; so whatever happens,
 journaled = stored + quarantined + pending (+ dropped).
@@ -26,14 +25,14 @@ WAITING_BYTES: Final = 32 * 1024 * 1024
 """Bytes that may wait to be written again: a sink that is away must not fill the disk with what it refused before."""
 
 TABLES: Final = """
-CREATE TABLE IF NOT EXISTS refused_values (number INTEGER PRIMARY KEY, batch BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS written_again (number INTEGER PRIMARY KEY, follower TEXT NOT NULL, count INTEGER NOT NULL,
-    batch BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS quarantine_books (origin TEXT PRIMARY KEY, replayed INTEGER NOT NULL DEFAULT 0,
-    purged INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS written_again_gone AFTER DELETE ON followers
+CREATE TABLE refused_values (number INTEGER PRIMARY KEY, batch BLOB NOT NULL, seal INTEGER);
+CREATE TABLE written_again (number INTEGER PRIMARY KEY, follower TEXT NOT NULL, count INTEGER NOT NULL,
+    batch BLOB NOT NULL, seal INTEGER);
+CREATE TABLE quarantine_books (origin TEXT PRIMARY KEY, replayed INTEGER NOT NULL DEFAULT 0,
+    purged INTEGER NOT NULL DEFAULT 0, seal INTEGER) WITHOUT ROWID;
+CREATE TRIGGER written_again_gone AFTER DELETE ON followers
     BEGIN DELETE FROM written_again WHERE follower = old.name; END;
-CREATE TRIGGER IF NOT EXISTS refused_values_gone AFTER DELETE ON quarantine
+CREATE TRIGGER refused_values_gone AFTER DELETE ON quarantine
     BEGIN DELETE FROM refused_values WHERE number = old.number; END;
 """
 
@@ -84,12 +83,6 @@ class Wanted:
         )
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """The tables, if they are not there."""
-    if not _is_there(connection):
-        connection.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT")
-
-
 def _is_there(connection: sqlite3.Connection) -> bool:
     """Also false for a file that only an older version has written: whoever only reads does not change it."""
     found = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'refused_values_gone'")
@@ -100,7 +93,7 @@ def keep_values(connection: sqlite3.Connection, number: int, refusal: Refusal) -
     """The values behind a refusal that was just set aside; returns the bytes."""
     if refusal.batch is None or len(refusal.batch) > LARGEST:
         return 0
-    connection.execute("INSERT INTO refused_values VALUES (?, ?)", (number, refusal.batch))
+    connection.execute("INSERT INTO refused_values (number, batch) VALUES (?, ?)", (number, refusal.batch))
     return len(refusal.batch)
 
 
@@ -151,7 +144,10 @@ def write_again(connection: sqlite3.Connection, follower: str, numbers: Sequence
         if found is None or (room := room - len(found[1])) < 0:
             continue
         connection.execute("DELETE FROM quarantine WHERE number = ?", (number,))
-        connection.execute("INSERT INTO written_again VALUES (?, ?, ?, ?)", (number, follower, *found))
+        connection.execute(
+            "INSERT INTO written_again (number, follower, count, batch) VALUES (?, ?, ?, ?)",
+            (number, follower, *found),
+        )
         moved += found[0]
     _release(connection, follower, moved)
     _tell(connection, follower, replayed=moved)
@@ -229,7 +225,7 @@ def take_back(connection: sqlite3.Connection, source: str, numbers: Sequence[int
 
 def _tell(connection: sqlite3.Connection, origin: str, *, replayed: int = 0, purged: int = 0) -> None:
     connection.execute(
-        "INSERT INTO quarantine_books VALUES (?, ?, ?) ON CONFLICT (origin)"
+        "INSERT INTO quarantine_books (origin, replayed, purged) VALUES (?, ?, ?) ON CONFLICT (origin)"
         " DO UPDATE SET replayed = replayed + excluded.replayed, purged = purged + excluded.purged",
         (origin, replayed, purged),
     )

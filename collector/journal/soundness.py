@@ -8,25 +8,21 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from collector.journal.schema import COUNTERS, TABLES, Unreadable, connect
+from collector.journal.schema import TABLES, Unreadable, connect
 
 
 def check_sound(connection: sqlite3.Connection) -> None:
-    """Raises Unreadable where a column or a counter is missing."""
+    """Raises Unreadable where a table is not as we made it, to the letter: also a default value may flip."""
     with closing(sqlite3.connect(":memory:")) as made:
         made.executescript(TABLES)
-        for (table,) in made.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-            if missing := _columns(made, table) - _columns(connection, table):
-                raise Unreadable(f"columns are missing in {table}: {', '.join(sorted(missing))}")
-    keys = {row[0] for row in connection.execute("SELECT key FROM meta").fetchall()}
-    if missing := {"store", *COUNTERS} - keys:
-        raise Unreadable(f"numbers are missing: {', '.join(sorted(missing))}")
+        wanted, found = _texts(made), _texts(connection)
+    if wrong := sorted(name for name, text in wanted.items() if found.get(name) != text):
+        raise Unreadable(f"not as they were made: {', '.join(wrong)}")
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {
-        row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
-    }
+def _texts(connection: sqlite3.Connection) -> dict[str, str]:
+    found = connection.execute("SELECT name, sql FROM sqlite_schema")
+    return dict(found.fetchall())
 
 
 def is_sound(path: Path) -> bool:

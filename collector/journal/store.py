@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from adapters.base import Delivery, Position
 from adapters.clock import Clock
-from collector.journal import books, queries
+from collector.journal import books, queries, seals
 from collector.journal.mark import HighWater, Mark
 from collector.journal.room import Room, megabytes, wal_bytes
 from pipelines import codec
 from pipelines.identity import Identity
 from pipelines.registry import Registry
-from pipelines.stage import Gap, Refined, Refusal
+from pipelines.stage import Refined, Refusal
 
 CHECKPOINT: Final = 1024 * 1024
 """Bytes written to the write-ahead log (estimated) until its pages are moved into the file."""
@@ -66,7 +66,7 @@ class Standing:
     """Where the file stands after the last commit. points: how many of the registry are written. quarantine: rows, bytes.
 
     unsaved: first position of each source that no snapshot of its identity covers. oldest: the first row held, None if
-    there is none. cursors: of the followers. Kept here, because asking the file after every commit cost more than a commit.
+    there is none. booked: appends ever. cursors: of the followers. Kept here, because asking the file after every commit cost more than a commit.
     """
 
     position: Position
@@ -76,6 +76,7 @@ class Standing:
     unsaved: dict[str, Position] = field(default_factory=dict)
     unsaved_values: int = 0
     oldest: Position | None = None
+    booked: int = 0
     cursors: dict[str, Position] = field(default_factory=dict)
 
     def copy(self) -> Standing:
@@ -124,7 +125,8 @@ class Store:
     def _note(self) -> None:
         """The commit is durable whatever happens here: the mark may lag, and a broken disk shows at the next commit."""
         with suppress(OSError):
-            self.mark.write(HighWater(self.standing.position, self.standing.total, self.name))
+            standing = self.standing
+            self.mark.write(HighWater(standing.position, standing.total, self.name, standing.booked))
 
     def _measure(self) -> None:
         now = self.clock.monotonic()
@@ -139,6 +141,7 @@ class Store:
         if item.blob:
             self._add_row(item)
         books.book(self.connection, item.source, item.count, item.delivery, item.refined)
+        standing.booked += 1
         books.add_gaps(self.connection, item.source, standing.position, item.delivery.gaps)
         self.refuse(item.source, [*item.delivery.refused, *item.refined.refused])
         return standing.position
@@ -152,9 +155,11 @@ class Store:
         standing.unsaved_values += item.count
         self.logged += len(item.blob)
         self.room.slack -= len(item.blob) + OVERHEAD
+        row = (standing.position, item.source, self.clock.now(), item.count, standing.total, 0)
         self.connection.execute(
-            "INSERT INTO entries (position, source, appended, count, total, blob) VALUES (?, ?, ?, ?, ?, ?)",
-            (standing.position, item.source, self.clock.now(), item.count, standing.total, item.blob),
+            "INSERT INTO entries (position, source, appended, count, total, damaged, blob, seal)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, item.blob, seals.of_entry(row, item.blob)),
         )
 
     def refuse(self, origin: str, refused: Sequence[Refusal]) -> None:
@@ -196,30 +201,11 @@ class Store:
             "UPDATE followers SET planned_first = ?, planned_last = ? WHERE name = ?", (first, last, follower)
         )
 
-    def condemn(self, rows: Sequence[queries.Row]) -> None:
-        """Set aside what did not read back: marked, in quarantine, and a gap that says how many values. Once each."""
-        for row in rows:
-            marked = self.connection.execute(
-                "UPDATE entries SET damaged = 1 WHERE position = ? AND damaged = 0", (row.position,)
-            )
-            if marked.rowcount:
-                self._tell_damage(row)
-
-    def _tell_damage(self, row: queries.Row) -> None:
-        detail = (
-            f"position {row.position} of the buffer did not read back (checksum); set aside in quarantine"
-        )
-        gap = Gap(row.appended, row.appended, "journal_damaged", detail, count=row.values)
-        books.add_gaps(self.connection, row.source, row.position, [gap])
-        refusal = Refusal(
-            f"{self.path.name}, position {row.position}", detail, row.blob, self.clock.now(), row.values
-        )
-        self.refuse(JOURNAL, [refusal])
-
     def delete(self, upto: Position) -> int:
         """Delete the rows up to `upto`; returns how many there were. Within a transaction."""
         gone = self.connection.execute("DELETE FROM entries WHERE position <= ?", (upto,)).rowcount
         self.standing.oldest = self.connection.execute("SELECT min(position) FROM entries").fetchone()[0]
+        self.connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'deleted'", (upto,))
         return gone
 
     def total_at(self, position: Position) -> int:

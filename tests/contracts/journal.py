@@ -266,6 +266,43 @@ class JournalLaws:
             assert (await journal.ledger()).sinks["b"].pending == 700
             assert seen_by(await take(journal, "b", 700)) == list(map(float, range(700)))
 
+    async def test_law_4_exactly_those_follow_that_are_enrolled(self, rig: JournalRig) -> None:
+        """Who stays keeps its place, who is new begins at the oldest held, who goes leaves a gap for what it had not read."""
+        async with rig.open("stays", "goes") as journal:
+            for n in range(4):
+                await append(journal, [n])
+            await journal.commit("stays", 3)
+            await journal.commit("goes", 1)
+            await journal.enrol(["stays", "new"])
+            assert seen_by(await take(journal, "stays", 4)) == [3.0]
+            assert seen_by(await take(journal, "new", 4))[-3:] == [1.0, 2.0, 3.0]
+            with pytest.raises(ValueError, match="goes"):
+                await journal.commit("goes", 2)
+            (told,) = await journal.gaps()
+            assert (told.source, told.gap.reason, told.gap.count) == ("journal", "sink_released", 3)
+            ledger = await journal.ledger()
+            assert set(ledger.sinks) == {"stays", "new"}
+            assert ledger.unaccounted == 0
+
+    async def test_law_4_who_had_read_all_goes_without_a_gap(self, rig: JournalRig) -> None:
+        async with rig.open("stays", "goes") as journal:
+            await append(journal, [1.0])
+            await journal.commit("goes", 1)
+            await journal.enrol(["stays"])
+            assert await journal.gaps() == []
+            await journal.enrol(["stays", "goes"])
+            assert seen_by(await take(journal, "goes", 1)) == [1.0]
+            assert (await journal.ledger()).unaccounted == 0
+
+    async def test_law_4_who_is_not_there_after_a_reopening_has_let_go(self, rig: JournalRig) -> None:
+        if not rig.survives:
+            return
+        async with rig.open("stays", "goes") as journal:
+            await append(journal, [1.0, 2.0])
+        async with rig.open("stays") as journal:
+            (told,) = await journal.gaps()
+            assert (told.gap.reason, told.gap.count) == ("sink_released", 2)
+
     async def test_law_5_the_ledger_balances(self, rig: JournalRig) -> None:
         async with rig.open("a", "b") as journal:
             await append(journal, [1.0, 1.0, 2.0], refused=[refusal(4)])  # one duplicate

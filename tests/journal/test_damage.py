@@ -20,6 +20,7 @@ from collector.journal.recovery import suspect_path
 from collector.journal.schema import FORMAT, NotAJournal
 from collector.journal.sqlite import SqliteJournal, open_journal
 from tests.contracts.journal import append, following, next_range, noise, seen_by, take
+from tests.journal.test_formats import written_by
 
 
 def opened(path: Path, *followers: str, **options: Any) -> AbstractAsyncContextManager[SqliteJournal]:
@@ -231,11 +232,11 @@ async def test_another_programs_file_is_left_alone(path: Path) -> None:
 
 async def test_a_newer_format_is_left_alone(path: Path) -> None:
     await filled(path, 1)
-    edit(path, "PRAGMA user_version=99")
+    written_by(path, 99)
     with pytest.raises(NotAJournal, match="update the collector"):
         async with opened(path):
             pass
-    edit(path, f"PRAGMA user_version={FORMAT}")
+    written_by(path, FORMAT)
     async with opened(path) as journal:
         assert (await journal.ledger()).tail == 1
 

@@ -188,6 +188,9 @@ class Connection:
     def executescript(self, script: str) -> None:
         self.execute(script)
 
+    def create_function(self, name: str, arguments: int, function: Any, *, deterministic: bool) -> None:
+        self._apsw.create_scalar_function(name, function, arguments, deterministic=deterministic)
+
     @property
     def in_transaction(self) -> bool:
         return self._apsw.in_transaction
