@@ -199,6 +199,7 @@ async def _page(
     if settings.page is None:
         return
     from collector.page.app import build_app
+    from collector.page.seed import seed
     from collector.page.server import serve_page
 
     view = live_view(settings, running)
@@ -206,6 +207,8 @@ async def _page(
         reload.listeners.append(lambda new: view.configure(_tiles(new), new.stale_after()))
     following = tasks.create_task(view.follow(running.journal))
     stack.callback(following.cancel)
+    history = None if settings.history is None else settings.state / settings.history.path
+    stack.callback(tasks.create_task(seed(view, settings.buffer_file, history)).cancel)
     app = build_app(view, running.health, running.journal.ledger)
     url = await stack.enter_async_context(serve_page(app, settings.page.host, settings.page.port))
     logging.getLogger("collector.page").info("live page: %s", url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from collector.journal.base import Ledger, SinkAccount, SourceAccount
+from collector.journal.base import Ledger, SinkAccount, SourceAccount, Space
 from collector.page.connections import Connections
 from collector.page.words import clip
 
@@ -15,9 +15,29 @@ def accounts(connections: Connections, ledger: Ledger | None) -> dict[str, Any]:
         "sources": _sources(connections, ledger),
         "sinks": _sinks(connections, ledger),
         "services": [connections.tell(job) for job in connections.jobs("service", "derivation")],
-        "buffer": None if ledger is None else {"bytes": ledger.size, "tail": ledger.tail},
+        "buffer": None
+        if ledger is None
+        else {"bytes": ledger.size, "tail": ledger.tail, **_space(ledger.space)},
         "unaccounted": None if ledger is None else ledger.unaccounted,
     }
+
+
+def _space(space: Space | None) -> dict[str, Any]:
+    """full_in: s until the buffer is full, None while nobody holds it up; condition: what is wrong with it now, or ""."""
+    if space is None:
+        return {"full_in": None, "held_by": [], "condition": ""}
+    full_in = space.full_in if space.held_by else None
+    return {
+        "full_in": None if full_in is None else _coarse(full_in),
+        "held_by": [clip(name) for name in space.held_by],
+        "condition": clip(space.condition or ""),
+    }
+
+
+def _coarse(seconds: float) -> int:
+    """So that a forecast does not change at every look: full hours beyond a day, minutes beyond an hour, else ten seconds."""
+    step = 3600 if seconds >= 86_400 else 60 if seconds >= 3600 else 10
+    return int(seconds // step) * step
 
 
 def _sources(connections: Connections, ledger: Ledger | None) -> list[dict[str, Any]]:

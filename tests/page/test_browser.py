@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.clock import SystemClock
+from adapters.errors import NotConnected
 from collector.health import JobHealth, State
+from collector.journal.base import Space
 from collector.page.app import build_app
 from collector.page.live import Tile
 from collector.page.server import serve_page
@@ -239,3 +243,53 @@ def test_every_text_can_be_read(palette: dict[str, str]) -> None:
 def test_ok_and_attention_differ_for_red_green_blind_eyes(palette: dict[str, str]) -> None:
     ok, attention = (as_seen_by_a_deuteranope(palette[name]) for name in ("ok", "attention"))
     assert sum((a - b) ** 2 for a, b in zip(ok, attention, strict=True)) ** 0.5 > 0.1
+
+
+async def test_a_buffer_that_fills_is_told_days_before(tmp_path: Path) -> None:
+    """Who holds it up and how long it lasts; gone when it drains; in both languages."""
+    shop = Shop((Tile("m"),), clock=SystemClock())
+    full = Space(900, 1000, full_in=4 * 86_400 + 1234.0, held_by=("influxdb",))
+    shop.accounts = replace(books(pending=900), space=full)
+    async with visited(shop, tmp_path / "profile") as (page, _):
+        await page.until("document.getElementById('notices').innerText.includes('full in 4 d: influxdb')")
+        await page.evaluate("document.querySelector('[data-language=nl]').click()")
+        await page.until(
+            "document.getElementById('notices').innerText.includes('vol over 4 d: influxdb neemt')"
+        )
+        shop.accounts = replace(
+            shop.accounts, space=replace(full, full_in=0.0, condition="disk full: the sources wait")
+        )
+        await page.until(
+            "document.getElementById('notices').innerText.includes('schijf vol: de bronnen wachten')"
+        )
+        shop.accounts = replace(shop.accounts, space=replace(full, full_in=None))
+        await page.until("document.getElementById('notices').innerText === ''")
+        assert page.complaints() == []
+
+
+async def test_what_adapters_say_is_dutch_on_a_dutch_page(tmp_path: Path) -> None:
+    """Errors as adapters word them, names and addresses kept; English stays as it is; what is not known, too."""
+    wanted = {
+        str(error): dutch
+        for error, dutch in (
+            (
+                NotConnected("opc.tcp://h:4840: nobody listens there"),
+                "opc.tcp://h:4840: daar luistert niemand",
+            ),
+            (NotConnected("mqtt://b: connection refused"), "mqtt://b: verbinding geweigerd"),
+            (
+                NotConnected("mqtt://b: the name 'b' is not known (-2)"),
+                "mqtt://b: de naam 'b' is niet bekend (-2)",
+            ),
+            (NotConnected("something new"), "something new"),
+        )
+    }
+    async with visited(workshop(SystemClock()), tmp_path / "profile", lang="nl") as (page, _):
+        for words, dutch in wanted.items():
+            quoted = json.dumps(words)
+            for language, expected in (("nl", dutch), ("en", words)):
+                script = f"import('/static/said.js').then(({{said}}) => said({quoted}, '{language}'))"
+                assert await page.evaluate(script) == expected
+        await page.until(
+            "document.body.innerText.includes('opc.tcp://10.0.0.14:4840 antwoordt niet (verbinding geweigerd)')"
+        )

@@ -1,6 +1,7 @@
 // The page: takes the snapshot and the changes of /api/events, keeps the picture, paints what changed.
 
 import { age, clock, whole } from "./format.js";
+import { said } from "./said.js";
 import { TEXTS } from "./texts.js";
 import { Tile, make, put } from "./tiles.js";
 
@@ -133,7 +134,7 @@ function paintFacts() {
   else one("fact-books", "attention", text.missing(whole(unaccounted, language)));
   put($("empty"), picture.more_machines ? text.moreMachines(picture.more_machines) : heard ? text.noMachines : text.waiting);
   $("empty").hidden = machines.length > 0 && !picture.more_machines;
-  paintNotices(text, [...sinks, ...(picture.services ?? [])].filter((job) => job.error && job.level !== "ok"));
+  paintNotices(text, [...[...sinks, ...(picture.services ?? [])].filter((job) => job.error && job.level !== "ok").map((job) => jobNotice(text, job)), ...bufferNotices(text)]);
 }
 
 // What is not known (the books closed) is not said: "up to date" needs a connection and nothing waiting.
@@ -146,19 +147,30 @@ function sinkWords(sink) {
   return `${sink.name}: ${words.join(", ")}`;
 }
 
-// Sources tell their trouble on the tiles of their machines; databases and services have no tile.
-function paintNotices(text, jobs) {
-  const wanted = jobs.map((job) => [job.name, job.error, job.remedy].join("|")).join("||") + language;
+// Sources tell their trouble on the tiles of their machines; databases and services have no tile. notices: [level, words] each.
+function paintNotices(text, notices) {
+  const wanted = notices.map((one) => one.join("|")).join("||") + language;
   if ($("notices").dataset.shown === wanted) return;
   $("notices").dataset.shown = wanted;
-  $("notices").replaceChildren(...jobs.map((job) => notice(text, job)));
+  $("notices").replaceChildren(...notices.map(notice));
 }
 
-function notice(text, job) {
+const jobNotice = (text, job) => [job.level, `${job.name}: ${said(job.error, language)}${job.remedy ? ` ${text.todo} ${said(job.remedy, language)}` : ""}`];
+
+// Days before it matters, and only while somebody holds the buffer up.
+function bufferNotices(text) {
+  const { full_in: seconds = null, held_by: names = [], condition = "" } = picture.buffer ?? {};
+  const found = condition ? [["attention", text.bufferIs(said(condition, language))]] : [];
+  if (seconds === null) return found;
+  const held = names.join(", ");
+  return [...found, seconds > 0 ? ["lost", text.fullIn(age(seconds), held)] : ["attention", text.fullNow(held)]];
+}
+
+function notice([level, words]) {
   const element = make("div", "notice");
-  element.dataset.level = job.level;
-  element.append(make("span", "icon"), make("p", "", `${job.name}: ${job.error}${job.remedy ? ` ${text.todo} ${job.remedy}` : ""}`));
-  element.firstChild.dataset.level = job.level;
+  element.dataset.level = level;
+  element.append(make("span", "icon"), make("p", "", words));
+  element.firstChild.dataset.level = level;
   return element;
 }
 

@@ -1,6 +1,7 @@
 // One tile per machine. Everything that comes from outside goes in as textContent: names, units and topics are hostile.
 
 import { age, number, whole } from "./format.js";
+import { said } from "./said.js";
 import { TEXTS } from "./texts.js";
 
 export function make(tag, className = "", text = "") {
@@ -69,8 +70,8 @@ export class Tile {
     put(this.id, machine.label === machine.id ? "" : machine.id);
     put(this.state, text.level[connection.level]);
     this.trouble.hidden = !connection.error && !connection.remedy;
-    put(this.error, connection.error);
-    put(this.remedy, connection.remedy ? `${text.todo} ${connection.remedy}` : "");
+    put(this.error, said(connection.error, language));
+    put(this.remedy, connection.remedy ? `${text.todo} ${said(connection.remedy, language)}` : "");
     put(this.caption, text.valuesOf(machine.label));
     for (const [name, cell] of this.heads) put(cell, text[name]);
     put(this.more, machine.signals.size === 0 ? text.noValues : machine.more_signals ? text.more(whole(machine.more_signals, language)) : "");
