@@ -25,7 +25,7 @@ ANSWER = 10.0  # seconds for CONNACK and SUBACK
 HESITATION = (
     2.0  # seconds for the answer to a CONNECT of MQTT 5 that may not be understood (amqtt then says nothing)
 )
-TICK = 1.0  # seconds between two looks at keep-alive, at most
+TICK = 1.0  # seconds between two looks at keep-alive, at most; and a tenth of it
 AT_ONCE = 100  # filters per SUBSCRIBE
 FAREWELL = 0x80
 
@@ -55,7 +55,6 @@ class Connection:
         self._granted: dict[int, asyncio.Future[list[int]]] = {}
         self._paused = self._closing = False
         self._timer: asyncio.TimerHandle | None = None
-        self._pace = min(TICK, settings.keep_alive / 10)
         self.ticked: Callable[[], None] = lambda: None
 
     async def open(self) -> Connack:
@@ -135,6 +134,11 @@ class Connection:
             self._paused = False
             self.wire.pardon()
             self._loop.add_reader(sock, self._readable)
+
+    @property
+    def _pace(self) -> float:
+        """Seconds between two looks: of the keep-alive that counts, which may be the broker's."""
+        return min(TICK, self.wire.keepalive / 10)
 
     @property
     def paused(self) -> bool:

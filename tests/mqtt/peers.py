@@ -6,7 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from adapters.mqtt.settings import MqttRead, MqttSource
 from adapters.mqtt.source import MqttBroker
 from adapters.settings import Reading
 from pipelines.registry import Registry
-from tests.contracts.rig import eventually
 from tests.servers import binary
 
 
@@ -171,27 +170,3 @@ class Shop:
 
 
 NUMBERS: Mapping[str, Any] = {"topic": "shop/{machine}/{signal}", "payload": "number", "adopt": True}
-
-
-@asynccontextmanager
-async def serving(
-    script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """A scripted broker: `script` plays every connection. Yields its port; leaves when every connection is closed."""
-    active: set[object] = set()
-
-    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        active.add(writer)
-        try:
-            await script(reader, writer)
-            writer.close()
-            await writer.wait_closed()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-        finally:
-            active.discard(writer)
-
-    server = await asyncio.start_server(play, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        await eventually(lambda: not active, "every connection to the scripted broker is closed")

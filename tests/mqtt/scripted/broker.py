@@ -99,6 +99,10 @@ class Link:
             seen.packet for seen in self._broker.log if seen.link == self.number and seen.packet.kind == kind
         ]
 
+    async def subscribes(self, n: int) -> None:
+        """Until it has subscribed to n filters."""
+        await eventually(lambda: len(self.subscribed) >= n, f"{n} subscriptions")
+
     async def acknowledges(self, n: int) -> list[int]:
         """The packet ids of the acknowledgements, when there are n of them."""
         await eventually(

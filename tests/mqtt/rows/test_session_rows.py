@@ -1,0 +1,279 @@
+"""M1, M2, M4, M5, M7, M10: connections that end, and what must not follow from it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import Misconfigured, NotConnected
+from adapters.mqtt.rivals import SHORT, HungUp, Rivals
+from simulators.proxy.server import open_proxy
+from tests.contracts.rig import eventually
+from tests.fakes import FakeClock
+from tests.mqtt.peers import NUMBERS, Mosquitto, Shop
+from tests.mqtt.rows.bed import line
+from tests.mqtt.scripted import codec
+from tests.mqtt.scripted.broker import Rules, scripted
+from tests.mqtt.taking import mosquitto, send, take
+
+VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
+TIMED: Mapping[str, Any] = {
+    "topic": "t/{machine}",
+    "payload": {"type": "json", "time": "t"},
+    "signals": [{"name": "v", "value": "v"}],
+}
+
+
+def timed(*numbers: int) -> list[tuple[str, bytes | str]]:
+    return [("t/m1", f'{{"t": {1_700_000_000_000 + n}, "v": {n}}}') for n in numbers]
+
+
+@pytest.mark.parametrize("persistence", [True, False])
+async def test_a_broker_that_is_killed(tmp_path: Path, persistence: bool) -> None:
+    """M1: back within 5 s of its return; where it forgot the session, a gap record says so, every time."""
+    async with (
+        mosquitto(
+            tmp_path, "autosave_interval 1", "autosave_on_changes true", persistence=persistence
+        ) as broker,
+        line(tmp_path, broker.port, TIMED) as running,
+    ):
+        for round_ in range(2):
+            await send(broker.port, *timed(*range(10 * round_, 10 * round_ + 10)))
+            await running.has(10 * round_ + 10)
+            await broker.stop(kill=True)
+            await eventually(lambda: running.state != "connected", "the loss is noticed")
+            await broker.start()
+            begun = time.monotonic()
+            await eventually(lambda: running.state == "connected", "it is back", 5.0)
+            assert time.monotonic() - begun < 5.0
+        await send(broker.port, *timed(20))
+        await running.has(21)
+        assert sorted(running.values()) == [float(n) for n in range(21)]
+        reasons = [gap.reason for gap in await running.gaps()]
+        present = running.facts["session"] == "continued"
+        assert reasons.count("session_not_present") == (0 if present and persistence else 2)
+
+
+@VERSIONS
+async def test_a_crash_with_unacknowledged_messages(tmp_path: Path, version: str) -> None:
+    """M2: what was journaled and not acknowledged comes again with dup, and is stored once."""
+    level = 5 if version == "5" else 4
+    async with scripted(Rules(present=True)) as broker:
+        for life in (1, 2):
+            async with line(tmp_path, broker.port, TIMED, NUMBERS, version=version) as running:
+                link = await broker.link(life)
+                assert link.level == level
+                for mid, (topic, payload) in enumerate(timed(1, 2), 1):
+                    link.publish(topic, str(payload).encode(), mid=mid, dup=life == 2)
+                link.publish("shop/m1/a", b"3", mid=3, dup=life == 2)
+                await link.acknowledges(3)  # the broker that crashed with us never heard of the first three
+                assert sorted(running.values()) == [1.0, 2.0, 3.0]
+
+
+@VERSIONS
+async def test_no_acknowledgement_reaches_another_connection(tmp_path: Path, version: str) -> None:
+    """M4: received, cut, and only then journaled: on the new connection nothing of it is acknowledged."""
+    async with (
+        scripted(Rules(present=True)) as broker,
+        line(tmp_path, broker.port, TIMED, version=version) as running,
+    ):
+        first = await broker.link(1)
+        running.gate.clear()
+        for mid, (topic, payload) in enumerate(timed(1, 2, 3), 101):
+            first.publish(topic, str(payload).encode(), mid=mid)
+        await first.drain()
+        await eventually(
+            lambda: running.source is not None and len(broker.links) == 1, "the messages are on their way"
+        )
+        await asyncio.sleep(0.2)  # received by now, waiting before the gate
+        first.cut()
+        running.gate.set()
+        second = await broker.link(2)
+        second.publish("t/m1", str(timed(9)[0][1]).encode(), mid=1)
+        await second.acknowledges(1)
+        for mid, (topic, payload) in enumerate(timed(1, 2, 3), 101):
+            second.publish(topic, str(payload).encode(), mid=mid, dup=True)
+        assert await second.acknowledges(4) == [1, 101, 102, 103]
+        assert sorted(running.values()) == [1.0, 2.0, 3.0, 9.0]
+        stale = [seen for seen in broker.log if seen.link == 2 and seen.packet.kind == codec.PUBACK]
+        assert len(stale) == 4  # and the broker itself complains of every one that was not in flight
+
+
+async def test_an_acknowledgement_given_late_is_sent_nowhere() -> None:
+    """M4: at the border of the adapter: a delivery of a connection that is gone is acknowledged to nobody."""
+    async with scripted(Rules(present=True)) as broker:
+        source = Shop(broker.port).source(NUMBERS)
+        async with source.session(None) as old:
+            link = await broker.link(1)
+            for mid in (7, 8):
+                link.publish("shop/m1/a", b"1", mid=mid)
+            owed = await take(old, 2, acking=False)
+            link.cut()
+            with pytest.raises(NotConnected):
+                await take(old, 1)
+            async with source.session(None) as new:
+                second = await broker.link(2)
+                for delivery in owed:
+                    await delivery.ack()
+                second.publish("shop/m1/a", b"1", mid=1)
+                await take(new, 1)
+                assert await second.acknowledges(1) == [1]
+
+
+@pytest.mark.parametrize("slices", [0, 1, 7])
+@VERSIONS
+async def test_acknowledgements_come_in_the_order_of_receipt(
+    tmp_path: Path, version: str, slices: int
+) -> None:
+    """M5: over a thousand messages with packet ids in disorder, in packets cut anywhere: 100 % in order."""
+    mids = [(n * 7919) % 65_535 + 1 for n in range(1000)]
+    rules = Rules(slices=slices)
+    async with scripted(rules) as broker, line(tmp_path, broker.port, TIMED, NUMBERS, version=version):
+        link = await broker.link()
+        for n, mid in enumerate(mids):
+            topic, payload = timed(n)[0] if n % 3 else ("shop/m1/a", str(n))
+            link.publish(topic, str(payload).encode(), mid=mid)
+            await link.drain()
+        assert await link.acknowledges(1000) == mids
+
+
+async def test_a_delivery_acknowledged_twice_is_acknowledged_once() -> None:
+    """M5: a second PUBACK for a packet id would be taken for the next message with this id."""
+    async with scripted() as broker, Shop(broker.port).source(NUMBERS).session(None) as session:
+        link = await broker.link()
+        for mid in (1, 2):
+            link.publish("shop/m1/a", b"1", mid=mid)
+        for delivery in await take(session, 2):
+            await delivery.ack()  # again
+        link.publish("shop/m1/a", b"1", mid=3)
+        await take(session, 1)
+        assert await link.acknowledges(3) == [1, 2, 3]
+
+
+# --- M7: two clients with one id
+
+
+class _Hours(FakeClock):
+    """The supervisor's clock: its waits pass at once, and what they come to is known."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+@VERSIONS
+async def test_a_fight_over_a_client_id_is_slow_and_told(tmp_path: Path, version: str) -> None:
+    """M7: whoever comes throws the other out, in good order and without a word, as mosquitto does: one reconnection in 10 s."""
+    clock = _Hours()
+    async with (
+        scripted(Rules(present=True)) as broker,
+        line(tmp_path, broker.port, NUMBERS, version=version, pauses=clock, up=False) as running,
+    ):
+        for n in range(1, 8):
+            link = await broker.link(n)
+            await link.subscribes(2)  # nothing more is on its way to the broker: it ends in good order
+            link.hang_up()
+        await broker.link(8)
+        assert [type(error) for error in running.ends] == [HungUp, HungUp, *[Misconfigured] * 5]
+        assert "another client probably uses the client id 'shopfloor-b'" in str(running.ends[-1])
+        again = running.attempts[2:]  # the first two are quick: a broker that crashed would be back
+        assert all(later - earlier >= 10.0 for earlier, later in itertools.pairwise(again))
+
+
+async def test_two_collectors_with_one_client_id(tmp_path: Path) -> None:
+    """M7: on mosquitto: one of them gives the other up within seconds, and from then on there is peace for 10 s and more."""
+    (tmp_path / "two").mkdir()
+    async with (
+        mosquitto(tmp_path) as broker,
+        line(tmp_path, broker.port, NUMBERS, client_id="same") as one,
+        line(tmp_path / "two", broker.port, NUMBERS, client_id="same", up=False) as two,
+    ):
+        await eventually(lambda: "needs_attention" in (one.state, two.state), "one of them gives way")
+        before = len(one.attempts) + len(two.attempts)
+        assert before <= 8
+        assert "client id 'same'" in one.error + two.error
+        await asyncio.sleep(4)
+        assert len(one.attempts) + len(two.attempts) <= before + 1
+
+
+def test_what_is_not_a_fight_is_not_called_one() -> None:
+    """M7: a broker that restarts, a broken link, a connection that lasted: the supervisor may try again at once."""
+    clock = FakeClock()
+    rivals = Rivals("c", clock)
+    for _ in range(5):  # the broker restarts again and again: an attempt fails in between
+        rivals.accepted()
+        assert isinstance(rivals.judge(HungUp("x")), NotConnected)
+        rivals.unreachable()
+    for _ in range(3):  # it crashes again and again, and is back at once
+        rivals.accepted()
+        clock.advance(1.0)
+        assert isinstance(rivals.judge(HungUp("x")), NotConnected)
+        clock.advance(2 * SHORT)
+    for _ in range(5):  # a broken link
+        rivals.accepted()
+        assert isinstance(rivals.judge(NotConnected("x")), NotConnected)
+    for _ in range(5):  # thrown out now and then
+        rivals.accepted()
+        clock.advance(SHORT)
+        assert isinstance(rivals.judge(HungUp("x")), NotConnected)
+    told = []
+    for _ in range(3):
+        rivals.accepted()
+        told.append(type(rivals.judge(HungUp("x"))))
+    assert told == [HungUp, Misconfigured, Misconfigured]
+
+
+# --- M10: half-open
+
+
+@VERSIONS
+async def test_a_half_open_connection_is_found(broker: Mosquitto, version: str) -> None:
+    """M10: nothing comes and nothing says so: found within 1.5 keep-alives (here 4 s; with the default of 20 s, 30 s)."""
+    async with open_proxy(("127.0.0.1", broker.port)) as proxy:
+        port = int(proxy.address.rpartition(":")[2])
+        async with Shop(port).source(NUMBERS, version=version, keep_alive="4s").session(None) as session:
+            await take(session, 0)
+            await send(broker.port, ("shop/m1/a", "1"))
+            await take(session, 1)
+            proxy.both(blackhole=True)
+            begun = time.monotonic()
+            with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
+                await take(session, 1)
+            assert time.monotonic() - begun < 6.2  # 6 s, and the machine's own delay
+            proxy.clear()
+
+
+async def test_a_ping_that_is_not_answered_while_values_come_is_no_loss() -> None:
+    """M10: a broker that is behind with pings but sends values is alive; when the values end too, it is lost."""
+    async with (
+        scripted(Rules(pings=False)) as broker,
+        Shop(broker.port).source(NUMBERS, keep_alive="1s").session(None) as session,
+    ):
+        link = await broker.link()
+        for n in range(30):
+            link.publish("shop/m1/a", b"1", mid=n + 1)
+            await take(session, 1)
+            await asyncio.sleep(0.1)
+        with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
+            await take(session, 1)
+
+
+async def test_the_keep_alive_of_the_broker_counts() -> None:
+    """M10: Server Keep Alive (MQTT 5.0, 3.2.2.3.14) instead of our own; 0 would switch it off and is not taken."""
+    async with scripted(Rules(props={"server_keep_alive": 1}, pings=False)) as broker:
+        async with Shop(broker.port).source(NUMBERS, keep_alive="60s").session(None) as session:
+            with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
+                await take(session, 1)
+        assert (await broker.link()).seen(codec.PINGREQ)
+    async with (
+        scripted(Rules(props={"server_keep_alive": 0}, pings=False)) as broker,
+        Shop(broker.port).source(NUMBERS, keep_alive="2s").session(None) as session,
+    ):
+        with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
+            await take(session, 1)
