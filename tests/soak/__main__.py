@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.soak.run import soak
-from tests.soak.watch import Limits, judge, memory_slope
+from tests.soak.watch import Limits, Sample, judge, memory_slope
 
 
 def main() -> int:
@@ -17,7 +17,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as made:
         seconds = options.minutes * 60
         done = soak(Path(made), seconds, speed=options.speed, broker=options.broker, told=_say)
-    lines = judge(done.samples, _warm(seconds), limits)
+    lines = judge(done.samples, _warm(seconds), limits, options.speed)
+    if options.samples:
+        rows = [",".join(Sample._fields), *(",".join(map(str, one)) for one in done.samples)]
+        Path(options.samples).write_text("\n".join(rows) + "\n", encoding="utf-8")
     _say(f"{'':<22}{'after warm-up':>14}{'at the end':>12}{'most':>10}   limit")
     for line in lines:
         mark = "✔" if line.ok else "✖ FAILED"
@@ -25,7 +28,9 @@ def main() -> int:
             f"{line.name:<22}{line.begin:>14.2f}{line.end:>12.2f}{line.most:>10.2f}   {line.limit:<10}{mark}"
         )
     slope = memory_slope([one for one in done.samples if one.at >= _warm(seconds)])
-    _say(f"memory slope {slope.rise:.2f} ± {2 * slope.error:.2f} MiB/h (two standard errors)")
+    words = "memory slope {:.2f} ± {:.2f} MiB per hour of {} (two standard errors)"
+    _say(words.format(slope.rise, 2 * slope.error, "the clock"))
+    _say(words.format(slope.rise / options.speed, 2 * slope.error / options.speed, "the workshop"))
     _say(f"{done.stored} lines stored, unaccounted: {done.books['unaccounted']}")
     return 0 if all(line.ok for line in lines) and done.books["unaccounted"] == 0 else 1
 
@@ -41,7 +46,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--speed", type=float, default=60.0, help="minutes of the workshop per minute (60: an hour a minute)"
     )
-    parser.add_argument("--slope", type=float, default=1.0, help="MiB/h of memory after the warm-up, at most")
+    parser.add_argument(
+        "--slope", type=float, default=1.0, help="MiB per hour of the workshop after the warm-up, at most"
+    )
+    parser.add_argument("--samples", default="", help="CSV file for what was seen every second")
     parser.add_argument("--broker", default="", help="mqtt://host:port; without it the simulators' own")
     return parser.parse_args()
 

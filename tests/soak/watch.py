@@ -63,11 +63,11 @@ class Line(NamedTuple):
     ok: bool
 
 
-def judge(samples: Sequence[Sample], warm: float, limits: Limits) -> list[Line]:
-    """The table's lines. warm: s at the beginning that do not count."""
+def judge(samples: Sequence[Sample], warm: float, limits: Limits, speed: float = 1.0) -> list[Line]:
+    """The table's lines. warm: s at the beginning that do not count. speed: hours of the workshop in an hour of the run."""
     after = [one for one in samples if one.at >= warm]
     first, last = after[0], after[-1]
-    slope, error = memory_slope(after)
+    slope, error = (part / speed for part in memory_slope(after))
     grown = last.descriptors - first.descriptors
     most = {name: max(getattr(one, name) for one in after) for name in Sample._fields}
     return [
