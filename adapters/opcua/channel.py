@@ -251,9 +251,11 @@ class Channel:
 
 
 def _quiet() -> None:
-    """The library's DEBUG and INFO lines hold whole requests, passwords included: never below WARNING."""
-    logger = logging.getLogger("asyncua")
-    logger.setLevel(max(logger.level, logging.WARNING))
+    """The library's DEBUG and INFO lines hold whole requests, passwords included: never below WARNING, none of its loggers."""
+    known = [name for name in logging.root.manager.loggerDict if name.startswith("asyncua.")]
+    for logger in map(logging.getLogger, ("asyncua", *known)):
+        if logger.name == "asyncua" or logger.level:
+            logger.setLevel(max(logger.level, logging.WARNING))
 
 
 def _offers(endpoints: Sequence[ua.EndpointDescription] | None) -> list[Offer]:

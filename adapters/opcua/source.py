@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from adapters.base import Bench, Finding, SourceSession
+from adapters.clock import Clock
 from adapters.opcua.assembly import Assembler
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.errors import crossing
@@ -18,6 +19,7 @@ from adapters.opcua.resumption import Memory
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.session import OpcUaSession
 from adapters.opcua.settings import OpcUaSource
+from adapters.opcua.trust_expiry import Expiry
 from adapters.settings import Reading
 
 
@@ -28,6 +30,7 @@ class OpcUaReader:
         self.name, self._settings, self._readings, self._bench = name, settings, readings, bench
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self._life = secrets.token_hex(8)
+        self._expiry = Expiry(name)
         self._gate = Gate(name, settings, bench.state_dir, bench.clock.wall_now)
         self._memory = Memory()
 
@@ -38,7 +41,7 @@ class OpcUaReader:
         session = OpcUaSession(
             self.name, self._settings, items, self._bench, assembler, since=since, memory=self._memory
         )
-        return Life(session, self._settings.url, self._gate)
+        return Life(session, self._gate, self._expiry, self._bench.clock)
 
     async def probe(self) -> Sequence[Finding]:
         return await probe(self._gate, self._readings, self._bench)
@@ -51,8 +54,8 @@ class Life:
     NotConnected itself.
     """
 
-    def __init__(self, session: OpcUaSession, url: str, gate: Gate) -> None:
-        self._session, self._url, self._gate = session, url, gate
+    def __init__(self, session: OpcUaSession, gate: Gate, expiry: Expiry, clock: Clock) -> None:
+        self._session, self._gate, self._expiry, self._clock = session, gate, expiry, clock
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -60,11 +63,13 @@ class Life:
         await self._group.__aenter__()
         started = False
         try:
-            with crossing(self._url):
+            with crossing(self._gate.settings.url):
                 shown = await self._gate.credentials()
             with introducing(shown):
                 await self._session.start(shown, lambda job: self._tasks.append(self._group.create_task(job)))
             self._session.facts["security"] = shown.words
+            watch = self._expiry.keep(shown, self._session.facts, self._clock)
+            self._tasks.append(self._group.create_task(watch))
             started = True
         finally:
             if not started:
