@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pytest
 from adapters.opcua.certificate import own_certificate
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
-from tests.opcua.rows.bed import LONG, Bed, value
+from tests.fakes import FakeClock
+from tests.opcua.rows.bed import LONG, Bed, passing, value
 from tests.opcua.scripted import Connection, Identity, Refuse, Script, Slow, Unsupported, Variable, codes
 from tests.opcua.scripted.codec.services import Asked
 from tests.opcua.scripted.scripts import Verdict
@@ -84,39 +84,42 @@ class Hesitant(Slow):
         return super().verdict(connection, asked) if self.seen % 2 else None
 
 
+@pytest.mark.parametrize("off", [0.0, -86_400.0, 86_400.0], ids=["on time", "late", "early"])
 @pytest.mark.parametrize("secure", [False, True], ids=["none", "encrypted"])
-async def test_u19_keys_are_renewed_without_a_break(tmp_path: Path, secure: bool) -> None:
-    """U19: a lifetime of 10 s for half an hour (here: 0.6 s for 3 s), old and new token side by side, slow answers: 0 reconnects."""
-    lifetime, lasts = (10.0, 1800.0) if LONG else (0.6, 3.0)
-    bed = Bed(tmp_path)
+async def test_u19_keys_are_renewed_without_a_break(
+    still: Bed, clock: FakeClock, tmp_path: Path, *, secure: bool, off: float
+) -> None:
+    """U19: a lifetime of 10 s for half an hour (here: two minutes), old and new token side by side, slow answers: 0 reconnects.
+
+    Also with a machine whose clock is a day off.
+    """
+    lifetime, times = 10.0, 240 if LONG else 12
     if secure:
         own = own_certificate(str(tmp_path / "server"), None, None)
-        bed.server.entrance.identity = Identity.load(own.certificate, own.key)
-        bed.server.space.application_uri = own.application_uri
-        bed.settings |= {
-            "security": "sign_and_encrypt",
-            "server_certificate_sha256": hashlib.sha256(own.certificate).hexdigest(),
-        }
-    bed.server.policy.channel_lifetime = lifetime
-    bed.server.scripts.append(Hesitant("OpenSecureChannel", passing=1, seconds=lifetime / 8))
-    bed.variable("a", Variable(value=value(0)))
-    await bed.server.start()
-    async with bed.line() as line:
-        await line.until(lambda: len(line.rows) == 1, "the first value")
-        ends, count = asyncio.get_running_loop().time() + lasts, 1
-        connections = bed.server.record.opened
-        while asyncio.get_running_loop().time() < ends:
-            bed.emit()
-            count += 1
-            await line.until(lambda n=count: len(line.rows) == n, "the next value")  # type: ignore[misc]
-        await line.stop()
-        assert (await line.verdict()).clean
-        assert line.gaps == []
-    assert bed.server.record.opened == connections
-    assert bed.server.record.renewed >= round(lasts / lifetime)
-    assert bed.server.record.count("CreateSubscription") == 1
-    await eventually(lambda: not bed.server.connections, "every socket of ours is closed")
-    await bed.server.stop()
+        still.server.entrance.identity = Identity.load(own.certificate, own.key)
+        still.server.space.application_uri = own.application_uri
+        shown = hashlib.sha256(own.certificate).hexdigest()
+        still.settings |= {"security": "sign_and_encrypt", "server_certificate_sha256": shown}
+    still.server.policy.channel_lifetime = lifetime
+    still.server.policy.clock_off = off
+    still.server.scripts.append(Hesitant("OpenSecureChannel", passing=1 + secure, seconds=lifetime / 8))
+    still.variable("a", Variable(value=value(0)))
+    taken = await still.begin(Registry())
+    await passing(clock, lambda: taken.values() == [0.0], 1.0)
+    connections = still.server.record.opened
+    for number in range(1, times + 1):
+        await passing(clock, lambda n=number: still.server.record.renewed == n, 0.76 * lifetime, 0.5)  # type: ignore[misc]
+        for late in (0.0, lifetime / 8 + 0.1):
+            clock.advance(late)
+            still.emit()
+            still.server.flush()
+            seen = 1 + len(still.server.record.emitted)
+            await passing(clock, lambda n=seen: len(taken.values()) == n, 0.3, 0.02)  # type: ignore[misc]
+    assert taken.values() == [float(n) for n in range(1 + len(still.server.record.emitted))]
+    assert not taken.task.done()
+    assert taken.gaps == []
+    assert still.server.record.opened == connections
+    assert still.server.record.count("CreateSubscription") == 1
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ class Channel:
     clock: Clock
     identity: Identity | None
     lifetime: float
+    off: float = 0.0  # s that its stamps are ahead
     largest: int = chunks.LARGEST
     policy: str = chunks.NONE_URI
     mode: int = 1
@@ -80,7 +81,7 @@ class Channel:
             "<IIqI",
             self.id,
             self.tokens[-1].id,
-            enc.ticks(self.clock.now() // 100 * 100),
+            enc.ticks((self.clock.now() + round(self.off * 1e9)) // 100 * 100),
             round(lifetime * 1000),
         )
         body = answer(asked, struct.pack("<I", 0) + token + enc.octets(nonce or None))

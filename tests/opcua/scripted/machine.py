@@ -78,6 +78,7 @@ class Policy:
     first_sequence: int = 1
     keep: int = 1000
     channel_lifetime: float = 3600.0
+    clock_off: float = 0.0  # what the server's own stamps are ahead of the true time
     session_timeout: float | None = None
     null_keep_alive: bool = False
     reactivate: bool = True  # a session can be activated on another connection

@@ -34,7 +34,13 @@ class Connection:
 
     def __init__(self, server: ScriptedServer, writer: asyncio.StreamWriter, number: int) -> None:
         self.server, self.writer, self.number = server, writer, number
-        self.channel = Channel(number, server.clock, server.entrance.identity, server.policy.channel_lifetime)
+        self.channel = Channel(
+            number,
+            server.clock,
+            server.entrance.identity,
+            server.policy.channel_lifetime,
+            server.policy.clock_off,
+        )
         self.hello: chunks.Hello | None = None
 
     def abort(self) -> None:
