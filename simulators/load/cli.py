@@ -41,12 +41,16 @@ def _parser() -> argparse.ArgumentParser:
         "--subscribers", type=int, default=1, help="complete sets of items to wait for (default 1)"
     )
     opcua.add_argument("--port", type=int, default=0, help="0: a free one (default)")
-    mqtt = commands.add_parser("mqtt", help="a publisher of JSON payloads at a fixed rate")
+    mqtt = commands.add_parser("mqtt", help="a publisher of JSON or Sparkplug B at a fixed rate")
     mqtt.add_argument("--broker", required=True, metavar="mqtt://HOST:PORT")
     mqtt.add_argument("--topics", type=int, default=1000, help="up to 100000 (default 1000)")
     mqtt.add_argument("--rate", type=int, default=10_000, help="messages per second (default 10000)")
-    mqtt.add_argument("--prefix", default="load/m1", help="topics are PREFIX/v00000 and so on")
-    mqtt.add_argument("--qos", type=int, choices=(0, 1), default=1)
+    mqtt.add_argument(
+        "--form", choices=("json", "sparkplug"), default="json", help="sparkplug: each topic is an edge node"
+    )
+    mqtt.add_argument("--values", type=int, help="in each message (default: 1 in JSON, 10 in Sparkplug)")
+    mqtt.add_argument("--prefix", help="topics are PREFIX/v00000 (load/m1); in Sparkplug the group id (load)")
+    mqtt.add_argument("--qos", type=int, choices=(0, 1), help="default: 1 for JSON, 0 for Sparkplug")
     mqtt.add_argument(
         "--window", type=int, default=5000, help="messages without PUBACK at most (default 5000)"
     )
@@ -84,6 +88,15 @@ def _opcua(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
 def _mqtt(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
     from simulators.load.mqtt import Publishing, Run, run
 
-    what = Publishing(options.topics, options.rate, options.prefix, options.qos, options.window)
+    json = options.form == "json"
+    what = Publishing(
+        topics=options.topics,
+        rate=options.rate,
+        prefix=options.prefix or ("load/m1" if json else "load"),
+        qos=int(json) if options.qos is None else options.qos,
+        window=options.window,
+        form=options.form,
+        values=(1 if json else 10) if options.values is None else max(1, options.values),
+    )
     how = Run(options.seconds, options.settle, options.drain, options.stay)
     return run(options.broker, what, how)

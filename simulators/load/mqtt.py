@@ -7,13 +7,14 @@ not keep up, packets wait here and go out late; none is left out.
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from simulators.clock import wall_ns
 from simulators.errors import SimulatorError
 from simulators.faces.broker import Address, parse
+from simulators.load.edges import Edges
 from simulators.load.pace import paced, settled
-from simulators.load.packets import DISCONNECT, LAST_ID, Round, acknowledged, connect
+from simulators.load.packets import DISCONNECT, LAST_ID, Round, Rounds, acknowledged, connect
 from simulators.load.series import Series
 from simulators.runner import say, stop_signals
 
@@ -24,13 +25,25 @@ ANSWER = 5.0  # s
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """What to send. rate: messages per second, a whole multiple of the number of topics. window: unacknowledged, at most."""
+    """What to send. rate: messages per second, a whole multiple of the number of topics. window: unacknowledged, at most.
+
+    values: in each message. Sparkplug: prefix is the group id, and QoS is 0 as the standard asks.
+    """
 
     topics: int = 1000
     rate: int = 10_000
     prefix: str = "load/m1"
     qos: int = 1
     window: int = 5000
+    form: Literal["json", "sparkplug"] = "json"
+    values: int = 1
+
+    def rounds(self, start_ns: int) -> Rounds:
+        """The packets, from the first on."""
+        series = self.series(start_ns)
+        if self.form == "sparkplug":
+            return Edges(series, self.prefix, self.values)
+        return Round(series, self.prefix, self.qos, self.values)
 
     def series(self, start_ns: int = 0) -> Series:
         if self.rate % self.topics:
@@ -39,17 +52,19 @@ class Publishing:
             raise SimulatorError(
                 f"--window {self.window}: between 1 and {LAST_ID - 1}, as packet ids have 16 bits."
             )
-        return Series(self.topics, self.rate // self.topics, start_ns)
+        if self.form == "sparkplug" and self.qos:
+            raise SimulatorError("Sparkplug data have QoS 0: --qos 0.")
+        return Series(self.topics * self.values, self.rate // self.topics, start_ns)
 
 
 class Publisher(asyncio.Protocol):
     """One connection. emitted: due by the clock; sent: written; acknowledged: with PUBACK (QoS 1)."""
 
     def __init__(self, what: Publishing) -> None:
-        self._what = what
+        self.what = what
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._round: Round | None = None
+        self._round: Rounds | None = None
         self._tick, self._packets = -1, memoryview(b"")
         self.emitted = self.sent = self.acknowledged = 0
         self._congested = False
@@ -96,8 +111,10 @@ class Publisher(asyncio.Protocol):
             self._transport.close()
 
     def begin(self, start_ns: int) -> None:
-        """Fix the time of the first round; ns since the epoch."""
-        self._round = Round(self._what.series(start_ns), self._what.prefix, self._what.qos)
+        """Fix the time of the first round (ns since the epoch), and send what comes before it."""
+        self._round = self.what.rounds(start_ns)
+        if self._transport is not None:
+            self._transport.write(self._round.opening())
 
     def emit(self, messages: int) -> None:
         """So many more messages are due."""
@@ -106,23 +123,23 @@ class Publisher(asyncio.Protocol):
 
     @property
     def settled(self) -> bool:
-        done = self.acknowledged if self._what.qos else self.sent
+        done = self.acknowledged if self.what.qos else self.sent
         return done == self.emitted or self.lost.is_set()
 
     def _flush(self) -> None:
         """Send what is due, as far as the window and the socket allow."""
         while self._transport is not None and not self._congested:
-            most = self._what.window - (self.sent - self.acknowledged) if self._what.qos else self.emitted
+            most = self.what.window - (self.sent - self.acknowledged) if self.what.qos else self.emitted
             count = min(self.emitted - self.sent, most)
             if count <= 0 or self._round is None:
                 break
             self._send(count, self._round)
 
-    def _send(self, count: int, messages: Round) -> None:
-        tick, first = divmod(self.sent, self._what.topics)
+    def _send(self, count: int, messages: Rounds) -> None:
+        tick, first = divmod(self.sent, self.what.topics)
         if tick != self._tick:
             self._tick, self._packets = tick, messages.packets(tick, self.sent)
-        last = min(first + count, self._what.topics)
+        last = min(first + count, self.what.topics)
         if self._transport is not None:
             self._transport.write(bytes(self._packets[first * messages.size : last * messages.size]))
         self.sent += last - first
@@ -191,5 +208,11 @@ async def publish(
 
 
 def report(publisher: Publisher) -> dict[str, int]:
-    """Messages since the start."""
-    return {"emitted": publisher.emitted, "sent": publisher.sent, "acknowledged": publisher.acknowledged}
+    """Since the start: messages, values that were written, and the processor time of this process in ms."""
+    return {
+        "emitted": publisher.emitted,
+        "sent": publisher.sent,
+        "acknowledged": publisher.acknowledged,
+        "values": publisher.sent * publisher.what.values,
+        "cpu_ms": round(time.process_time() * 1000),
+    }

@@ -19,19 +19,27 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from simulators.load.edges import Edges
 from simulators.load.packets import Round, acknowledged, packet
 from simulators.load.series import Series
 from tests.servers import binary
+from tests.simulators.sparkplug import reader
 
 START = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 LAST = 65_535
 
 
 def read_publish(packets: bytes) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """A reader of its own: (topic, packet id, document) of PUBLISH packets with QoS 1 (MQTT 3.1.1, 3.3)."""
+    """(topic, packet id, document) of PUBLISH packets with QoS 1."""
+    for topic, body in publishes(packets, 0x32):
+        yield topic, int.from_bytes(body[:2], "big"), json.loads(body[2:])
+
+
+def publishes(packets: bytes, kind: int) -> Iterator[tuple[str, bytes]]:
+    """A reader of its own: (topic, what follows it) of PUBLISH packets (MQTT 3.1.1, 3.3)."""
     at = 0
     while at < len(packets):
-        assert packets[at] == 0x32
+        assert packets[at] == kind
         length, shift, at = 0, 0, at + 1
         while True:
             digit, at = packets[at], at + 1
@@ -40,8 +48,7 @@ def read_publish(packets: bytes) -> Iterator[tuple[str, int, dict[str, float]]]:
                 break
         body, at = packets[at : at + length], at + length
         size = int.from_bytes(body[:2], "big")
-        topic, number = body[2 : 2 + size].decode(), int.from_bytes(body[2 + size : 4 + size], "big")
-        yield topic, number, json.loads(body[4 + size :])
+        yield body[2 : 2 + size].decode(), body[2 + size :]
 
 
 @given(tick=st.integers(0, 1_000_000), first=st.integers(0, 2**40), prefix=st.sampled_from(["l", "x" * 200]))
@@ -52,6 +59,56 @@ def test_a_round_is_one_right_packet_for_every_topic(tick: int, first: int, pref
     assert [number for _, number, _ in read] == [(first + n) % LAST + 1 for n in range(12)]
     at_ms = START // 1_000_000 + tick * 100
     assert [doc for _, _, doc in read] == [{"ts": at_ms, "value": 100_000 + n + tick / 8} for n in range(12)]
+
+
+@given(tick=st.integers(0, 1_000_000), qos=st.sampled_from([0, 1]), per=st.sampled_from([2, 50]))
+def test_many_values_in_one_document(tick: int, qos: int, per: int) -> None:
+    """The value of variable topic * per + place is under the name of the place; all digits right, none of a neighbour."""
+    read = publishes(
+        bytes(Round(Series(3 * per, 10, START), "p", qos, per).packets(tick, 7)), 0x30 | qos << 1
+    )
+    documents = {topic: json.loads(body[2 * qos :]) for topic, body in read}
+    at_ms = START // 1_000_000 + tick * 100
+    for topic in range(3):
+        values = {f"v{place:05d}": 100_000 + topic * per + place + tick / 8 for place in range(per)}
+        assert documents[f"p/v{topic:05d}"] == {"ts": at_ms, **values}
+
+
+@given(tick=st.integers(0, 2000), per=st.sampled_from([1, 10, 127]))
+def test_sparkplug_data_by_alias(tick: int, per: int) -> None:
+    """Read by the tests' own reader: seq rises by one from the birth's 0 and wraps, whatever its length as a varint."""
+    edges = Edges(Series(3 * per, 10, START), "hall", per)
+    packets = bytes(edges.packets(tick, 3 * tick))
+    assert len(packets) == 3 * edges.size
+    at_ms = START // 1_000_000 + tick * 100
+    for edge, (topic, body) in enumerate(publishes(packets, 0x30)):
+        read = reader.payload(body)
+        assert (topic, read.seq, read.timestamp) == (
+            f"spBv1.0/hall/NDATA/v{edge:05d}",
+            (tick + 1) % 256,
+            at_ms,
+        )
+        assert [metric["alias"] for metric in read.metrics] == list(range(per))
+        assert [metric["double"] for metric in read.metrics] == [
+            100_000 + edge * per + place + tick / 8 for place in range(per)
+        ]
+        assert all(metric["timestamp"] == at_ms and len(metric) == 3 for metric in read.metrics)
+
+
+def test_sparkplug_births_come_first() -> None:
+    births = list(publishes(Edges(Series(20, 10, START), "hall", 10).opening(), 0x30))
+    assert [topic for topic, _ in births] == ["spBv1.0/hall/NBIRTH/v00000", "spBv1.0/hall/NBIRTH/v00001"]
+    read = reader.payload(births[1][1])
+    assert read.seq == 0
+    assert read.metric("bdSeq")["long"] == 0
+    assert read.metric("Node Control/Rebirth")["boolean"] == 0
+    assert read.metric("v00009") == {
+        "name": "v00009",
+        "alias": 9,
+        "timestamp": START // 1_000_000,
+        "datatype": 10,
+        "is_null": 1,
+    }
 
 
 @given(length=st.integers(0, 70_000))
@@ -150,6 +207,63 @@ def test_every_message_arrives_as_stated(tmp_path: Path, qos: int) -> None:
     documents = [(topic, json.loads(payload)) for topic, payload in received]
     assert {(topic, doc["ts"], doc["value"]) for topic, doc in documents} == stated
     assert got.empty()
+
+
+@pytest.mark.server("mosquitto")
+@pytest.mark.parametrize("form", ["json", "sparkplug"])
+def test_many_values_per_message_arrive_as_stated(tmp_path: Path, form: str) -> None:
+    options = ["--topics=20", "--rate=400", "--seconds=1", f"--form={form}", "--values=10", "--prefix=hall"]
+    with mosquitto(tmp_path) as port, subscriber(port, "#") as got:
+        command = [
+            sys.executable,
+            "-m",
+            "simulators.load",
+            "mqtt",
+            f"--broker=mqtt://127.0.0.1:{port}",
+            *options,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        events = {line["event"]: line for line in map(json.loads, done.stdout.splitlines())}
+        received = [got.get(timeout=20) for _ in range(400 + 20 * (form == "sparkplug"))]
+    assert (events["finished"]["sent"], events["finished"]["values"]) == (400, 4000)
+    assert 0 < events["finished"]["cpu_ms"] < 60_000
+    start = events["emitting"]["start_ns"] // 1_000_000
+    stated = {(start + t * 50, 100_000 + n + t / 8) for n in range(200) for t in range(20)}
+    assert {row for topic, payload in received for row in rows_of(form, topic, payload)} == stated
+    assert got.empty()
+
+
+def rows_of(form: str, topic: str, payload: bytes) -> Iterator[tuple[int, float]]:
+    """(time in ms, value) of a message; births have none."""
+    if form == "json":
+        document = json.loads(payload)
+        yield from ((document["ts"], value) for name, value in document.items() if name != "ts")
+    elif "/NDATA/" in topic:
+        yield from ((metric["timestamp"], metric["double"]) for metric in reader.payload(payload).metrics)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--form=sparkplug", "--qos=1"], "QoS 0"),
+        (["--form=sparkplug", "--values=128", "--topics=10"], "between 1 and 127"),
+        (["--values=200"], "200000 variables"),
+    ],
+)
+def test_what_cannot_be_sent_is_said_in_words(tmp_path: Path, options: list[str], words: str) -> None:
+    with mosquitto(tmp_path) as port:
+        command = [
+            sys.executable,
+            "-m",
+            "simulators.load",
+            "mqtt",
+            f"--broker=mqtt://127.0.0.1:{port}",
+            *options,
+        ]
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_no_broker_is_said_in_words() -> None:
