@@ -133,6 +133,7 @@ class Plant:
         crew.close()
         deadline = self._running.clock.monotonic() + DRAIN
         await crew.end(crew.named("source"))
+        self._running.journal.hurry()
         await first_of(self._drained(deadline), hurry.wait())
         await crew.end(crew.named("derivation", "sink", "archive"))
         archive = self._running.line.archive

@@ -6,7 +6,8 @@ Laws (tests/contracts/journal.py, run over every implementation)
      and none of them is. Positions are contiguous and rise by one per append; an append of nothing stores nothing but
      may move the checkpoint, and returns the last position.
   2. `follow` yields every position after the follower's cursor exactly once, in order, waits at the tail, and yields again
-     from the cursor in a new call: what was yielded and not committed comes again.
+     from the cursor in a new call: what was yielded and not committed comes again. A follower at the tail may be given
+     little for as long as the commit window, so that its writes are few; nothing waits longer than that, or at the end.
   3. `commit` makes the cursor, the refused values and the sink's count durable together. A cursor never passes the tail
      and never goes back.
   4. Followers do not see each other. What every follower has committed may be deleted, nothing else ever, but by two
@@ -218,6 +219,10 @@ class Journal(Protocol):
 
         What was skipped comes as a `Digest`, before what followed it.
         """
+        ...
+
+    def hurry(self) -> None:
+        """The end is near: from now on nobody waits for more to come, and what is there is handed on and committed at once."""
         ...
 
     async def release(self, follower: str) -> int:

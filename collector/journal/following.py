@@ -5,6 +5,7 @@ They hold nothing while they are suspended: a generator that is dropped in the m
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
@@ -29,10 +30,37 @@ class Chunk(NamedTuple):
         return [entry.batch for entry in self.entries]
 
 
+class Pace:
+    """How long a follower that has everything else lets more come, so that it writes a few times a second and not with
+    every commit: what comes after a quiet time is handed on at once. Kept apart from the window of the commits, because
+    a source that presses for its acknowledgement ends that one early, a hundred times a second if it must.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """From now on nobody waits."""
+        self._hurried.set()
+
+    async def gather(self, tail: Tail, since: float, seen: int, values: int) -> None:
+        """since: when the last slice was given (monotonic s). Returns at the latest `seconds` after that, and at once when
+        `values` values have come since there were `seen`.
+        """
+        left = since + self._seconds - self._clock.monotonic()
+        if left > 0 and tail.values < seen + values and not self._hurried.is_set():
+            await first_of(self._clock.sleep(left), tail.holds(seen + values), self._hurried.wait())
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+
 class Readable(Protocol):
     """What the generators need to know of a journal."""
 
     tail: Tail
+    pace: Pace
     clock: Clock
 
     async def cursor(self, follower: str) -> Position: ...
@@ -47,11 +75,15 @@ class Readable(Protocol):
 
 async def slices(journal: Readable, follower: str, values: int) -> AsyncIterator[Slice]:
     """Law 2. What holds nothing that reads back is committed here: nobody could do anything with it."""
-    at = await journal.cursor(follower)
+    at, given, seen = await journal.cursor(follower), -math.inf, 0
     while True:
         await journal.tail.beyond(at)
-        before, chunk = at, await journal.read(follower, at, values)
+        await journal.pace.gather(journal.tail, given, seen, values)
+        before, come = at, journal.tail.values
+        chunk = await journal.read(follower, at, values)
         at = chunk.position
+        # Who has a backlog is given the rest of it at once.
+        given, seen = (journal.pace.now() if at >= journal.tail.position else -math.inf), come
         if chunk.entries:
             yield Slice(at, chunk.batches)
         elif await journal.cursor(follower) == before:

@@ -25,7 +25,7 @@ from collector.journal.base import (
     StoredGap,
 )
 from collector.journal.deriving import behind, is_nothing
-from collector.journal.following import Chunk, ranges, slices
+from collector.journal.following import Chunk, Pace, ranges, slices
 from collector.journal.memory_books import Books, Cursor, Row
 from collector.journal.quarantine import MemoryQuarantine
 from collector.journal.queries import First
@@ -48,6 +48,7 @@ class MemoryJournal:
         self.registry = Registry()
         self.clock = clock
         self.tail = Tail(0)
+        self.pace = Pace(clock, 0.0)
         self._max = max_values
         self._rows: deque[Row] = deque()
         self._books: dict[str, Books] = {}
@@ -90,7 +91,7 @@ class MemoryJournal:
         for cursor in self._cursors.values():
             cursor.journaled += values
         self._viewers.show(Slice(row.position, batches))
-        self.tail.advance(row.position)
+        self.tail.advance(row.position, values)
 
     def _book(self, source: str, delivery: Delivery, refined: Refined, values: int) -> None:
         books = self._books.setdefault(source, Books())
@@ -203,6 +204,9 @@ class MemoryJournal:
         if follower not in self._cursors:
             raise ValueError(f"{follower!r} is not a follower of this journal: {sorted(self._cursors)}")
         return self._cursors[follower]
+
+    def hurry(self) -> None:
+        self.pace.hurry()
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
         return self._watch()

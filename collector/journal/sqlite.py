@@ -29,7 +29,7 @@ from collector.journal.base import (
     Standing,
     StoredGap,
 )
-from collector.journal.following import Chunk, ranges, slices
+from collector.journal.following import Chunk, Pace, ranges, slices
 from collector.journal.lock import locked
 from collector.journal.place import refuse_network
 from collector.journal.quarantine import SqliteQuarantine
@@ -67,7 +67,7 @@ async def open_journal(
 
     followers: who must have read a value before it is deleted. New ones begin at the oldest value held; those of
     earlier runs that are not named here are let go. Without any, everything is kept until `max_bytes`, then the oldest
-    goes. window: s. max_bytes: the file's used pages and its write-ahead log; beyond it `append` waits (a sixteenth
+    goes. window: s, how long appends wait for others to share a flush, and followers for more to write. max_bytes: the file's used pages and its write-ahead log; beyond it `append` waits (a sixteenth
     earlier, so that all others have reserve), or the oldest entries are dropped with a gap record. min_free: bytes of the
     disk that are left to others. Raises JournalInUse, NotAJournal, JournalFailed, NetworkDrive.
     """
@@ -92,7 +92,9 @@ async def open_journal(
             ):
                 writer = Writer(store, writing, clock, window)
                 async with _running(writer):
-                    yield SqliteJournal(store, writer, Reader(connection, reading), frozenset(followers))
+                    yield SqliteJournal(
+                        store, writer, Reader(connection, reading), frozenset(followers), Pace(clock, window)
+                    )
         finally:
             await asyncio.get_running_loop().run_in_executor(writing, store.close)
 
@@ -116,10 +118,13 @@ async def _running(writer: Writer) -> AsyncIterator[None]:
 class SqliteJournal:
     """See `collector.journal.base.Journal` for the promises. Opened by `open_journal`."""
 
-    def __init__(self, store: Store, writer: Writer, reader: Reader, followers: frozenset[str]) -> None:
+    def __init__(
+        self, store: Store, writer: Writer, reader: Reader, followers: frozenset[str], pace: Pace
+    ) -> None:
         self.registry: Registry = store.registry
         self.clock = store.clock
         self.tail = Tail(store.standing.position)
+        self.pace = pace
         self._store, self._writer, self._reader, self._followers = store, writer, reader, followers
         self._viewers = Viewers()
         self.quarantine = SqliteQuarantine(writer.submit, self._ask, self._durable)
@@ -145,7 +150,7 @@ class SqliteJournal:
             self._store.checkpoints[item.source] = item.delivery.checkpoint
         if item.blob:
             self._viewers.show(Slice(position, item.refined.batches))
-            self.tail.advance(position)
+            self.tail.advance(position, item.count)
 
     def follow(self, follower: str, *, values: int = 10_000) -> AsyncIterator[Slice]:
         return slices(self, self._known(follower), values)
@@ -201,6 +206,10 @@ class SqliteJournal:
     def _derived(self, item: Appending, done: deriving.Done) -> None:
         if done.appended is not None:
             self._durable(item, done.appended)
+
+    def hurry(self) -> None:
+        self.pace.hurry()
+        self._writer.hurry()
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Slice]]:
         return self._watch()

@@ -10,15 +10,17 @@ from adapters.base import Position
 
 
 class Tail:
-    """The last durable position, for any number of waiters. Advanced by the one who commits."""
+    """The last durable position, for any number of waiters. Advanced by the one who commits. values: that came since then."""
 
     def __init__(self, position: Position) -> None:
         self.position = position
+        self.values = 0
         self._moved = asyncio.Event()
 
-    def advance(self, position: Position) -> None:
+    def advance(self, position: Position, values: int) -> None:
         if position > self.position:
             self.position = position
+            self.values += values
             # A fresh event for the next waiters: those of this one are released exactly once, whenever they run.
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
@@ -26,6 +28,11 @@ class Tail:
     async def beyond(self, position: Position) -> None:
         """Returns when something behind `position` is durable."""
         while self.position <= position:
+            await self._moved.wait()
+
+    async def holds(self, values: int) -> None:
+        """Returns when so many values have come."""
+        while self.values < values:
             await self._moved.wait()
 
 

@@ -63,6 +63,7 @@ class Writer:
         self._came = asyncio.Event()
         self._last = -window
         self._full = False
+        self._hurrying = False
         self._closing = False
         self._failure: str | None = None
 
@@ -90,6 +91,11 @@ class Writer:
     def _check(self) -> None:
         if self._failure is not None or self._closing:
             raise JournalFailed(self._failure or "the buffer is closed")
+
+    def hurry(self) -> None:
+        """From now on without the window."""
+        self._hurrying = True
+        self._came.set()
 
     def close(self) -> None:
         """Commit what waits, without the window, and end."""
@@ -139,6 +145,7 @@ class Writer:
         return (
             overdue
             or self._full
+            or self._hurrying
             or any(_hurries(job) for job in jobs)
             or sum(j.values for j in jobs) >= LARGE
         )

@@ -157,3 +157,50 @@ async def test_a_mistake_of_ours_ends_the_writer_and_leaves_nobody_waiting(
     async with asyncio.timeout(20):
         with pytest.raises((TypeError, ExceptionGroup)):
             await work()
+
+
+async def test_a_follower_at_the_tail_is_given_much_at_once_and_not_every_commit(
+    journal: SqliteJournal, clock: FakeClock
+) -> None:
+    """A source that presses commits at once, every time; the sink still writes once per window."""
+    slices = following(journal, "sink")
+    pressing = asyncio.Event()
+    pressing.set()
+    await append(journal, [0.0], pressing=pressing)
+    assert seen_by([await anext(slices)]) == [0.0]  # after a quiet time nothing waits
+    async with asyncio.TaskGroup() as tasks:
+        for n in range(1, 6):
+            await append(journal, [n], pressing=pressing)
+        waiting = tasks.create_task(anext(slices))
+        await eventually(lambda: clock.sleeping >= 1)
+        clock.advance(0.19)
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        await append(journal, [6.0], pressing=pressing)
+        clock.advance(0.02)
+        assert seen_by([await waiting]) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    await slices.aclose()
+
+
+async def test_a_follower_does_not_wait_for_more_when_there_is_enough_or_the_end_is_near(
+    journal: SqliteJournal,
+) -> None:
+    """Without any time passing: as many values as a slice takes, and everything after `hurry`."""
+    slices = following(journal, "sink", values=3)
+    pressing = asyncio.Event()
+    pressing.set()
+    await append(journal, [0.0], pressing=pressing)
+    await anext(slices)
+    await append(journal, [1.0, 2.0, 3.0], pressing=pressing)
+    assert seen_by([await asyncio.wait_for(anext(slices), 5)]) == [1.0, 2.0, 3.0]
+    await append(journal, [4.0], pressing=pressing)
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(anext(slices))
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        journal.hurry()
+        assert seen_by([await asyncio.wait_for(waiting, 5)]) == [4.0]
+    await asyncio.wait_for(append(journal, [5.0]), 5)  # the window does not hold it up either
+    assert seen_by([await asyncio.wait_for(anext(slices), 5)]) == [5.0]
+    await asyncio.wait_for(journal.commit("sink", journal.tail.position), 5)
+    await slices.aclose()
