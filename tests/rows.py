@@ -46,6 +46,30 @@ ROWS: dict[str, str] = {
     "D9": "a follower's cursor lost or behind",
     "D10": "power cut right after creation",
     "D11": "state of another machine, clone",
+    "U1": "connection reset in the middle of a message",
+    "U2": "a line that is dead without saying so",
+    "U3": "server restarted: sessions and subscriptions gone",
+    "U4": "a second loss while everything is made again",
+    "U5": "a node that is unknown for a while",
+    "U6": "a subscription that ended, told in three ways",
+    "U7": "a subscription that died silently in a living session",
+    "U8": "sequence numbers missing in the stream",
+    "U9": "keep-alives with the next number, with an empty array or none",
+    "U10": "sequence numbers go round; twice; too early",
+    "U11": "Republish that never says no",
+    "U12": "a queue of the server overflowed",
+    "U13": "every status code",
+    "U14": "impossible and odd times",
+    "U15": "namespace index moved after a restart",
+    "U16": "the type of a node changes",
+    "U17": "interval, queue, keep-alive revised",
+    "U18": "limits of operations and requests; few services",
+    "U19": "keys renewed, old and new side by side, slowly",
+    "U20": "the server's certificate renewed",
+    "U21": "wrong certificates, edited lists of endpoints",
+    "U22": "a server that means harm",
+    "U23": "many servers, some of which flap",
+    "U24": "the collector stands still for ten minutes",
     "I1": "refused, timeout, reset before, during, after the body",
     "I2": "answer lost after the commit",
     "I3": "bad lines in a batch",
@@ -77,7 +101,7 @@ ROWS: dict[str, str] = {
     "C1": "wrong configuration",
     "C2": "configuration changed while a backlog waits",
 }
-"""The rows that must have a test; U and M are listed where tests name them."""
+"""The rows that must have a test; M are listed where tests name them."""
 
 LONG: dict[str, tuple[str, str]] = {
     "P1": ("20 kills of the whole line, 200 of the journal alone", "`make torture`: 1,000 each"),
@@ -90,6 +114,11 @@ LONG: dict[str, tuple[str, str]] = {
     "D3": ("every fourth operation", "`make torture`: every one"),
     "D5": ("tenths of a second instead of 5 s", "no longer form"),
     "D7": ("a sample of the bits, another one at each SEED", "`make torture`: one in every byte"),
+    "U3": ("200 tags", "`make torture`: 1,000"),
+    "U4": ("every seventh of 50 places", "`make torture`: every one"),
+    "U19": ("two minutes on a clock of its own", "`make torture`: half an hour"),
+    "U23": ("30 servers, 6 flapping, 2 s", "`make torture`: 100, 20, a minute"),
+    "U24": ("whole, on a clock of its own", "`make test`"),
     "I9": ("tenths of a second instead of 60 s", "no longer form"),
     "I10": ("100,000 values", "`make torture`: 10,000,000"),
     "L1": ("5 s instead of 60 s", "`make torture`"),
@@ -97,6 +126,37 @@ LONG: dict[str, tuple[str, str]] = {
     "L3": ("20 s, wide limits", "`make soak`, limits as promised"),
 }
 """How CI shortens a row, and what runs it whole."""
+
+
+SCRIPTS: dict[str, str] = {
+    "U1": "`Torn` in the middle of an answer; `policy.reactivate`, `policy.transfer`",
+    "U2": "`Mute`",
+    "U3": "`stop`, `start`: nobody is remembered",
+    "U4": "`CutAfter` the n-th answer",
+    "U5": "`Variable.known`",
+    "U6": "`end_subscriptions`, `fault`",
+    "U7": "`end_subscriptions` silently",
+    "U8": "`Swallow`; `policy.keep`",
+    "U9": "`say` with a `Notice`; `policy.null_keep_alive`",
+    "U10": "`Swallow`, `Twice`, `Swap`; the number by `Subscription.sequence`",
+    "U11": "`Answer` to Republish",
+    "U12": "`policy.queue`, queues as in `Monitored.put`",
+    "U13": "`emit` with every status",
+    "U14": "`emit` with every time",
+    "U15": "`Space.namespaces`, `Space.decoys`",
+    "U16": "`emit` with another type",
+    "U17": "`policy.interval`, `policy.sampling`, `policy.queue`, `policy.keep_alive`",
+    "U18": "`policy.limits`, `Space.limits`, `policy.publish_limit`, `Unsupported`, `Refuse`",
+    "U19": "`policy.channel_lifetime`, `Slow` for OpenSecureChannel",
+    "U20": "`Entrance.identity` swapped",
+    "U21": "`Identity` of every wrong kind, `Entrance.offers`, `Entrance.hidden`",
+    "U22": "`Mangle`, `Endless`, `pour`, `notify`",
+    "U23": "`leave`, `start`",
+    "U24": "the gate of `Line`; `policy.queue`; the server on the test's clock",
+}
+"""What plays a row on the scripted server (tests/opcua/scripted, tests/opcua/rows), by the names in the code."""
+
+S_BEGIN, S_END = "<!-- scripts: made by python -m tests.rows --write -->", "<!-- end of scripts -->"
 
 
 class Named(NamedTuple):
@@ -171,11 +231,21 @@ def written(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def scripts() -> str:
+    return "\n".join(
+        ["| row | script |", "|---|---|", *(f"| {row} | {words} |" for row, words in SCRIPTS.items())]
+    )
+
+
+def between(text: str, begin: str, made: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{made}\n\n{end}{after}"
+
+
 def write(readme: Path = README) -> None:
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n\n{table(list(found()))}\n\n{END}{after}", encoding="utf-8")
+    text = between(readme.read_text(encoding="utf-8"), BEGIN, table(list(found())), END)
+    readme.write_text(between(text, S_BEGIN, scripts(), S_END), encoding="utf-8")
 
 
 def main() -> int:

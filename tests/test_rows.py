@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.rows import README, ROOT, ROWS, Named, found, table, without_test, written
+from tests.rows import END, README, ROOT, ROWS, SCRIPTS, Named, found, scripts, table, without_test, written
 
 
 def test_every_row_has_a_test() -> None:
@@ -22,10 +23,25 @@ def test_the_table_names_tests_that_exist() -> None:
 
 def test_the_table_has_every_row() -> None:
     """Each row of the list, with a test that exists."""
-    lines = README.read_text(encoding="utf-8").splitlines()
+    lines = README.read_text(encoding="utf-8").partition(END)[0].splitlines()
     cells = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
     lost = [row for row in ROWS if not written(cells.get(row, ""))]
     assert not lost, "the table is old: python -m tests.rows --write"
+
+
+def test_the_scripts_of_the_rows_exist() -> None:
+    assert SCRIPTS.keys() == {row for row in ROWS if row.startswith("U")}
+    assert scripts() in README.read_text(encoding="utf-8"), "the table is old: python -m tests.rows --write"
+    folder = ROOT / "opcua"
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in [*folder.glob("scripted/**/*.py"), *folder.glob("rows/*.py")]
+    )
+    names = {
+        name.rpartition(".")[2] for words in SCRIPTS.values() for name in re.findall(r"`([\w.]+)`", words)
+    }
+    unknown = [name for name in names if not re.search(rf"(class |def |    ){name}\b *[:(]", code)]
+    assert unknown == []
 
 
 def _tests(path: Path) -> set[str]:
