@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AdapterError
 from collector.cli.common import accepted, load_config, say
 from collector.cli.exits import Exit
 from collector.words import printable
@@ -50,6 +49,8 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from adapters.errors import AdapterError
+
     settings = accepted(load_config(arguments.config))
     if settings is None:
         return Exit.CONFIG
