@@ -76,7 +76,8 @@ class Edge:
         return self.link is not None and not self.link.lost.is_set()
 
     def topic(self, kind: str, device: str = "") -> str:
-        return "/".join(("spBv1.0", self.place.group, kind, self.place.node, *([device] if device else [])))
+        place = self.place
+        return "/".join((self.habits.namespace, place.group, kind, place.node, *([device] if device else [])))
 
     def state_topic(self) -> str:
         return ("STATE/" if self.habits.state == "2" else "spBv1.0/STATE/") + self.place.host

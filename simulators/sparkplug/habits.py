@@ -42,6 +42,8 @@ class Habits:
     """node: a DBIRTH is never sent, data of devices are."""
     state: Literal["3", "2"] = "3"
     """Topic and form of the host's STATE: spBv1.0/STATE/id with JSON, or STATE/id with ONLINE and OFFLINE."""
+    namespace: str = "spBv1.0"
+    """First levels of every topic but STATE; a bridge between brokers puts its own before it."""
 
 
 DIALECTS: Final[Mapping[str, Habits]] = {
@@ -58,6 +60,7 @@ DIALECTS: Final[Mapping[str, Habits]] = {
     "long": Habits(small="long", sign="field", uint32="long"),
     "2.2": Habits(state="2", types="always"),
     "retaining": Habits(retain=True),
+    "bridge": Habits(namespace="site-1/spBv1.0"),
     "gzip": Habits(compress="gzip"),
     "deflate": Habits(compress="deflate"),
 }
@@ -85,6 +88,8 @@ def _value(name: str, kind: str, wish: str) -> Any:
         if wish.isdecimal() and int(wish) < 256:
             return int(wish)
         raise SimulatorError(f"--habit {name}={wish}: a number from 0 to 255.")
+    if kind == "<class 'str'>":
+        return wish
     choices = [choice.strip("' ") for choice in kind.partition("[")[2].rstrip("]").split(",")]
     if wish not in choices:
         raise SimulatorError(f"--habit {name}={wish}: one of {', '.join(c or 'nothing' for c in choices)}.")

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adapters.base import Bench, Source
 from adapters.clock import SystemClock
@@ -39,6 +40,7 @@ class Server:
             "python-opcua": lambda: found.python("python_opcua.py"),
             "node-opcua": lambda: found.node("node_opcua.js"),
         }[kind]()
+        self.folder = folder
         self.peer = Peer([*command, str(self.port), str(folder)], folder / "peer.log")
 
     def write(self, rows: Sequence[tuple[str, float | None, int, int]]) -> None:
@@ -61,6 +63,7 @@ class PeerRig(SourceRig):
         self.registry = Registry()
         self.server, self.proxy = server, proxy
         self.initial = list(server.last.items())
+        self.wishes: dict[str, Any] = {"security": "none"}
 
     def source(self) -> Source:
         return self._source(f"opc.tcp://{self.proxy.address}/")
@@ -74,8 +77,8 @@ class PeerRig(SourceRig):
         ]
         read = OpcUaRead.model_validate({"source": "plc", "signals": signals})
         reading = Reading(machine="m", tags={}, read=read)
-        wishes = {"publishing_interval": "50ms", "keep_alive": "1s", "unacknowledged": 10}
-        settings = OpcUaSource.model_validate({"type": "opcua", "url": url, "security": "none", **wishes})
+        wishes = {"publishing_interval": "50ms", "keep_alive": "1s", "unacknowledged": 10, **self.wishes}
+        settings = OpcUaSource.model_validate({"type": "opcua", "url": url, **wishes})
         return OpcUaReader("plc", settings, (reading,), Bench(self.registry, SystemClock()))
 
     async def emit(self, n: int) -> Sequence[Emitted]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import ClassVar
 
 import pytest
 
+from adapters.errors import Misconfigured
 from pipelines.batch import Flag
 from simulators.proxy.server import open_proxy
 from tests.contracts.rig import eventually
@@ -77,3 +80,36 @@ async def test_node_opcua_says_where_picoseconds_stand(rig: PeerRig, picoseconds
     assert row.at == at * 1_000_000 + picoseconds // 1000
     assert not row.flags & Flag.NO_VALUE
     assert taker.refused == []
+
+
+def fingerprint(server: Server) -> str:
+    """Of node-opcua's own certificate, from where it keeps it; not over the wire."""
+    text = (server.folder / "pki" / "own" / "certs" / "certificate.pem").read_text()
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text)).hexdigest()
+
+
+@pytest.mark.parametrize("server", ["node-opcua"], indirect=True)
+@pytest.mark.xdist_group("peers-node-opcua")
+async def test_node_opcua_signs_encrypts_and_knows_its_user(rig: PeerRig) -> None:
+    """Its Basic256Sha256 is its own (OpenSSL through Node.js): keys, signatures, padding and the password's encryption."""
+    rig.wishes = {
+        "username": "reader",
+        "password": "right",
+        "server_certificate_sha256": fingerprint(rig.server),
+    }
+    async with taking(rig) as taker:
+        emitted = await rig.emit(30)
+        await eventually(lambda: taker.has(emitted), "values arrive")
+    rig.wishes["password"] = "wrong"
+    with pytest.raises(Misconfigured, match="BadUserAccessDenied"):
+        async with rig.source().session(None):
+            pytest.fail("a wrong password was let in")
+
+
+@pytest.mark.parametrize("server", ["node-opcua"], indirect=True)
+@pytest.mark.xdist_group("peers-node-opcua")
+async def test_node_opcua_with_another_certificate_is_not_trusted(rig: PeerRig) -> None:
+    rig.wishes = {"server_certificate_sha256": "0" * 64}
+    with pytest.raises(Misconfigured, match="certificate"):
+        async with rig.source().session(None):
+            pytest.fail("a stranger was trusted")

@@ -43,7 +43,9 @@ class Heard:
 
     @property
     def kind(self) -> str:
-        return self.topic.split("/")[2] if self.topic.startswith("spBv1.0/") else ""
+        """NBIRTH and so on; empty for everything else."""
+        levels = self.topic.removeprefix("site-1/").split("/")
+        return levels[2] if levels[0] == "spBv1.0" else ""
 
     @property
     def read(self) -> Read:
@@ -312,6 +314,7 @@ async def test_every_dialect_lives(broker: Mosquitto, ear: Ear, dialect: str) ->
         await ear.quiet()
         heard = list(ear.heard)
     assert [each.kind for each in heard[:3]] == ["NBIRTH", "DBIRTH", "DBIRTH"]
+    assert all(each.topic.startswith(habits.namespace + "/plant/") for each in heard)
     reads = [each.read for each in heard]
     assert all((read.uuid is not None) == bool(habits.compress) for read in reads)
     if not habits.compress:
