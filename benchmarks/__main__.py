@@ -18,10 +18,12 @@ from benchmarks.mqtt import mqtt
 from benchmarks.opcua import opcua
 from benchmarks.process import OTHERS, CannotMeasure, on_core
 from benchmarks.row import Row, Wish, table
+from benchmarks.secure import secure
 
 BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
     "opcua": opcua,
     "load": load,
+    "secure": secure,
     "mqtt": mqtt,
     "journal": journal,
     "encode": encode,

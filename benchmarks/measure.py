@@ -45,7 +45,7 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
     load_cpu, finished = load.cpu() - load_begin, load.event("finished", START_UP)
     rss = subject.process.peak_mb()
     subject.process.stop()
-    stored = database.stored(series, ticks)
+    stored = database.stored(series, ticks, wish.types)
     if not stored.right:
         raise CannotMeasure(f"{subject.name} stored nothing.\n{subject.process.words()}")
     return Row(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from simulators.load.mix import Types
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -42,7 +44,7 @@ class Wish:
     hz: int = 10
     per_notification: int = 1000
     order: str = "repeating"
-    types: str = "double"
+    types: Types = "double"
     fields: tuple[str, ...] = ()
     profile: str = ""
     baseline: bool = True

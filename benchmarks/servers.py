@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 from urllib.parse import urlencode
 
 from benchmarks.process import OTHERS, CannotMeasure, Child, child, free_port, listening
+from simulators.load.mix import Types, exact, types_of
 from simulators.load.series import Series, variable_of
 
 START = 20.0  # s
@@ -48,14 +49,18 @@ class Database:
             found = _INSERTED.search(answer.read().decode())
         return int(float(found[1])) if found else 0
 
-    def stored(self, series: Series, ticks: int) -> Stored:
-        """Compare value by value with what was emitted: missing and altered ones show, one stored twice counts once."""
+    def stored(self, series: Series, ticks: int, types: Types = "double") -> Stored:
+        """Compare value by value with what was emitted: missing and altered ones show, one stored twice counts once.
+
+        VictoriaMetrics keeps texts that are digits as numbers.
+        """
+        kinds = types_of(series.variables, types).tolist()
         self._get("/internal/force_flush").close()
         right = wrong = 0
         query = urlencode({"match[]": '{__name__=~"machine_v[0-9]{5}"}'})
         with self._get(f"/api/v1/export?{query}") as answer:
             for line in answer:
-                good, bad = _judge(json.loads(line), series, ticks)
+                good, bad = _judge(json.loads(line), series, ticks, kinds)
                 right, wrong = right + good, wrong + bad
         return Stored(right, wrong)
 
@@ -64,7 +69,7 @@ class Database:
         return opened
 
 
-def _judge(row: dict[str, object], series: Series, ticks: int) -> tuple[int, int]:
+def _judge(row: dict[str, object], series: Series, ticks: int, kinds: Sequence[int]) -> tuple[int, int]:
     labels, values, times = row["metric"], row["values"], row["timestamps"]
     assert isinstance(labels, dict)
     assert isinstance(values, list)
@@ -74,7 +79,7 @@ def _judge(row: dict[str, object], series: Series, ticks: int) -> tuple[int, int
     right: set[int] = set()
     for at, value in zip(times, values, strict=True):
         tick = series.tick_of(at)
-        if known and 0 <= tick < ticks and value == series.value(variable, tick):
+        if known and 0 <= tick < ticks and value == float(exact(kinds[variable], variable, tick)):
             right.add(tick)
     return len(right), len(values) - len(right)
 

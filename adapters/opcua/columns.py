@@ -195,7 +195,10 @@ def _merged(kind: Kind, parts: Iterable[Segment]) -> Segment:
     same = [part for part in parts if part.kind is kind]
     if len(same) == 1:
         return same[0]
+    same.sort(key=lambda part: int(part.order[0]))
     joined = Segment(kind, *(np.concatenate(cells) for cells in zip(*(s[1:] for s in same), strict=True)))
+    if bool((np.diff(joined.order) > 0).all()):
+        return joined
     return joined.take(np.argsort(joined.order, kind="stable"))
 
 

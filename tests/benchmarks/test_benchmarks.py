@@ -56,6 +56,34 @@ def test_rows_of_encode() -> None:
     assert all(rows[i]["cpu_us_per_value"] < rows[i + 1]["cpu_us_per_value"] for i in (0, 2))
 
 
+def test_rows_of_the_load_and_of_security() -> None:
+    """The load by itself delivers everything; every encrypted chunk comes out as it went in, and costs more than a plain one."""
+    done = run(
+        "load", "secure", "--seconds=1", "--variables=100", "--types=mixed", "--per-notification=20", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    load, secure, plain = json.loads(done.stdout)["rows"]
+    assert (load["emitted"], load["lost"], load["dropped_by_server"]) == (1000, 0, 0)
+    assert (secure["lost"], plain["lost"], plain["baseline"]) == (0, 0, True)
+    assert secure["cpu_us_per_value"] > plain["cpu_us_per_value"] > 0
+
+
+@pytest.mark.server("victoria-metrics")
+def test_mixed_types_arrive_in_the_database() -> None:
+    binary("victoria-metrics")
+    done = run(
+        "opcua",
+        "--seconds=1",
+        "--variables=100",
+        "--types=mixed",
+        "--no-baseline",
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    (ours,) = json.loads(done.stdout)["rows"]
+    assert (ours["lost"], ours["extra"], ours["emitted"], ours["unaccounted"]) == (0, 0, 1000, 0)
+
+
 def write(store: Database, series: Series, points: list[tuple[int, int, float]]) -> None:
     import urllib.request
 
