@@ -26,6 +26,7 @@ from adapters.opcua.peer import Peer
 from adapters.opcua.services import GONE, Resent, delete_subscription, proves_itself, republish, transfer
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk, Subscription
+from pipelines.registry import Registry
 
 log = logging.getLogger("adapters.opcua")
 _TRIES: Final = 3  # of an old session whose server answered by dropping the connection
@@ -81,6 +82,7 @@ class Beginning:
         if identity(server, self._desk) != (ticket.server, ticket.started, ticket.namespaces):
             if how:
                 self._memory.tries = _TRIES
+                await self._channel.close(keep=True)  # it is not ours to end
                 raise NotConnected(
                     f"{self._settings.url}: the session is another client's after a restart of the server"
                 )
@@ -89,6 +91,14 @@ class Beginning:
         if refusal:
             return await self._anew(server, refusal)
         return await self._taken_up(ticket, since.following, server, how or "transferred")
+
+    async def take_back(self, ticket: Ticket, credentials: Credentials) -> None:
+        """Have the subscription in a session of this channel, so that it ends with it."""
+        if not await self._revived(ticket, credentials):
+            await self._channel.sign_in(credentials)
+            server = await self._desk.learn()
+            if identity(server, self._desk) == (ticket.server, ticket.started, ticket.namespaces):
+                await transfer(self._channel, ticket.subscription)
 
     def _place(self) -> tuple[str, str]:
         return self._settings.url, who(self._settings)
@@ -127,6 +137,16 @@ class Beginning:
         subscription = await self._desk.subscribe()
         proven = await proves_itself(self._channel, subscription.id)
         return Start(subscription, server, proven, why=why)
+
+
+async def forget(peer: Peer, ticket: Ticket, credentials: Credentials, memory: Memory) -> None:
+    """End the session of this ticket and delete its subscription, if the server still has them."""
+    beginning = Beginning(peer, Items([], Registry()), memory)
+    await peer.channel.connect(credentials, ticket.timeout)
+    try:
+        await beginning.take_back(ticket, credentials)
+    finally:
+        await peer.channel.close()
 
 
 def latest(since: Checkpoint | None, memory: Memory) -> Checkpoint | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from adapters.base import Bench, Delivery
@@ -27,7 +28,7 @@ from adapters.opcua.services import delete_items
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.stream import Stream
 from adapters.opcua.subscription import Desk
-from adapters.opcua.watch import Watch
+from adapters.opcua.watch import DEGRADED, Watch
 
 log = logging.getLogger("adapters.opcua")
 
@@ -53,6 +54,8 @@ class OpcUaSession:
         self._desk = Desk(self._channel, settings)
         self._peer = Peer(name, settings, self._channel, self._desk, bench.clock)
         self._stream = Stream(self._peer, items, self._offer, self.fail)
+        self.facts: dict[str, str] = {}
+        self._watch = Watch(self._peer, self._stream, memory, self.facts)
         self._server: Mapping[str, Any] = {}
         self._ready: list[Thing] = []
         self._failure: AdapterError | None = None
@@ -63,7 +66,6 @@ class OpcUaSession:
         self._announce = False
         self._following, self._subscription = 1, 0
         self.redelivers = False
-        self.facts: dict[str, str] = {}
 
     async def start(
         self, credentials: Credentials, spawn: Callable[[Coroutine[Any, Any, None]], Any]
@@ -75,15 +77,15 @@ class OpcUaSession:
             beginning = Beginning(self._peer, self._items, self._memory)
             start = await beginning.begin(credentials, since)
             self._take(start)
-            watch = Watch(self._peer, self._stream, self.facts)
+            watch = self._watch
             await watch.look()
             if start.arrangement is not None:
                 self._items.arrange(start.arrangement.items)
-            spawn(self._watched(self._stream.run(start, self._renewed)))
+            spawn(self._watched(partial(self._stream.run, start, self._renewed)))
             await self._attach_first(start)
         jobs = (watch.keep_watch, watch.stay_known, watch.renew_keys, self._retry, self._stream.keep_present)
         for job in jobs:
-            spawn(self._watched(job()))
+            spawn(self._watched(job))
         if self._failure is not None:
             raise self._failure
 
@@ -154,6 +156,15 @@ class OpcUaSession:
             pressing=self._stream.publisher.pressing,
         )
 
+    @property
+    def level(self) -> int:
+        """The ServiceLevel that the server says (OPC 10000-4, 6.6.2.4.2); 255 if it says nothing."""
+        return self._watch.level
+
+    def may_move(self, elsewhere: bool) -> None:
+        """Whether to leave a server that loses its data: there is another one."""
+        self._watch.leave_below = DEGRADED if elsewhere else 0
+
     def fail(self, error: AdapterError) -> None:
         """End the session: what is ready is delivered first, then this is raised. The first reason counts."""
         if self._failure is None:
@@ -167,10 +178,10 @@ class OpcUaSession:
         self._ready.append(thing)
         self._something.set()
 
-    async def _watched(self, job: Coroutine[Any, Any, None]) -> None:
+    async def _watched(self, job: Callable[[], Awaitable[None]]) -> None:
         """A job whose failure ends the session, and nothing else."""
         try:
-            await job
+            await job()
         except (*FOREIGN, AdapterError) as error:
             self.fail(to_border(error, self._settings.url))
 

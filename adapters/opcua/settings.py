@@ -93,6 +93,10 @@ class OpcUaSource(SourceSettings):
 
     type: Literal["opcua"]
     url: OpcTcpUrl = Field(description="opc.tcp://host:port/path")
+    also: list[OpcTcpUrl] = Field(
+        default_factory=list,
+        description="Other addresses with the same data, tried in turn when this one fails",
+    )
     security: Literal["none", "sign", "sign_and_encrypt"] = "sign_and_encrypt"
     policy: Literal[
         "auto", "Aes256_Sha256_RsaPss", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Basic256", "Basic128Rsa15"

@@ -10,6 +10,7 @@ from asyncua import ua
 
 from adapters.errors import NotConnected
 from adapters.opcua.peer import Peer
+from adapters.opcua.resumption import Memory
 from adapters.opcua.stream import Stream
 
 log = logging.getLogger("adapters.opcua")
@@ -24,12 +25,16 @@ HEALTHY, DEGRADED = (
 
 
 class Watch:
-    """Its jobs run for ever and raise what ends the session. `facts` is told of warnings."""
+    """Its jobs run for ever and raise what ends the session. `facts` is told of warnings.
+
+    level: the server's, as last looked at. leave_below: a level at which another address is better than this one.
+    """
 
     def __init__(
         self,
         peer: Peer,
         stream: Stream,
+        memory: Memory,
         facts: dict[str, str],
     ) -> None:
         self._name, self._settings, self._channel, self._desk = (
@@ -39,7 +44,9 @@ class Watch:
             peer.desk,
         )
         self._stream, self._clock, self._facts = stream, peer.clock, facts
+        self._memory = memory
         self.level = 255
+        self.leave_below = 0
 
     async def keep_watch(self) -> None:
         """The watchdog, on the keep-alive that the server really promised.
@@ -93,6 +100,9 @@ class Watch:
         state, self.level = await self._desk.condition()
         took, publisher = self._clock.monotonic() - asked, self._stream.publisher
         publisher.round_trip = min(took, publisher.round_trip * 1.1 or took)
+        if self.level < self.leave_below:
+            self._memory.avoid = self._settings.url
+            raise NotConnected(f"{self._settings.url}: {_words(0, self.level)}; there is another address")
         warned = self._facts.pop("warning", None)
         words = _words(state, self.level)
         if words:
