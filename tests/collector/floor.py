@@ -15,7 +15,7 @@ from collector.stopping import Stop
 from config.load import load
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
-from tests.opcua.peers import DOUBLE, ScriptedServer, Variable
+from tests.opcua.scripted import DOUBLE, ScriptedServer, Unsupported, Variable
 
 Json = dict[str, Any]
 PATIENCE = 20.0
@@ -27,9 +27,11 @@ def number(value: float, at: int) -> DataValue:
 
 
 def plc() -> ScriptedServer:
-    """A machine with the signals a, b and c."""
+    """A machine with the signals a, b and c, whose server keeps nothing for anybody."""
     server = ScriptedServer()
-    server.variables = {name: Variable() for name in "abc"}
+    server.policy.reactivate = False
+    server.scripts.append(Unsupported(["TransferSubscriptions"]))
+    server.variables.update({name: Variable() for name in "abc"})
     return server
 
 

@@ -17,8 +17,7 @@ from tests.collector.floor import Floor, influx, machine, number, opcua, plc, ro
 from tests.config.samples import GOOD, SAMPLES
 from tests.influxdb.fake import Fake, fake, refusal
 from tests.mqtt.peers import Mosquitto, Publisher
-from tests.opcua import encoder as enc
-from tests.opcua.peers import ScriptedServer
+from tests.opcua.scripted import Refuse, ScriptedServer, codes
 
 T0 = 1_790_000_000_000_000_000
 
@@ -66,7 +65,7 @@ def floor(tmp_path: Path, left: ScriptedServer, right: ScriptedServer) -> Floor:
 
 def sessions(server: ScriptedServer) -> int:
     """How often somebody began a session there and a subscription in it, probes left out."""
-    return server.requests.count("CreateSubscription")
+    return server.record.count("CreateSubscription")
 
 
 async def test_nothing_changed(floor: Floor) -> None:
@@ -125,7 +124,7 @@ async def test_a_removed_machine_is_gone_and_said_to_be(
         outcome = await floor.reload()
         assert outcome["stopped"] == ["left"]
         assert left.connections == []
-        assert left.requests[-1] == "CloseSession" or "CloseSession" in left.requests[-3:]
+        assert "CloseSession" in left.record.requests[-3:]
         assert state(await floor.status(), "left") in ("None", "absent")  # its books stay, its state is gone
         assert len(right.connections) == 1
 
@@ -150,24 +149,21 @@ async def test_a_wrong_address_is_rolled_back_and_the_old_session_was_never_clos
 
 
 async def test_what_passes_the_probe_and_does_not_come_up_is_undone(
-    floor: Floor, left: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    floor: Floor, left: ScriptedServer
 ) -> None:
     """The server answers the probe and refuses the subscription: the old source is at work again afterwards."""
-
-    def full(_connection: Any, _request_id: int, request: Any) -> bytes:
-        return enc.service_fault(0x80770000, request.RequestHeader.RequestHandle)  # BadTooManySubscriptions
-
     async with floor.at_work():
         before = await floor.connected("left", "right")
         floor.config["machines"][0] = machine("press", "left", "a", "b")
-        with monkeypatch.context() as patch:
-            patch.setattr(left, "_on_CreateSubscription", full)
-            outcome = await floor.reload()
+        full = Refuse("CreateSubscription", code=codes.TOO_MANY_SUBSCRIPTIONS)
+        left.scripts.append(full)
+        outcome = await floor.reload()
+        left.scripts.remove(full)
         assert (outcome["outcome"], outcome["by_peer"]) == ("rejected", True), outcome
         assert outcome["problems"][0]["where"] == "left"
         after = await floor.connected("left", "right")
         assert after["config"]["hash"] == before["config"]["hash"]
-        assert left.connections[-1].items.keys() == {"a"}
+        assert {item.node for item in left.subscriptions[-1].items.values()} == {"a"}
         decoded = row(after, "left")["decoded"]
         left.emit("a", number(7.0, T0))
         await floor.until("the old one reads again", lambda books: row(books, "left")["decoded"] > decoded)

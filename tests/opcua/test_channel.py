@@ -24,7 +24,7 @@ from adapters.opcua.requests import publish_request
 from tests.contracts.rig import Alive
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
-from tests.opcua.peers import ScriptedServer
+from tests.opcua.scripted import ScriptedServer
 
 HINT = (
     f"asyncua is no longer the version that channel.py was written for ({PINNED}): check every name it uses"

@@ -22,7 +22,7 @@ from tests.contracts.rig import Alive, eventually
 from tests.contracts.source import Row, Taker, conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
-from tests.opcua.peers import INT32, STRING, URI, ScriptedServer, Variable
+from tests.opcua.scripted import INT32, STRING, URI, Answer, Notice, ScriptedServer, Swallow, Unsupported, Variable
 
 START = 1_700_000_000_000_000_000
 PROOF = 1  # Republish of what cannot be there, to see whether the server would say so
@@ -38,6 +38,8 @@ class Bed:
 
     def __init__(self) -> None:
         self.server, self.registry = ScriptedServer(), Registry()
+        self.server.policy.reactivate = False  # taking up what a server kept has tests of its own
+        self.server.scripts.append(Unsupported(["TransferSubscriptions"]))
         self.settings: dict[str, Any] = {
             "publishing_interval": "20ms",
             "keep_alive": "5s",
@@ -90,7 +92,7 @@ async def end(line: Line) -> None:
 
 async def acknowledged(bed: Bed, last: int) -> None:
     """Long before the next keep-alive."""
-    await eventually(lambda: bed.server.acknowledged == list(range(1, last + 1)), "acknowledged", 1.0)
+    await eventually(lambda: bed.server.record.acknowledged == list(range(1, last + 1)), "acknowledged", 1.0)
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ async def test_values_in_order_exact_and_to_the_tick(bed: Bed) -> None:
 async def test_facts_tell_people_what_is_going_on(bed: Bed) -> None:
     bed.variable("a", Variable())
     bed.variable("ghost")
-    bed.server.state = 1
+    bed.server.space.state = 1
     line = await begin(bed)
     assert line.session is not None
     facts = line.session.facts
@@ -193,7 +195,7 @@ async def test_namespaces_are_found_by_uri_after_a_shift(bed: Bed) -> None:
     await eventually(lambda: line.values("a") == [1.0], "first life")
     await bed.server.stop()
     await eventually(line.task.done, "the loss is noticed")
-    bed.server.namespaces.insert(1, "urn:new:one")
+    bed.server.space.namespaces.insert(1, "urn:new:one")
     bed.server.variables["a"].value = value(2, 9)
     await bed.server.start()
     again = await begin(bed, resume=line.checkpoint)
@@ -241,10 +243,10 @@ async def test_acknowledged_only_after_the_journal_has_it(bed: Bed) -> None:
         bed.server.emit("a", value(number, number))
         bed.server.flush()
         await eventually(lambda n=number: len(line.values("a")) == n + 1, "the next value")  # type: ignore[misc]
-    assert bed.server.acknowledged == []
+    assert bed.server.record.acknowledged == []
     await line.settle()
     await eventually(
-        lambda: bed.server.acknowledged == [1, 2, 3, 4, 5, 6], "a spare request carries them at once"
+        lambda: bed.server.record.acknowledged == [1, 2, 3, 4, 5, 6], "a spare request carries them at once"
     )
     await end(line)
 
@@ -264,21 +266,21 @@ async def test_an_acknowledgement_counts_once(bed: Bed) -> None:
     await eventually(lambda: bool(line.owed), "the first delivery")
     await line.owed[0].ack()
     await line.owed[0].ack()
-    await eventually(lambda: bed.server.acknowledged == [1], "it is acknowledged")
+    await eventually(lambda: bed.server.record.acknowledged == [1], "it is acknowledged")
     bed.server.emit("a", value(1, 1))
     await eventually(lambda: len(line.values("a")) == 2, "the session goes on")
     await end(line)
-    assert bed.server.acknowledged == [1]
+    assert bed.server.record.acknowledged == [1]
 
 
 async def test_what_is_not_durable_is_bounded_and_the_line_is_pressed(bed: Bed) -> None:
     bed.settings["unacknowledged"] = 10
-    bed.server.per_notification = 1
+    bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed, acking=False)
     for number in range(1, 60):
         bed.server.emit("a", value(number, number))
-    await eventually(lambda: not bed.server.connections[0].waiting, "no more requests are sent")
+    await eventually(lambda: not bed.server.waiting, "no more requests are sent")
     await asyncio.sleep(0.2)  # the time in which more could come
     assert 10 <= len(line.rows) <= 14
     pressing = line.deliveries[-1].pressing
@@ -292,19 +294,19 @@ async def test_what_is_not_durable_is_bounded_and_the_line_is_pressed(bed: Bed) 
 
 async def test_a_collector_that_is_held_back_is_not_taken_for_a_dead_server(bed: Bed) -> None:
     bed.settings |= {"unacknowledged": 10, "keep_alive": "100ms"}
-    bed.server.per_notification = 1
+    bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed, acking=False)
     for number in range(1, 60):
         bed.server.emit("a", value(number, number))
-    await eventually(lambda: not bed.server.connections[0].waiting, "no more requests are sent")
+    await eventually(lambda: not bed.server.waiting, "no more requests are sent")
     await asyncio.sleep(0.6)  # two and a half keep-alives are 0.25 s
     assert not line.task.done(), line.error
-    bed.server.mute = True
+    bed.server.machine.mute = True
     await line.settle()
     await asyncio.sleep(0.1)  # only from now on the server has something to answer
     assert not line.task.done(), line.error
-    bed.server.mute = False
+    bed.server.machine.mute = False
     await eventually(lambda: len(line.rows) == 60, "acknowledging makes room")
     await end(line)
 
@@ -312,16 +314,16 @@ async def test_a_collector_that_is_held_back_is_not_taken_for_a_dead_server(bed:
 async def test_several_requests_wait_at_the_server_and_fewer_if_it_wants_fewer(bed: Bed) -> None:
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
-    await eventually(lambda: bed.server.most_in_flight >= 3, "three requests wait")
+    await eventually(lambda: bed.server.record.most_in_flight >= 3, "three requests wait")
     await end(line)
-    bed.server.most_in_flight, bed.server.publish_limit = 0, 1
+    bed.server.record.most_in_flight, bed.server.policy.publish_limit = 0, 1
     line = await begin(bed)
     for number in range(1, 30):
         bed.server.emit("a", value(number, number))
         await asyncio.sleep(0)
     await eventually(lambda: len(line.rows) == 30, "values flow with one request")
     await end(line)
-    assert bed.server.most_in_flight == 1
+    assert bed.server.record.most_in_flight == 1
 
 
 async def test_what_rode_on_a_refused_request_is_acknowledged_by_another(bed: Bed) -> None:
@@ -329,33 +331,36 @@ async def test_what_rode_on_a_refused_request_is_acknowledged_by_another(bed: Be
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
-    bed.server.publish_limit = 1
+    bed.server.policy.publish_limit = 1
     for number in range(1, 20):
         bed.server.emit("a", value(number, number))
         bed.server.flush()
         await eventually(lambda n=number: len(line.values("a")) == n + 1, "the next value")  # type: ignore[misc]
-    last = bed.server.connections[0].sequence
-    await eventually(lambda: set(bed.server.acknowledged) == set(range(1, last)), "all are acknowledged")
+    last = bed.server.subscriptions[0].sequence
+    await eventually(
+        lambda: set(bed.server.record.acknowledged) == set(range(1, last)), "all are acknowledged"
+    )
     await end(line)
 
 
 async def test_a_missing_notification_is_fetched_again_in_its_place(bed: Bed) -> None:
     bed.settings["keep_alive"] = "200ms"
-    bed.server.per_notification = 1
+    bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
-    bed.server.swallow = 3
+    bed.server.scripts.append(Swallow(3))
     for number in range(1, 8):
         bed.server.emit("a", value(number, number))
     await eventually(lambda: len(line.values("a")) == 8, "all values arrive")
     await eventually(
-        lambda: sorted(bed.server.acknowledged) == list(range(1, 9)), "the repaired are acknowledged too"
+        lambda: sorted(bed.server.record.acknowledged) == list(range(1, 9)),
+        "the repaired are acknowledged too",
     )
     await end(line)
     assert line.values("a") == [float(n) for n in range(8)]
     assert line.gaps == []
-    assert bed.server.requests.count("Republish") == 3 + PROOF
+    assert bed.server.record.count("Republish") == 3 + PROOF
 
 
 async def test_a_keep_alive_tells_of_a_missing_notification_and_consumes_no_number(bed: Bed) -> None:
@@ -364,7 +369,7 @@ async def test_a_keep_alive_tells_of_a_missing_notification_and_consumes_no_numb
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
     await asyncio.sleep(0.35)  # a few keep-alives
-    bed.server.swallow = 1
+    bed.server.scripts.append(Swallow(1))
     bed.server.emit("a", value(1, 1))
     await eventually(lambda: line.values("a") == [0.0, 1.0], "the keep-alive tells, Republish brings it")
     await end(line)
@@ -373,17 +378,17 @@ async def test_a_keep_alive_tells_of_a_missing_notification_and_consumes_no_numb
 
 @pytest.mark.parametrize("reply", ["gone", "empty", "wrong"])
 async def test_what_cannot_be_had_again_is_a_gap_and_asked_for_once(bed: Bed, reply: str) -> None:
-    bed.server.per_notification = 1
+    bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     answers = {
-        "gone": lambda connection, number: enc.service_fault(0x807B0000),
-        "empty": lambda connection, number: enc.republish_response(0, []),
-        "wrong": lambda connection, number: enc.node(0, 999) + b"\0" * 40,
+        "gone": lambda asked: enc.service_fault(0x807B0000, asked.handle),
+        "empty": lambda asked: enc.republish_response(0, [], asked.handle),
+        "wrong": lambda asked: enc.node(0, 999) + b"\0" * 40,
     }
-    bed.server.republish = answers[reply]
+    bed.server.scripts.append(Answer("Republish", make=answers[reply]))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
-    bed.server.swallow = 2
+    bed.server.scripts.append(Swallow(2))
     for number in range(1, 5):
         bed.server.emit("a", value(number, number))
     await eventually(lambda: line.values("a")[:3] == [0.0, 3.0, 4.0], "the rest arrives")
@@ -393,7 +398,7 @@ async def test_what_cannot_be_had_again_is_a_gap_and_asked_for_once(bed: Bed, re
     assert "2 notifications" in gap.detail
     assert gap.begins == START
     assert gap.ends >= START + 200
-    assert bed.server.requests.count("Republish") == 2 + PROOF
+    assert bed.server.record.count("Republish") == 2 + PROOF
 
 
 async def test_an_overflow_keeps_the_value_and_tells_the_gap_of_that_machine(bed: Bed) -> None:
@@ -414,7 +419,7 @@ async def test_an_overflow_keeps_the_value_and_tells_the_gap_of_that_machine(bed
     [
         (lambda server: server.fault(0x80250000), "BadSessionIdInvalid"),
         (lambda server: server.fault(0x80260000), "BadSessionClosed"),
-        (lambda server: server.connections[0].writer.transport.abort(), "connection lost"),
+        (lambda server: server.cut(), "connection lost"),
     ],
 )
 async def test_every_end_of_a_session_is_not_connected_with_its_reason(
@@ -433,9 +438,9 @@ async def test_every_end_of_a_session_is_not_connected_with_its_reason(
 async def test_limits_of_the_server_are_honoured_announced_or_not(bed: Bed) -> None:
     for number in range(25):
         bed.variable(f"v{number}", Variable(value=value(number)))
-    bed.server.operation_limit = 10
+    bed.server.policy.limits = {"Read": 10, "CreateMonitoredItems": 10}
     for announced in (10, 0):
-        bed.server.announced_limit = announced
+        bed.server.space.limits = {11705: announced, 11714: announced}
         line = await begin(bed)
         await eventually(lambda now=line: len(now.rows) == 25, "all items are created")  # type: ignore[misc]
         await end(line)
@@ -505,7 +510,7 @@ async def test_nobody_there_is_not_connected(bed: Bed) -> None:
 async def test_what_the_server_gives_less_of_is_told_once_for_all(bed: Bed) -> None:
     for number in range(3):
         bed.variable(f"v{number}", Variable())
-    bed.server.sampling = 500.0
+    bed.server.policy.sampling = 500.0
     findings = [finding for finding in await bed.source().probe() if finding.level == "warning"]
     (told,) = findings
     assert told.message == "looked at every 0.5 s instead of 0.01 s (3 signals, such as v0)"
@@ -523,14 +528,14 @@ async def test_a_checkpoint_waits_until_the_gap_was_told(bed: Bed) -> None:
     await eventually(lambda: first.values("a") == [1.0], "first life")
     await end(first)
     assert first.checkpoint is not None
-    bed.server.mute = True
+    bed.server.machine.mute = True
     second = await begin(bed, resume=first.checkpoint)
     await eventually(lambda: bool(second.rows), "the ghost's row without value")
     told = [Checkpoint.from_bytes(delivery.checkpoint) for delivery in second.deliveries]
     before = Checkpoint.from_bytes(first.checkpoint)
     assert before is not None
     assert {(now.told, now.newest, now.life) for now in told if now} == {(False, before.newest, before.life)}
-    bed.server.mute = False
+    bed.server.machine.mute = False
     await eventually(lambda: bool(second.gaps), "the gap is told with the first values")
     last = Checkpoint.from_bytes(second.deliveries[-1].checkpoint)
     assert last is not None
@@ -543,13 +548,14 @@ async def test_a_notification_sent_twice_counts_once(bed: Bed) -> None:
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
-    connection = bed.server.connections[0]
-    for _ in range(2):
-        bed.server._answer(connection, 2, [(811, enc.data_change([(0, value(1, 1))]))])
-    connection.sequence = 3
+    notice = Notice(2, [(811, enc.data_change([(0, value(1, 1))]))])
+    bed.server.say(notice, notice)
+    bed.server.subscriptions[0].sequence = 3
     bed.server.emit("a", value(2, 2))
     await eventually(lambda: 2.0 in line.values("a"), "the stream goes on")
-    await eventually(lambda: bed.server.acknowledged.count(2) == 2, "the second copy is acknowledged as well")
+    await eventually(
+        lambda: bed.server.record.acknowledged.count(2) == 2, "the second copy is acknowledged as well"
+    )
     await end(line)
     assert line.values("a") == [0.0, 1.0, 2.0]
     assert line.gaps == []
