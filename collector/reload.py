@@ -117,15 +117,11 @@ class Reload:
             await self._running.journal.enrol(names)
 
     async def _let_go(self, found: Changes) -> list[Row]:
-        """What removed sinks had not stored yet is said, and is a gap record: nobody will store it now."""
+        """What removed sinks had not stored yet is said: nobody will store it now. The journal makes the gap record."""
         sinks = (await self._running.journal.ledger()).sinks
         waiting = [name for name in found.sinks.removed if name in sinks and sinks[name].pending]
-        counts = [await self._running.journal.release(name) for name in waiting]
         words = "it lets go of {} values that it had not stored yet; a gap record says which"
-        return [
-            _problem(name, words.format(count), level="warning")
-            for name, count in zip(waiting, counts, strict=True)
-        ]
+        return [_problem(name, words.format(sinks[name].pending), level="warning") for name in waiting]
 
     async def _coming_up(self, names: Sequence[str]) -> list[Row]:
         """Returns when all are connected, or with why one is not, after its first try or at the end of patience."""

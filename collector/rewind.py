@@ -4,13 +4,14 @@ Beside the line and not in it: the sink's cursor stays where it is, what it has 
 and nothing here can lose a value, because nothing is moved and nothing is forgotten (decisions/0006-rewind.md). Writing a
 value under its own point and time again changes nothing, so the command may be ended and begun again at any time.
 
-The history first, then what the buffer holds behind it. Sealing goes on meanwhile: what left the buffer before it was read
-is found in the history by its position.
+In the order of positions: what the buffer holds from there, everything else from the history. Sealing goes on meanwhile:
+what leaves the buffer before it is read is a hole in the positions, and is looked for in the history again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from adapters.base import Entry, Sink
 from adapters.clock import Clock
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, Misconfigured
 from collector.health import Health, State
 from collector.journal.reader import JournalReader
 from collector.refused import refused_by
@@ -29,6 +30,8 @@ from pipelines.registry import Registry
 if TYPE_CHECKING:
     from adapters.history.replay import Replay, Span
 
+
+log = logging.getLogger("collector")
 
 VALUES = 20_000
 """Values of the buffer in one write."""
@@ -66,30 +69,26 @@ class Held:
 
     def writes(self) -> Iterator[Sequence[Batch]]:
         done = self._span.first - 1
-        for read, batches in self._sealed(done, self._span.last):
-            done = read
-            yield batches
         for entry in self._reader.entries(done, self._span.last):
             if entry.position > done + 1:
-                yield from (batches for _, batches in self._sealed(done, entry.position - 1))
+                yield from self._sealed(done, entry.position - 1)
             done = entry.position
             yield from _some(self._within(entry))
-        yield from (batches for _, batches in self._sealed(done, self._span.last))
+        yield from self._sealed(done, self._span.last)
 
-    def _sealed(self, done: int, last: int) -> Iterator[tuple[int, Sequence[Batch]]]:
-        """Behind `done`, with the position up to which the history was read; files are replaced by larger ones meanwhile."""
-        from adapters.history.replay import Gone
+    def _sealed(self, done: int, last: int) -> Iterator[Sequence[Batch]]:
+        """Behind `done`; files are replaced by larger ones meanwhile, and one that is damaged is said and left out."""
+        from adapters.history.replay import Gone, damage
 
         while files := [file for file in self._history.files(done + 1) if file.first <= last]:
+            span = replace(self._span, first=done + 1, last=last)
             try:
-                for batches in self._history.batches(
-                    files[0], replace(self._span, first=done + 1, last=last)
-                ):
-                    yield done, batches
+                yield from self._history.batches(files[0], span)
             except Gone:
                 continue
+            except damage() as error:
+                log.warning("%s cannot be read and is left out: %s", files[0].path, error)
             done = files[0].last
-            yield done, ()
 
     def _within(self, entry: Entry) -> Batch:
         """The rows of the span of time."""
@@ -134,6 +133,7 @@ class _Work:
     def __init__(self, sink: Sink, writes: Iterator[Sequence[Batch]], done: Rewound, told: Told) -> None:
         self._sink, self._writes, self._done, self._told = sink, writes, done, told
         self._now: Sequence[Batch] = ()
+        self._reading = False
         self.finished = asyncio.Event()
 
     async def run(self, connected: Connected) -> None:
@@ -149,12 +149,15 @@ class _Work:
         await asyncio.Event().wait()
 
     def _next(self) -> bool:
-        """Skips what is empty."""
-        for batches in self._writes:
-            if batches:
-                self._now = batches
-                return True
-        return False
+        """Skips what is empty. What broke off in the middle of reading is no end."""
+        if self._reading:
+            raise Misconfigured(
+                "what is held could not be read to its end", "Look at the log, and report it."
+            )
+        self._reading = True
+        self._now = next((batches for batches in self._writes if batches), ())
+        self._reading = False
+        return bool(self._now)
 
     def _count(self, batches: Sequence[Batch], refused: int) -> None:
         values = sum(map(len, batches))

@@ -42,6 +42,11 @@ class Gone(Exception):
     """A file was compacted or expired while it was read: look at the folder again."""
 
 
+def damage() -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises."""
+    return (OSError, pa.ArrowException)
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """The history in a folder. registry: what the points of the batches are numbered by; grows by points that it lacks."""
