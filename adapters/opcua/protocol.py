@@ -7,6 +7,7 @@ name that is used here is gone.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from typing import Any, Final
 
@@ -52,6 +53,16 @@ class GuardedProtocol(UASocketProtocol):
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._callbackmap[self._request_id] = answer
         return answer
+
+    async def open_secure_channel(self, params: Any) -> Any:
+        """Tokens count from now by our clock: the library takes the server's word for when a token was made.
+
+        A machine whose clock is an hour behind would break the connection at every renewal, as soon as something comes
+        that it had sealed with the old token.
+        """
+        opened = await super().open_secure_channel(params)
+        opened.SecurityToken.CreatedAt = dt.datetime.now(dt.UTC)
+        return opened
 
     async def ask(self, request: Any) -> bytes:
         """The library's `send_request` without its judgement of the answer, and without a log line for a service fault."""

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from adapters.base import Bench, Finding, SourceSession
+from adapters.clock import Clock
 from adapters.errors import AdapterError, NotConnected
 from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
@@ -27,6 +28,7 @@ from adapters.opcua.security import Gate, introducing
 from adapters.opcua.session import OpcUaSession
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk
+from adapters.opcua.trust_expiry import Expiry
 from adapters.opcua.watch import DEGRADED
 from adapters.settings import Reading
 
@@ -42,6 +44,7 @@ class OpcUaReader:
         self.name, self._settings, self._readings, self._bench = name, settings, readings, bench
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self._life = secrets.token_hex(8)
+        self._expiry = Expiry(name)
         self._memory = Memory()
 
     def session(self, resume: bytes | None) -> AbstractAsyncContextManager[SourceSession]:
@@ -56,7 +59,9 @@ class OpcUaReader:
             )
             return session, gate
 
-        return Life(self._in_order(since), attempt, self._memory)
+        return Life(
+            self._in_order(since), attempt, self._memory, expiry=self._expiry, clock=self._bench.clock
+        )
 
     def _gate(self, url: str) -> Gate:
         settings = self._settings.model_copy(update={"url": url})
@@ -107,8 +112,11 @@ class Life:
     NotConnected itself.
     """
 
-    def __init__(self, urls: Sequence[str], attempt: Attempt, memory: Memory) -> None:
+    def __init__(
+        self, urls: Sequence[str], attempt: Attempt, memory: Memory, *, expiry: Expiry, clock: Clock
+    ) -> None:
         self._urls, self._attempt, self._memory = urls, attempt, memory
+        self._expiry, self._clock = expiry, clock
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
         self._session: OpcUaSession | None = None
@@ -158,6 +166,8 @@ class Life:
             with introducing(shown):
                 await session.start(shown, lambda job: self._tasks.append(self._group.create_task(job)))
             session.facts["security"] = shown.words
+            watch = self._expiry.keep(shown, session.facts, self._clock)
+            self._tasks.append(self._group.create_task(watch))
             started = True
         finally:
             if not started:
