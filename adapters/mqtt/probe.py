@@ -71,7 +71,39 @@ def _greeting(visit: _Visit) -> Sequence[Finding]:
                 hint,
             )
         )
+    return [*found, *_limits(visit)]
+
+
+def _limits(visit: _Visit) -> Sequence[Finding]:
+    """What this broker cannot hold while the collector is away or behind: named before it costs values."""
+    connection, where = visit.connection, visit.source
+    answer = connection.answer.properties if connection.answer else {}
+    found = []
+    if connection.version != "5":
+        said = "with MQTT 3.1.1 the broker decides how few messages are in flight (mosquitto: 20) and queues few behind them (1000)"
+        found.append(Finding("warning", where, said, f"What comes faster is lost at the broker. {QUEUE}"))
+    else:
+        said = "the broker does not tell how many messages it queues for a client that is away (mosquitto: 1000 by default)"
+        found.append(Finding("ok", where, said, QUEUE))
+    kept = answer.get("SessionExpiryInterval")
+    if kept == 0:
+        hint = "What comes while the collector is away is lost. Allow sessions to persist at the broker."
+        found.append(Finding("warning", where, "the broker keeps no session", hint))
+    if answer.get("MaximumQoS", 2) == 0:
+        found.append(Finding("warning", where, "the broker knows QoS 0 only", "Losses will not be noticed."))
+    for name, words in LACKING.items():
+        if answer.get(name, 1) == 0:
+            found.append(
+                Finding("warning", where, f"the broker has no {words}", "Topics that need them fail.")
+            )
     return found
+
+
+QUEUE = "mosquitto: max_queued_messages 0 (or as many as come in an absence), persistence true, autosave_interval 60."
+LACKING = {
+    "WildcardSubscriptionAvailable": "wildcards",
+    "SharedSubscriptionAvailable": "shared subscriptions ($share)",
+}
 
 
 async def _subscribed(visit: _Visit) -> Sequence[Finding]:

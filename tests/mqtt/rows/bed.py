@@ -75,9 +75,11 @@ class Line:
 
     def rows(self) -> list[Cell]:
         with JournalReader(self._path) as reader:
+            entries = list(reader.entries())
+            registry = reader.registry  # after the entries: it knows every point of theirs
             return [
-                Cell(reader.registry[point].name, *cells)
-                for entry in reader.entries()
+                Cell(registry[point].name, *cells)
+                for entry in entries
                 for point, *cells in zip(
                     *(
                         column.tolist()
@@ -100,7 +102,7 @@ class Line:
     async def has(self, n: int) -> None:
         async with asyncio.timeout(30):
             while len(self.values()) < n:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02 + n / 10_000)
 
     async def gaps(self) -> list[Gap]:
         return [stored.gap for stored in await self.journal.gaps()]
