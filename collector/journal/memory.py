@@ -11,9 +11,9 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
-from adapters.base import Delivery, Entry, Position
+from adapters.base import Delivery, Position
 from adapters.clock import Clock
 from collector.journal.base import (
     Ledger,
@@ -26,7 +26,7 @@ from collector.journal.base import (
 )
 from collector.journal.deriving import behind, is_nothing
 from collector.journal.following import Chunk, Pace, ranges, slices
-from collector.journal.memory_books import Books, Cursor, Row
+from collector.journal.memory_books import Books, Cursor, Row, entries_of, first, losses
 from collector.journal.quarantine import MemoryQuarantine
 from collector.journal.queries import First
 from collector.journal.viewers import Viewers
@@ -44,12 +44,19 @@ ROWS: Final = 10_000
 class MemoryJournal:
     """See `collector.journal.base.Journal`. Holds at most `max_values`; then `append` waits for the followers."""
 
-    def __init__(self, *, followers: Sequence[str], clock: Clock, max_values: int = MAX_VALUES) -> None:
+    def __init__(
+        self,
+        *,
+        followers: Sequence[str],
+        clock: Clock,
+        max_values: int = MAX_VALUES,
+        on_full: Literal["wait", "drop_oldest"] = "wait",
+    ) -> None:
         self.registry = Registry()
         self.clock = clock
         self.tail = Tail(0)
         self.pace = Pace(clock, 0.0)
-        self._max = max_values
+        self._max, self._drops = max_values, on_full == "drop_oldest"
         self._rows: deque[Row] = deque()
         self._books: dict[str, Books] = {}
         self._cursors = {name: Cursor() for name in followers}
@@ -80,7 +87,26 @@ class MemoryJournal:
         if not self._cursors:
             while self._rows and self._held() + values > self._max:
                 self._rows.popleft()
+        elif self._drops:
+            self._drop(values)
         return not values or not self._rows or self._held() + values <= self._max
+
+    def _drop(self, values: int) -> None:
+        """The oldest rows until so many values fit, moving on whoever had not read them. Derivations keep what they need."""
+        needed = min((c.covered for c in self._cursors.values() if c.snapshot is not None), default=1 << 62)
+        doomed: list[Row] = []
+        while self._rows and self._rows[0].position <= needed and self._held() + values > self._max:
+            doomed.append(self._rows.popleft())
+        behind = sorted(n for n, c in self._cursors.items() if doomed and c.position < doomed[-1].position)
+        for loss in losses(doomed, [self._cursors[name] for name in behind]):
+            detail = f"the buffer was full; dropped before it was stored by {', '.join(behind)}"
+            self._tell(loss.source, doomed[-1].position, loss.gap(self.registry, detail))
+        for name in behind:
+            self._cursors[name].pass_over(doomed)
+
+    def _tell(self, source: str, position: Position, gap: Gap) -> None:
+        self._gaps.append(StoredGap(source, position, gap))
+        self._gaps_told += 1
 
     def _held(self) -> int:
         return sum(len(row) for row in self._rows)
@@ -155,8 +181,7 @@ class MemoryJournal:
         cursor.position, cursor.planned, cursor.dropped = self.tail.position, None, cursor.dropped + count
         if count:
             gap = Gap(behind[0].appended, behind[-1].appended, "sink_released", follower, count=count)
-            self._gaps.append(StoredGap("journal", self.tail.position, gap))
-            self._gaps_told += 1
+            self._tell("journal", self.tail.position, gap)
         await self._delete()
         return count
 
@@ -269,22 +294,9 @@ class MemoryJournal:
         self._cursor(follower).planned = (first, last)
 
     async def read(self, follower: str, after: Position, values: int, last: Position | None = None) -> Chunk:
-        entries: list[Entry] = []
-        for row in self._rows:
-            if row.position > after and (last is None or row.position <= last):
-                entries += [Entry(row.position, batch, row.source) for batch in row.batches]
-                if sum(len(entry.batch) for entry in entries) >= values:
-                    break
+        entries = entries_of(self._rows, after, values, last)
         end = self.tail.position if last is None else last
         return Chunk(entries[-1].position if entries else end, entries)
 
     async def first_behind(self, after: Position, values: int) -> First | None:
-        behind = [row for row in self._rows if row.position > after]
-        if not behind:
-            return None
-        held = 0
-        for row in behind:
-            held += len(row)
-            if held >= values:
-                return First(behind[0].position, behind[0].appended, row.position)
-        return First(behind[0].position, behind[0].appended, None)
+        return first(self._rows, after, values)

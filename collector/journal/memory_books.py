@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from adapters.base import Position
+from adapters.base import Entry, Position
 from collector.journal.base import SinkAccount, SourceAccount
+from collector.journal.queries import First
 from pipelines.batch import Batch
 from pipelines.identity import Identity
-from pipelines.stage import Reason, Remark
+from pipelines.registry import Registry
+from pipelines.stage import Gap, Reason, Remark
 
 
 @dataclass(slots=True)
@@ -59,9 +61,58 @@ class Cursor:
         """Up to here it needs nothing any more."""
         return self.position if self.snapshot is None else self.covered
 
+    def pass_over(self, rows: Sequence[Row]) -> None:
+        """These are gone, read or not."""
+        self.dropped += sum(len(row) for row in rows if row.position > self.position)
+        self.position, self.planned = max(self.position, rows[-1].position), None
+
     def account(self, rows: Iterable[Row], waits: int) -> SinkAccount:
         """rows: all that are held. waits: values that are to be written to it again."""
         pending = waits + sum(len(row) for row in rows if row.position > self.position)
         return SinkAccount(
             self.journaled, self.stored, self.quarantined, pending, self.position, self.dropped
         )
+
+
+@dataclass(slots=True)
+class Loss:
+    """What one source loses when rows are dropped."""
+
+    source: str
+    batches: list[Batch] = field(default_factory=list)
+
+    def gap(self, registry: Registry, detail: str) -> Gap:
+        times = [int(at) for batch in self.batches for at in batch.at]
+        machines = {registry[int(point)].machine for batch in self.batches for point in batch.points}
+        return Gap(min(times), max(times), "buffer_full", detail, tuple(sorted(machines)), len(times))
+
+
+def losses(doomed: Iterable[Row], behind: Sequence[Cursor]) -> list[Loss]:
+    """Of the rows that go, what somebody has not read, by source."""
+    found: dict[str, Loss] = {}
+    for row in doomed:
+        if any(cursor.position < row.position for cursor in behind):
+            found.setdefault(row.source, Loss(row.source)).batches += row.batches
+    return [found[source] for source in sorted(found)]
+
+
+def entries_of(rows: Iterable[Row], after: Position, values: int, last: Position | None) -> list[Entry]:
+    """Of the rows behind `after`, until they hold so many values."""
+    entries: list[Entry] = []
+    for row in rows:
+        if row.position > after and (last is None or row.position <= last):
+            entries += [Entry(row.position, batch, row.source) for batch in row.batches]
+            if sum(len(entry.batch) for entry in entries) >= values:
+                break
+    return entries
+
+
+def first(rows: Iterable[Row], after: Position, values: int) -> First | None:
+    """Where the range that begins behind `after` begins, and where it is full; None if nothing is there."""
+    behind = [row for row in rows if row.position > after]
+    held = 0
+    for row in behind:
+        held += len(row)
+        if held >= values:
+            return First(behind[0].position, behind[0].appended, row.position)
+    return First(behind[0].position, behind[0].appended, None) if behind else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from collector.journal.schema import TABLES, Unreadable, connect
@@ -13,11 +14,16 @@ from collector.journal.schema import TABLES, Unreadable, connect
 
 def check_sound(connection: sqlite3.Connection) -> None:
     """Raises Unreadable where a table is not as we made it, to the letter: also a default value may flip."""
-    with closing(sqlite3.connect(":memory:")) as made:
-        made.executescript(TABLES)
-        wanted, found = _texts(made), _texts(connection)
+    wanted, found = _made(), _texts(connection)
     if wrong := sorted(name for name, text in wanted.items() if found.get(name) != text):
         raise Unreadable(f"not as they were made: {', '.join(wrong)}")
+
+
+@cache
+def _made() -> dict[str, str]:
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(TABLES)
+        return _texts(made)
 
 
 def _texts(connection: sqlite3.Connection) -> dict[str, str]:

@@ -40,6 +40,10 @@ class JournalRig(ABC):
     def open_small(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
         """A journal that is full after at most 40,000 values."""
 
+    @abstractmethod
+    def open_dropping(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
+        """The same, which drops its oldest when it is full."""
+
 
 def point(journal: Journal, machine: str = "m1", name: str = "load") -> int:
     return journal.registry.intern(Point(machine, name, Kind.NUMBER, "%"))
@@ -302,6 +306,53 @@ class JournalLaws:
         async with rig.open("stays") as journal:
             (told,) = await journal.gaps()
             assert (told.gap.reason, told.gap.count) == ("sink_released", 2)
+
+    async def test_law_4_a_full_journal_drops_its_oldest_and_says_exactly_what(self, rig: JournalRig) -> None:
+        """Every value is still there or in exactly one gap of its source, which tells its times."""
+        numbers_, sent = noise(80_000), dict[str, list[float]](s1=[], s2=[])
+        async with rig.open_dropping("slow") as journal:
+            for n in range(0, 80_000, 400):
+                source = ("s1", "s2")[n // 400 % 2]
+                await append(journal, numbers_[n : n + 400], source=source)
+                sent[source] += numbers_[n : n + 400]
+            seen = set(seen_by(await take(journal, "slow", journal.tail.position)))
+            told = await journal.gaps()
+            for source, values in sent.items():
+                lost = [value for value in values if value not in seen]
+                gaps = [one.gap for one in told if one.source == source]
+                assert lost
+                assert {(gap.reason, gap.machines) for gap in gaps} == {("buffer_full", (source,))}
+                assert sum(gap.count or 0 for gap in gaps) == len(lost)
+                stamps = [START + round(value * 1000) for value in lost]
+                assert min(gap.begins for gap in gaps) == min(stamps)
+                assert max(gap.ends for gap in gaps) == max(stamps)
+            account = (await journal.ledger()).sinks["slow"]
+            assert (account.journaled, account.stored) == (80_000, 0)
+            assert account.dropped == sum(one.gap.count or 0 for one in told)
+            assert (await journal.ledger()).unaccounted == 0
+
+    async def test_law_4_what_a_derivation_needs_is_not_dropped(self, rig: JournalRig) -> None:
+        """Then the sources wait instead."""
+        sent = noise(60_000)
+        async with rig.open_dropping("sum") as journal, asyncio.TaskGroup() as tasks:
+            await append(journal, sent[:400])
+            await journal.append_derived("sum", 1, Delivery((), 0), NOTHING, b"memory")
+            appended = 0
+
+            async def feed() -> None:
+                nonlocal appended
+                for n in range(400, 60_000, 400):
+                    await append(journal, sent[n : n + 400])
+                    appended = n + 400
+
+            feeding = tasks.create_task(feed())
+            before = -1
+            while appended != before:
+                before = appended
+                await asyncio.sleep(0.2)
+            assert appended < 60_000
+            assert await journal.gaps() == []
+            feeding.cancel()
 
     async def test_law_5_the_ledger_balances(self, rig: JournalRig) -> None:
         async with rig.open("a", "b") as journal:

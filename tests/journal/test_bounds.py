@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from collector.journal import recovery, schema
+from collector.journal import recovery, schema, setaside
 from collector.journal.base import SinkAccount
 from collector.journal.forecast import Forecast
 from collector.journal.sqlite import SqliteJournal, open_journal
 from collector.journal.store import Store
+from pipelines.stage import Refusal
 from tests.contracts.journal import START, append, noise, seen_by, take
 from tests.fakes import FakeClock
 
@@ -238,3 +239,24 @@ async def test_a_start_costs_the_same_with_any_backlog(
             pass
         taken.append(steps[0])
     assert 0 < taken[1] < 3 * taken[0]
+
+
+async def test_what_waits_to_be_written_again_is_bounded(tmp_path: Path) -> None:
+    """32 MiB may wait; what does not fit stays in quarantine and goes when there is room again. Above 1 MiB nothing is kept."""
+    async with opened(tmp_path / "j.db", "sink") as journal:
+        for n in range(40):
+            await append(journal, [n])
+            size = setaside.LARGEST + (n == 0)  # the first is one byte too large
+            refused = Refusal("p", "why", b"", START, 1, batch=b"x" * size)
+            await journal.commit("sink", n + 1, [refused])
+            (one,) = await journal.quarantined(1)
+            assert await journal.quarantine.write_again("sink", [one.number]) == (0 < n <= 32)
+        left = [one.refusal.values for one in await journal.quarantined()]
+        assert len(left) == 8
+        account = (await journal.ledger()).sinks["sink"]
+        assert (account.pending, account.quarantined, account.replayed) == (32, 8, 32)
+        first = (await journal.quarantine.waiting("sink", 1))[0]
+        await journal.quarantine.settle("sink", [first.number], [])
+        (one,) = await journal.quarantined(1)
+        assert await journal.quarantine.write_again("sink", [one.number]) == 1
+        assert (await journal.ledger()).unaccounted == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -28,9 +29,14 @@ class MemoryRig(JournalRig):
     def open_small(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
         return self._open(20_000, followers)
 
+    def open_dropping(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
+        return self._open(20_000, followers, "drop_oldest")
+
     @asynccontextmanager
-    async def _open(self, most: int, followers: tuple[str, ...]) -> AsyncIterator[Journal]:
-        yield MemoryJournal(followers=followers, clock=self.clock, max_values=most)
+    async def _open(
+        self, most: int, followers: tuple[str, ...], on_full: Literal["wait", "drop_oldest"] = "wait"
+    ) -> AsyncIterator[Journal]:
+        yield MemoryJournal(followers=followers, clock=self.clock, max_values=most, on_full=on_full)
 
 
 class SqliteRig(JournalRig):
@@ -43,9 +49,19 @@ class SqliteRig(JournalRig):
         return open_journal(self._path, followers=followers, clock=self.clock, window=0.0)
 
     def open_small(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
-        small = 400_000
+        return self._small(followers, "wait")
+
+    def open_dropping(self, *followers: str) -> AbstractAsyncContextManager[Journal]:
+        return self._small(followers, "drop_oldest")
+
+    def _small(
+        self, followers: tuple[str, ...], on_full: Literal["wait", "drop_oldest"]
+    ) -> AbstractAsyncContextManager[Journal]:
         # A reader may hold up the checkpoint that frees space; then the writer looks again in a second of a clock that runs.
-        return open_journal(self._path, followers=followers, clock=SystemClock(), window=0.0, max_bytes=small)
+        clock = SystemClock()
+        return open_journal(
+            self._path, followers=followers, clock=clock, window=0.0, max_bytes=400_000, on_full=on_full
+        )
 
 
 class TestMemoryJournal(JournalLaws):

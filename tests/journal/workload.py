@@ -15,7 +15,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from adapters.base import Delivery
-from collector.journal import housekeeping, queries, store
+from collector.journal import ballast, housekeeping, queries, store
 from collector.journal.base import Journal
 from collector.journal.mark import read_mark
 from collector.journal.store import Appending, Store
@@ -150,8 +150,10 @@ def _batch(journal: Journal, source: str, dice: random.Random) -> Batch:
 
 @contextmanager
 def small() -> Any:
-    """Housekeeping after a few appends instead of after thousands."""
+    """Housekeeping after a few appends instead of after thousands; a start that does not fill megabytes of ballast first."""
     sizes = (
+        (ballast, "SIZE", 8192),
+        (ballast, "DELETE", 4096),
         (housekeeping, "RETIRE_ROWS", 3),
         (housekeeping, "CHUNK", 4),
         (housekeeping, "SNAPSHOT_APPENDS", 4),
