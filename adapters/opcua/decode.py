@@ -11,14 +11,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from adapters.opcua.blocks import FIELDS, VALUE, Block, runs
+from adapters.opcua.blocks import Block, runs
 from adapters.opcua.gather import Loose, Piece
 from adapters.opcua.layouts import WORTHWHILE, Layouts, Places, Where
+from adapters.opcua.patient import Patient, Taken, data_value
 from adapters.opcua.values import (
     Malformed,
     Unsupported,
@@ -29,7 +29,6 @@ from adapters.opcua.values import (
     node_id,
     octets,
     uint32,
-    variant,
 )
 from pipelines.batch import Kind
 
@@ -41,7 +40,6 @@ DATA_CHANGE: Final = "i=811"
 STATUS_CHANGE: Final = "i=820"
 
 _SMALLEST_ITEM: Final = 5
-_RAW: Final = 65536
 
 
 class Part(NamedTuple):
@@ -104,34 +102,6 @@ class Rows:
         group = self.groups.setdefault(kind, Group([], []))
         group.rows.append((handle, *row))
         group.order.append(order)
-
-
-class Taken(NamedTuple):
-    """An item as the patient side has it. raw: its bytes, if it cannot be kept."""
-
-    item: int
-    handle: int
-    kind: Kind | None
-    row: list[Any]
-    raw: bytes
-
-
-@dataclass(slots=True)
-class Patient:
-    """Decodes the items that say their own length, while their places are being found."""
-
-    buffer: bytes
-    taken: list[Taken] = field(default_factory=list)
-
-    def restart(self) -> None:
-        self.taken.clear()
-
-    def step(self, item: int, at: int) -> int:
-        handle, value = uint32(self.buffer, at)
-        kind, row, end = _data_value(self.buffer, value)
-        raw = bytes(self.buffer[at : min(end, at + _RAW)]) if isinstance(row[0], Unsupported) else b""
-        self.taken.append(Taken(item, handle, kind, row, raw))
-        return end
 
 
 def decode_items(buffer: bytes, start: int, end: int, rows: Rows, received: int) -> None:
@@ -221,33 +191,11 @@ def decode_read(body: bytes) -> list[Found]:
             raise Malformed(f"an answer of type {type_id} to a Read request")
         count, at, results = _length(body, at), at + 4, []
         for _ in range(count):
-            kind, row, at = _data_value(body, at)
+            kind, row, at = data_value(body, at)
             results.append(Found(kind, row[0], row[1]))
     except (struct.error, IndexError) as error:
         raise Malformed(f"the answer is cut short ({error})") from None
     return results
-
-
-def _data_value(buffer: bytes, at: int) -> tuple[Kind | None, list[Any], int]:
-    """(kind, [value, status, source ticks, its picoseconds, server ticks, its picoseconds], end) of a DataValue."""
-    mask, at = buffer[at], at + 1
-    kind: Kind | None = None
-    row: list[Any] = [None, 0, 0, 0, 0, 0]
-    if mask & 0xC0:
-        raise Malformed(f"unknown fields in a value (encoding mask 0x{mask:02x})")
-    if mask & VALUE:
-        kind, row[0], at = variant(buffer, at)
-    tail, places = _tail(mask)
-    for place, cell in zip(places, tail.unpack_from(buffer, at), strict=True):
-        row[place] = cell
-    return kind, row, at + tail.size
-
-
-@lru_cache(maxsize=64)
-def _tail(mask: int) -> tuple[struct.Struct, tuple[int, ...]]:
-    """What follows the value, and where in a row it belongs."""
-    fields = [(place, letter) for place, (bit, letter) in enumerate(FIELDS, 1) if mask & bit]
-    return struct.Struct("<" + "".join(letter for _, letter in fields)), tuple(place for place, _ in fields)
 
 
 def decode_response(body: bytes) -> Published:
