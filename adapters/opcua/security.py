@@ -29,6 +29,7 @@ from adapters.opcua.trust import TrustFolder
 from adapters.opcua.validator import Expected, Rules, Untrusted, spaced, validate
 from adapters.opcua.validator_chain import Stock
 
+_MOST: Final = 32  # endpoints that are looked at
 MODES: Final = {"none": "None_", "sign": "Sign", "sign_and_encrypt": "SignAndEncrypt"}
 
 
@@ -49,7 +50,7 @@ class Gate:
             return Credentials(username=settings.username, mode="None_", policy="None")
         own, user, stock = await asyncio.to_thread(self._read)
         offers = await self.offers()
-        offer = self.choose(offers, stock)
+        offer = await asyncio.to_thread(self.choose, offers, stock)  # a stranger's keys may be large
         return Credentials(
             own, offer.certificate, settings.username, password, user, offer.policy, offer.mode,
             partial(confirm, settings.url, tuple(offers), offer),
@@ -62,7 +63,7 @@ class Gate:
     def choose(self, offers: Sequence[Offer], stock: Stock) -> Offer:
         """The strongest endpoint of those that we may use whose certificate is believed. Raises Misconfigured."""
         refusals: list[Untrusted] = []
-        for offer in secure_offers(self.settings, offers):
+        for offer in secure_offers(self.settings, offers)[:_MOST]:
             try:
                 self._validate(offer, stock)
             except Untrusted as refusal:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -58,12 +59,16 @@ class TrustFolder:
     def pin(self, source: str, certificate: x509.Certificate) -> Path:
         """Trust exactly this certificate for this source, and none that was pinned for it before. Durable on return."""
         folder = self.path / "pinned" / source
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for made in (folder, *(self.path / part for part in _PARTS)):
-            for level in (self.path.parent, self.path, made.parent, made):
-                level.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for level in (self.path, made.parent, made):
+                if not level.is_dir():
+                    level.mkdir(mode=0o700)
+                    _give(level, self.path.parent)
         before = self._files(f"pinned/{source}")
         new = folder / f"{fingerprint(certificate)}.der"
         _write(new, certificate.public_bytes(serialization.Encoding.DER))
+        _give(new, self.path.parent)
         for file in before:
             if file != new:
                 file.unlink(missing_ok=True)
@@ -114,6 +119,13 @@ def _certificates(data: bytes) -> Sequence[x509.Certificate]:
 def _revocations(data: bytes) -> Sequence[x509.CertificateRevocationList]:
     load = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
     return [load(data)]
+
+
+def _give(made: Path, owner_of: Path) -> None:
+    """What an administrator stores belongs to the service, whose state folder it is: else it could not read it."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        owner = owner_of.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _write(file: Path, data: bytes) -> None:

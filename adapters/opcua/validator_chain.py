@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 _LONGEST: Final = 8
+_MOST: Final = 16
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
@@ -58,32 +59,26 @@ def self_issued(certificate: x509.Certificate) -> bool:
 
 
 def chain_to_trust(shown: Sequence[x509.Certificate], stock: Stock) -> list[x509.Certificate]:
-    """From shown[0] up to the first that is trusted; without one, the longest way that there is. Raises Forged."""
-    known = tuple(dict.fromkeys((*stock.trusted, *stock.issuers, *shown[1:])))
-    ways = list(_ways([shown[0]], known, stock))
-    for way in ways:
+    """From shown[0] up to the nearest that is trusted; without one, as far as it goes. Raises Forged.
+
+    Every certificate is looked at once, and of what a stranger sends along only so many: authorities that sign each other
+    in circles would otherwise keep us busy for hours. Two authorities may have one name, of which only one has signed.
+    """
+    known = tuple(dict.fromkeys((*stock.trusted, *stock.issuers, *shown[1:_MOST])))
+    ways = [[shown[0]]]
+    seen = {shown[0]}
+    for way in ways:  # grows while it is walked: the nearest first
         if stock.trusts(way[-1]):
             return way
-    longest = max(ways, key=len)
-    top = longest[-1]
+        if len(way) < _LONGEST and not signed_by(way[-1], way[-1]):
+            above = [c for c in known if c not in seen and signed_by(way[-1], c)]
+            seen.update(above)
+            ways += [[*way, issuer] for issuer in above]
+    top = ways[-1][-1]
     named = [other for other in known if other.subject == top.issuer and other != top]
     if (named and not self_issued(top)) or (self_issued(top) and not signed_by(top, top)):
         raise Forged(top.issuer.rfc4514_string())
-    return longest
-
-
-def _ways(
-    way: list[x509.Certificate], known: Sequence[x509.Certificate], stock: Stock
-) -> Iterator[list[x509.Certificate]]:
-    """Every way up; two authorities may have one name, of which only one has signed."""
-    top = way[-1]
-    ends = stock.trusts(top) or signed_by(top, top)
-    above = [] if ends else [c for c in known if c not in way and signed_by(top, c)]
-    if not above or len(way) >= _LONGEST:
-        yield way
-        return
-    for issuer in above:
-        yield from _ways([*way, issuer], known, stock)
+    return ways[-1]
 
 
 def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from adapters.base import Telling
 from adapters.clock import SystemClock
 from adapters.errors import Misconfigured
+from adapters.opcua.trust import TrustFolder
 from adapters.opcua.validator import spaced
 from collector.__main__ import main
 from collector.health import Health, State
@@ -109,6 +110,18 @@ async def test_the_folder_is_for_us_alone(config: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     parts = {str(path.relative_to(trusted)) for path in trusted.rglob("*") if path.is_dir()}
     assert parts >= {"trusted/certs", "trusted/crl", "issuers/certs", "issuers/crl"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other rights")
+def test_what_root_stores_belongs_to_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo collector trust` beside a service with a user of its own: what it made must not be root's alone."""
+    given: dict[Path, tuple[int, int]] = {}
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.chown", lambda path, user, group: given.update({Path(path): (user, group)}))
+    TrustFolder(tmp_path).pin("plc", GOOD.certificate)
+    owner = tmp_path.stat()
+    made = {tmp_path / "trust", *(tmp_path / "trust").rglob("*")}
+    assert given == dict.fromkeys(made, (owner.st_uid, owner.st_gid))
 
 
 async def test_another_fingerprint_than_given_stores_nothing(

@@ -229,4 +229,5 @@ async def test_an_unknown_encryption_of_the_password_is_no_reason_to_send_it_pla
     server: ScriptedServer, state: Path
 ) -> None:
     server.entrance.offers = [Offer(SIGN_AND_ENCRYPT, BASIC_URI, token_policy=BASIC_URI + "_Next")]
-    await refused(server, state)
+    error = await refused(server, state)
+    assert isinstance(error, Misconfigured), "told as something to change, not tried for ever"

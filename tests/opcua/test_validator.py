@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
+from adapters.opcua import validator_chain
 from adapters.opcua.validator import Expected, Rules, Untrusted, validate
 from adapters.opcua.validator_chain import Stock
 from tests.opcua.certificates import (
@@ -150,6 +151,27 @@ def test_a_circle_of_authorities_ends() -> None:
     leaf = make(Wish(issuer=a_by_b))
     circle = Identity(leaf.certificate, leaf.key, (a_by_b.certificate, b_by_a.certificate))
     assert judge(circle, trusting(ROOT)) != "good"
+
+
+def test_authorities_that_sign_each_other_a_thousandfold_cost_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twenty names of one key, each signed by each: 10^8 ways up. The signatures that are verified stay few."""
+    first, second = authority("A", 111), authority("B", 111)
+    many = [authority("A", 111, issuer=second).certificate for _ in range(20)]
+    many += [authority("B", 111, issuer=first).certificate for _ in range(20)]
+    leaf = make(Wish(issuer=authority("A", 111, issuer=second)))
+    shown = [leaf.certificate, *many]
+    done: list[int] = []
+    verify = validator_chain.signed_by
+
+    def counted(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        done.append(1)
+        return verify(certificate, issuer)
+
+    monkeypatch.setattr(validator_chain, "signed_by", counted)
+    assert judge(Identity(leaf.certificate, leaf.key, tuple(shown[1:])), trusting(ROOT)) != "good"
+    assert len(done) < 500
 
 
 @pytest.mark.parametrize(
