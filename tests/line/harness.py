@@ -58,12 +58,12 @@ class Simulation:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
-    def stop_changes(self) -> None:
-        """Nothing new from now on; what went out is delivered before the sockets close."""
+    def stop_changes(self, patience: float = 30) -> None:
+        """Nothing new from now on; what went out is delivered before the sockets close. patience: s for that."""
         assert self.process.stdin is not None
         self.process.stdin.write("stop\n")
         self.process.stdin.flush()
-        self.process.wait(30)
+        self.process.wait(patience)
 
     def truth(self) -> Truth:
         return read_truth(Path(self.ready["truth"]))

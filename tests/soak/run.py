@@ -54,7 +54,7 @@ def soak(
         machines.go()
         with mqtt_load(at_broker, rate, seconds):
             samples = _watch(running, seconds, told)
-        machines.stop_changes()
+        machines.stop_changes(600)  # what the machines said too late on a busy computer goes out first
         running.wait_settled("store")
         return Soaked(samples, running.stop(), store.lines)
 
