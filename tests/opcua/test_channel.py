@@ -19,7 +19,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_to_binary, struct_from_binary, struct_to_binary
 
 from adapters.opcua.channel import PINNED, Channel, Credentials
-from adapters.opcua.protocol import LARGEST_CHUNK
+from adapters.opcua.protocol import LARGEST_CHUNK, GuardedProtocol
 from adapters.opcua.requests import publish_request
 from tests.contracts.rig import Alive
 from tests.opcua import encoder as enc
@@ -166,3 +166,11 @@ async def test_keys_are_renewed_while_it_runs() -> None:
     await channel.renew()
     await channel.close()
     await server.stop()
+
+
+async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+    """U1: a server may answer on the new channel what an old one asked; the library would end the connection."""
+    ours = GuardedProtocol(1.0)
+    ours._call_callback(99, Buffer(b""))
+    with pytest.raises(ua.UaError):
+        UASocketProtocol(1.0)._call_callback(99, Buffer(b""))
