@@ -174,3 +174,48 @@ async def test_time_is_the_clock_that_is_handed_in() -> None:
     client.disconnect_socket()
     await eventually(lambda: not server.connections, "the connection is closed")
     await server.stop()
+
+
+async def test_what_a_server_says_of_itself_and_of_its_twin(server: ScriptedServer) -> None:
+    """Service level, redundancy and the addresses of the others (OPC 10000-4, 6.6.2)."""
+    server.space.service_level, server.space.redundancy = 120, 2
+    server.space.redundant = [("urn:test:server", 255, 0), ("urn:test:twin", 199, 0)]
+    server.entrance.peers = [("urn:test:twin", "opc.tcp://127.0.0.1:4841")]
+    async with Client(server.url) as client:
+        assert await client.get_node("i=2267").read_value() == 120
+        assert await client.get_node("i=3709").read_value() == 2
+        twins = await client.get_node("i=11313").read_value()
+        assert [(t.ServerId, t.ServiceLevel, int(t.ServerState)) for t in twins] == server.space.redundant
+        found = await client.find_servers()
+        assert [(a.ApplicationUri, a.DiscoveryUrls) for a in found] == [
+            ("urn:test:server", [server.url]),
+            ("urn:test:twin", ["opc.tcp://127.0.0.1:4841"]),
+        ]
+
+
+async def test_a_subscription_without_requests_ends_after_its_lifetime() -> None:
+    """It is there for ten minutes without its session, and then no more (OPC 10000-4, 5.14.1.1)."""
+    clock = FakeClock()
+    server = ScriptedServer(clock)
+    server.variables["a"] = Variable(value=value(1))
+    await server.start()
+    client = Client(server.url, timeout=60)
+    await client.connect_socket()
+    await client.send_hello()
+    await client.open_secure_channel()
+    await client.create_session()
+    await client.activate_session()
+    wish = ua.CreateSubscriptionParameters(
+        RequestedPublishingInterval=1000, RequestedLifetimeCount=600, RequestedMaxKeepAliveCount=5
+    )
+    assert client.uaclient.protocol is not None
+    await client.uaclient.protocol.send_request(ua.CreateSubscriptionRequest(Parameters=wish))
+    client.disconnect_socket()
+    await eventually(lambda: not server.connections, "the connection is closed")
+    for passed, alive in ((590.0, 1), (20.0, 0)):
+        clock.advance(passed)
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+            clock.advance(0.02)
+        assert len(server.subscriptions) == alive
+    await server.stop()
