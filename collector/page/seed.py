@@ -26,7 +26,8 @@ log = logging.getLogger("collector.page")
 PATIENCE: Final = 2.0
 """Seconds of reading, in a thread."""
 APPENDS: Final = 2_000
-"""Positions at the end of the buffer."""
+"""Positions at the end of the buffer, read backwards so many at a time: what is newest comes first."""
+STEP: Final = 100
 
 
 async def seed(view: LiveView, buffer: Path, history: Path | None) -> None:
@@ -46,9 +47,12 @@ def _read(buffer: Path, history: Path | None) -> list[Batch]:
     try:
         with JournalReader(buffer) as reader:
             tail = reader.ledger().tail
-            for entry in reader.entries(max(0, tail - APPENDS), tail):
-                newest.add(entry.batch)
             registry = reader.registry
+            for last in range(tail, max(0, tail - APPENDS), -STEP):
+                for entry in reader.entries(max(0, last - STEP), last):
+                    newest.add(entry.batch)
+                if newest.complete(registry) or time.monotonic() > until:
+                    return newest.batches()
     except (NoJournal, JournalFailed) as error:  # the journal itself tells what is wrong with it
         log.debug("the page begins empty: %s", error)
         return []
