@@ -8,6 +8,7 @@ machine's key must not open another machine's door.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -56,8 +57,14 @@ class TrustFolder:
         folder = self.path / "pinned"
         return sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
 
-    def pin(self, source: str, certificate: x509.Certificate) -> Path:
-        """Trust exactly this certificate for this source, and none that was pinned for it before. Durable on return."""
+    def pin(
+        self, source: str, certificate: x509.Certificate, url: str = "", urls: Sequence[str] = ()
+    ) -> Path:
+        """Trust exactly this certificate for this source, in place of what was pinned before. Durable on return.
+
+        urls: all addresses of the source; what was pinned for another of them than `url` stays, since redundant servers have
+        a certificate each.
+        """
         folder = self.path / "pinned" / source
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for made in (folder, *(self.path / part for part in _PARTS)):
@@ -65,8 +72,8 @@ class TrustFolder:
                 if not level.is_dir():
                     level.mkdir(mode=0o700)
                     _give(level, self.path.parent)
-        before = self._files(f"pinned/{source}")
-        new = folder / f"{fingerprint(certificate)}.der"
+        new, kept = folder / _file_name(url), {_file_name(other) for other in urls}
+        before = [file for file in self._files(f"pinned/{source}") if file.name not in kept]
         _write(new, certificate.public_bytes(serialization.Encoding.DER))
         _give(new, self.path.parent)
         for file in before:
@@ -119,6 +126,11 @@ def _certificates(data: bytes) -> Sequence[x509.Certificate]:
 def _revocations(data: bytes) -> Sequence[x509.CertificateRevocationList]:
     load = x509.load_pem_x509_crl if b"-----BEGIN" in data else x509.load_der_x509_crl
     return [load(data)]
+
+
+def _file_name(url: str) -> str:
+    """Of the certificate for an address."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", url.removeprefix("opc.tcp://") or "machine") + ".der"
 
 
 def _give(made: Path, owner_of: Path) -> None:

@@ -45,6 +45,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--url", help="only this address, of a source that has several")
     parser.set_defaults(main=main)
 
 
@@ -66,7 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
         if source is None or source.type != "opcua" or source.security == "none":
             say(_which(arguments.source, settings))
             return Exit.USAGE
-        return _trust(_gate(arguments.source, source, state), arguments)
+        return _each(source, state, arguments)
     except AdapterError as error:
         say(f"{error}\n    {error.remedy}" if error.remedy else str(error))
         return Exit.PROBLEMS
@@ -82,20 +83,46 @@ def _which(given: str | None, settings: Any) -> str:
     return f"{asked} There are: {', '.join(named) or 'none'}"
 
 
-def _gate(name: str, source: Any, state: Path) -> Gate:
+def _each(source: Any, state: Path, arguments: argparse.Namespace) -> int:
+    """Every address of the source, or the one that is asked for; one that does not answer hinders no other."""
+    arguments.urls = [source.url, *source.also]
+    if arguments.url not in (None, *arguments.urls):
+        say(f"{printable(arguments.url)} is no address of {arguments.source}: {', '.join(arguments.urls)}")
+        return Exit.USAGE
+    urls = arguments.urls if arguments.url is None else [arguments.url]
+    return max(_trust(_gate(arguments.source, source, url, state), arguments) for url in urls)
+
+
+def _gate(name: str, source: Any, url: str, state: Path) -> Gate:
     from adapters.clock import SystemClock
     from adapters.opcua.security import Gate
 
-    return Gate(name, source, str(state), SystemClock().wall_now)
+    one = source.model_copy(update={"url": url})
+    return Gate(name, one, str(state), SystemClock().wall_now)
 
 
 def _trust(gate: Gate, arguments: argparse.Namespace) -> int:
+    from adapters.errors import AdapterError
     from adapters.opcua.trust_show import look
 
-    shown = asyncio.run(look(gate))
+    try:
+        shown = asyncio.run(look(gate))
+    except AdapterError as error:
+        say(f"{error}\n    {error.remedy}" if error.remedy else str(error))
+        return Exit.PROBLEMS
     refusal, stored = _decide(gate, shown, arguments)
     if arguments.json:
-        print(json.dumps({"source": gate.source, **shown.as_json(), "stored": stored, "refusal": refusal}))
+        print(
+            json.dumps(
+                {
+                    "source": gate.source,
+                    "url": gate.settings.url,
+                    **shown.as_json(),
+                    "stored": stored,
+                    "refusal": refusal,
+                }
+            )
+        )
     if refusal:
         say(refusal)
     elif stored:
@@ -119,7 +146,7 @@ def _decide(gate: Gate, shown: Shown, arguments: argparse.Namespace) -> tuple[st
     refusal = _hindrance(gate, shown) or _confirmed(gate, shown, arguments)
     if refusal:
         return f"{refusal} Nothing was stored.", False
-    TrustFolder(gate.state_dir).pin(gate.source, shown.certificate)
+    TrustFolder(gate.state_dir).pin(gate.source, shown.certificate, gate.settings.url, arguments.urls)
     return "", True
 
 

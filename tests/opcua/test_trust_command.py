@@ -35,7 +35,7 @@ def config(server: ScriptedServer, tmp_path: Path) -> Path:
     return written(server, tmp_path)
 
 
-def written(server: ScriptedServer, folder: Path, **keys: str) -> Path:
+def written(server: ScriptedServer, folder: Path, **keys: Any) -> Path:
     file = folder / "collector.yaml"
     more = "".join(f"    {key}: {json.dumps(words)}\n" for key, words in keys.items())
     file.write_text(
@@ -122,6 +122,35 @@ def test_what_root_stores_belongs_to_the_service(tmp_path: Path, monkeypatch: py
     owner = tmp_path.stat()
     made = {tmp_path / "trust", *(tmp_path / "trust").rglob("*")}
     assert given == dict.fromkeys(made, (owner.st_uid, owner.st_gid))
+
+
+def test_redundant_servers_are_pinned_each_for_its_address(tmp_path: Path) -> None:
+    """A new certificate at one address replaces that address's only; what belongs to no address any more goes."""
+    folder, urls = TrustFolder(tmp_path), ["opc.tcp://a:4840", "opc.tcp://b:4840/x"]
+
+    def trusted() -> set[str]:
+        return set(folder.stock("plc").pinned)
+
+    folder.pin("plc", GOOD.certificate, urls[0], urls)
+    folder.pin("plc", OTHER.certificate, urls[1], urls)
+    assert trusted() == {GOOD.fingerprint, OTHER.fingerprint}
+    third = make(Wish(key=5))
+    folder.pin("plc", third.certificate, urls[0], urls)
+    assert trusted() == {third.fingerprint, OTHER.fingerprint}
+    folder.pin("plc", GOOD.certificate, "opc.tcp://c:4840", ["opc.tcp://c:4840"])
+    assert trusted() == {GOOD.fingerprint}
+
+
+@pytest.mark.parametrize("also", [[], ["opc.tcp://127.0.0.1:1"]])
+async def test_an_address_that_does_not_answer_hinders_no_other(
+    server: ScriptedServer, tmp_path: Path, also: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written(server, tmp_path, also=also)
+    assert await trust(config, "plc", "--yes") == bool(also)
+    assert len(TrustFolder(tmp_path).pinned("plc")) == 1
+    assert await trust(config, "plc", "--yes", "--url", server.url) == 0
+    assert await trust(config, "plc", "--yes", "--url", "opc.tcp://elsewhere:4840") == 2
+    assert "no address of plc" in capsys.readouterr().err
 
 
 async def test_another_fingerprint_than_given_stores_nothing(
