@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TRIES = 5  # messages of a topic that are looked at for a shorter way
 _RANGES = {Kind.INTEGER: (-(2**63), 2**63), Kind.UNSIGNED: (0, 2**64)}
+LONGEST_NAME = 200  # characters (SignalSettings.name)
+_NO_NAME = f"the name of the signal is empty or longer than {LONGEST_NAME} characters: list the signal, or change the topic"
 _NO_KIND = "no value, and nothing is known yet of its kind: set the signal's kind (number, text, flag)"
 
 
@@ -108,6 +110,8 @@ class Binding:
         route, key = self._route, row.key
         if row.kind is not None and self._is_one_too_many(key):
             return TOO_MANY
+        if not self._nameable(key):
+            return _NO_NAME
         signal = self._signal(key)
         known = route.registry.kind_of(route.machine, signal.name)
         native = row.kind or known or route.default_kind(row.key)
@@ -130,6 +134,12 @@ class Binding:
         if not isinstance(key, str) or key in route.by_address:
             return False
         return route.adopted.closed_to(route.machine, self._name(key), self._tags)
+
+    def _nameable(self, key: int | str) -> bool:
+        """A name that a topic or payload chose may be none, or longer than a signal's name can be."""
+        if isinstance(key, int):
+            return bool(self._signals) or 0 < len(self.segment) <= LONGEST_NAME
+        return key in self._route.by_address or 0 < len(self._name(key)) <= LONGEST_NAME
 
     def _signal(self, key: int | str) -> SignalSettings:
         if isinstance(key, int):

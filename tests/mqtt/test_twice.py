@@ -1,4 +1,4 @@
-"""B3: keys that stand twice, and documents that are monstrous: refused by name, and quickly. The oracle is the json module."""
+"""Keys that stand twice, and documents that are monstrous: refused by name, and quickly. The oracle is the json module."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def twice(value: Any) -> bool:
 
 @given(VALUES, st.sampled_from([":", " : ", "\n:", ":\t"]))
 def test_a_key_that_stands_twice_is_refused_and_no_other(value: Any, colon: str) -> None:
+    """B3: wherever it stands, and however the colons are written."""
     payload = written(value, colon).encode()
     read = parse(payload)
     assert isinstance(read, Decoded) is twice(value)

@@ -1,4 +1,4 @@
-"""M6 and M11: what the broker does not grant, and whom we do not trust."""
+"""What the broker does not grant, and whom we do not trust: M6 and M11."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M1, M2, M4, M5, M7, M10: connections that end, and what must not follow from it."""
+"""Connections that end, and what must not follow from it: M1, M2, M4, M5, M7, M10."""
 
 from __future__ import annotations
 

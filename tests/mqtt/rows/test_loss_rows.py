@@ -1,0 +1,200 @@
+"""More than can be taken at once, and what the broker does with it: M3, M8, M9, M15."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.mqtt.channel import Message
+from adapters.mqtt.dropped import EVERY, REASON, TOPIC, Dropped
+from pipelines.batch import Flag
+from tests.contracts.rig import eventually
+from tests.mqtt.peers import NUMBERS, Mosquitto, Publisher, Shop
+from tests.mqtt.rows.bed import line
+from tests.mqtt.scripted import codec
+from tests.mqtt.scripted.broker import Rules, scripted
+from tests.mqtt.scripted.raw import raw
+from tests.mqtt.taking import mosquitto, send, take
+
+BLOCKED = float(os.environ.get("SHOPFLOOR_LONG") == "1") * 600 or 5.0
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_a_blocked_journal(tmp_path: Path) -> None:
+    """M3: at most Receive Maximum in flight, no acknowledgement, no disconnection, memory flat; then everything, once."""
+    async with (
+        mosquitto(tmp_path, "max_queued_messages 0") as broker,
+        line(tmp_path, broker.port, NUMBERS, receive_maximum=100, keep_alive="1s") as running,
+    ):
+        await eventually(lambda: "silent" not in running.state, "connected")
+        running.gate.clear()
+        sender = Publisher(broker.port)
+        await sender.send(*[("shop/m1/a", f"{n}") for n in range(1000)])
+        before = resident()
+        await asyncio.sleep(BLOCKED)  # several keep-alives
+        wire = running.source.name
+        assert wire == "b"
+        assert running.values() == []
+        assert running.state == "connected"
+        assert len(running.attempts) == 1
+        assert resident() - before < 16_000_000
+        running.gate.set()
+        await running.has(1000)
+        sender.close()
+        assert running.values() == [float(n) for n in range(1000)]
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_nothing_is_acknowledged_while_the_journal_is_blocked(tmp_path: Path, version: str) -> None:
+    """M3: counted on the wire."""
+    async with (
+        scripted() as broker,
+        line(tmp_path, broker.port, NUMBERS, receive_maximum=64, version=version, keep_alive="1s") as running,
+    ):
+        link = await broker.link()
+        running.gate.clear()
+        for mid in range(1, 65):
+            link.publish("shop/m1/a", str(mid).encode(), mid=mid)
+        await asyncio.sleep(2.5)
+        assert link.acknowledged == []
+        assert not link.ended.is_set()
+        running.gate.set()
+        assert await link.acknowledges(64) == list(range(1, 65))
+
+
+# --- M8
+
+
+async def test_a_queue_that_overflowed_at_the_broker_is_told(tmp_path: Path) -> None:
+    """M8: a flood while the collector is away, beyond the broker's queue: what it dropped becomes a gap record with times."""
+    lines = ("max_queued_messages 50", "sys_interval 1")
+    async with mosquitto(tmp_path, *lines) as broker:
+        async with line(tmp_path, broker.port, NUMBERS) as running:
+            await send(broker.port, ("shop/m1/a", "1"))
+            await running.has(1)
+            await asyncio.sleep(2.5)  # the broker tells its counters once a second
+        await send(broker.port, *[("shop/m1/a", f"{n}") for n in range(2, 402)])
+        await asyncio.sleep(2.5)
+        async with line(tmp_path, broker.port, NUMBERS) as running:
+            held: list[str] = []
+
+            async def told() -> None:
+                while not held:
+                    held.extend(gap.detail for gap in await running.gaps() if gap.reason == REASON)
+                    await asyncio.sleep(0.05)
+
+            await asyncio.wait_for(told(), 10)
+            stored = len(running.values())
+        assert stored < 401
+        dropped = int(held[0].split("dropped ")[1].split(" ")[0])
+        assert dropped == 401 - stored, "exactly what is missing, since nobody else lost anything"
+
+
+def _count(text: str, at: int = 1) -> Message:
+    return Message(TOPIC.encode(), text.encode(), 0, 0, False, False, at, len(text))
+
+
+def test_the_count_of_the_broker() -> None:
+    """M8: told when it rises, at most every five minutes; a broker that begins anew; words that are no count."""
+    dropped = Dropped()
+    for text in ("", "x", "-1", "9" * 30, "1.5"):
+        dropped.told(_count(text))
+    assert (dropped.count, dropped.gap(5)) == (-1, None)
+    dropped.told(_count("10", 100))
+    assert dropped.gap(100) is None
+    dropped.told(_count("13", 200))
+    gap = dropped.gap(200)
+    assert gap is not None
+    assert (gap.begins, gap.ends, gap.reason, gap.count) == (100, 200, REASON, None)
+    assert "dropped 3 messages" in gap.detail
+    dropped.told(_count("14", 300))
+    dropped.told(_count("2", 400))  # the broker was restarted
+    assert dropped.gap(400) is None
+    later = dropped.gap(200 + EVERY)
+    assert later is not None
+    assert "dropped 3 messages" in later.detail
+    assert later.begins == 200
+
+
+async def test_a_broker_that_hangs_up_at_the_question_is_asked_once() -> None:
+    """M8: some brokers end the connection of whoever asks for $SYS: then values are worth more than the count."""
+    async with scripted(Rules(granted={TOPIC: 0x87})) as broker:
+        source = Shop(broker.port).source(NUMBERS)
+        async with source.session(None) as session:
+            link = await broker.link()
+            await link.subscribes(2)
+            await take(session, 0)
+        for n, filters in ((2, 2), (3, 2)):
+            broker.rules.granted = {}
+            async with source.session(None):
+                await (await broker.link(n)).subscribes(filters)
+        off = Shop(broker.port).source(NUMBERS, broker_statistics=False)
+        async with off.session(None) as session:
+            link = await broker.link(4)
+            link.publish("shop/m1/a", b"1", mid=1)
+            await take(session, 1)
+            assert list(link.subscribed) == ["shop/m1/+"]
+
+
+# --- M9
+
+
+@pytest.fixture
+async def roomy(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    """A broker with room for ten thousand messages in its queue; by default mosquitto drops all but 1000 of them."""
+    async with mosquitto(tmp_path, "max_queued_messages 0") as running:
+        yield running
+
+
+async def test_ten_thousand_retained_messages(tmp_path: Path, roomy: Mosquitto) -> None:
+    """M9: all are taken, and all are flagged, so that `retained: ignore` drops them (pipelines) and none passes for a value of now."""
+    async with raw(roomy.port) as client:
+        for n in range(10_000):
+            await client.send(codec.publish(4, f"shop/m1/s{n}", b"1", mid=n + 1, retain=True))
+            if n % 1000 == 999:
+                for _ in range(1000):
+                    assert await client.receive(codec.PUBACK) is not None
+    async with line(tmp_path, roomy.port, NUMBERS, adopt_limit=10_000) as running:
+        await running.has(10_000)
+        rows = running.rows()
+        assert len(rows) == 10_000
+        assert all(row.flags & Flag.RETAINED for row in rows)
+        await send(roomy.port, ("shop/m1/s1", "2"))
+        await running.has(10_001)
+        assert [row.value for row in running.rows() if not row.flags & Flag.RETAINED] == [2.0]
+
+
+# --- M15
+
+
+async def test_two_collectors_that_share_a_subscription(tmp_path: Path, broker: Mosquitto) -> None:
+    """M15: every message reaches one of them, none both, also when one ends in the middle and the other takes over."""
+    read = {
+        "topic": "$share/line/t/{machine}",
+        "payload": {"type": "json", "time": "t"},
+        "signals": [{"name": "v", "value": "v"}],
+    }
+
+    def some(first: int, last: int) -> list[tuple[str, bytes | str]]:
+        return [("t/m1", f'{{"t": {1_700_000_000_000 + n}, "v": {n}}}') for n in range(first, last)]
+
+    (tmp_path / "two").mkdir()
+    async with line(tmp_path, broker.port, read, client_id="one", session_expiry="0s") as one:
+        async with line(tmp_path / "two", broker.port, read, client_id="two", session_expiry="0s") as two:
+            await send(broker.port, *some(0, 500))
+            await eventually(lambda: len(one.values()) + len(two.values()) >= 500, "every message has come")
+            assert one.values()
+            assert two.values()
+            shared = [*one.values(), *two.values()]
+        await send(broker.port, *some(500, 600))
+        await eventually(lambda: len(one.values()) + len(two.values()) >= 600, "the other takes over")
+        shared = [*one.values(), *two.values()]
+    assert sorted(shared) == [float(n) for n in range(600)]
