@@ -80,6 +80,7 @@ lock:
 	uv pip compile $(LOCK) --extra dev -o locks/dev.txt pyproject.toml locks/build.in
 	uv pip compile $(LOCK) -o tests/peers/requirements.txt tests/peers/requirements.in
 	cd tests/peers && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
+	cd tests/peers && node -e 'const fs = require("fs"), f = "package-lock.json", lock = JSON.parse(fs.readFileSync(f)); for (const p of Object.values(lock.packages)) delete p.funding; fs.writeFileSync(f, JSON.stringify(lock, null, 2) + "\n")'
 
 clean:
 	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

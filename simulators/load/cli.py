@@ -23,7 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulators.load", description="Values by the thousand.")
     commands = parser.add_subparsers(dest="command", required=True)
-    opcua = commands.add_parser("opcua", help="an OPC UA server whose variables all change at a fixed rate")
+    for command in (_add_opcua(commands), _add_mqtt(commands)):
+        command.add_argument("--stay", action="store_true", help="after the report, go on until told to stop")
+        command.add_argument("--seconds", type=float, default=15.0, help="of data (default 15)")
+        command.add_argument("--settle", type=float, default=0.5, help="seconds before the first value")
+        command.add_argument(
+            "--drain", type=float, default=10.0, help="seconds for the last acknowledgements"
+        )
+        command.add_argument("--seed", type=int, default=42, help="of the shuffled order")
+    return parser
+
+
+def _add_opcua(commands: Any) -> argparse.ArgumentParser:
+    opcua: argparse.ArgumentParser = commands.add_parser(
+        "opcua", help="an OPC UA server whose variables all change at a fixed rate"
+    )
     opcua.add_argument("--variables", type=int, default=1000, help="up to 100000 (default 1000)")
     opcua.add_argument("--hz", type=int, default=10, help="changes of each variable per second (default 10)")
     opcua.add_argument("--per-notification", type=int, default=1000, help="values per message (default 1000)")
@@ -41,7 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         "--subscribers", type=int, default=1, help="complete sets of items to wait for (default 1)"
     )
     opcua.add_argument("--port", type=int, default=0, help="0: a free one (default)")
-    mqtt = commands.add_parser("mqtt", help="a publisher of JSON or Sparkplug B at a fixed rate")
+    return opcua
+
+
+def _add_mqtt(commands: Any) -> argparse.ArgumentParser:
+    mqtt: argparse.ArgumentParser = commands.add_parser(
+        "mqtt", help="a publisher of JSON or Sparkplug B at a fixed rate"
+    )
     mqtt.add_argument("--broker", required=True, metavar="mqtt://HOST:PORT")
     mqtt.add_argument("--topics", type=int, default=1000, help="up to 100000 (default 1000)")
     mqtt.add_argument("--rate", type=int, default=10_000, help="messages per second (default 10000)")
@@ -54,15 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     mqtt.add_argument(
         "--window", type=int, default=5000, help="messages without PUBACK at most (default 5000)"
     )
-    for command in (opcua, mqtt):
-        command.add_argument("--stay", action="store_true", help="after the report, go on until told to stop")
-        command.add_argument("--seconds", type=float, default=15.0, help="of data (default 15)")
-        command.add_argument("--settle", type=float, default=0.5, help="seconds before the first value")
-        command.add_argument(
-            "--drain", type=float, default=10.0, help="seconds for the last acknowledgements"
-        )
-        command.add_argument("--seed", type=int, default=42, help="of the shuffled order")
-    return parser
+    return mqtt
 
 
 def _opcua(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
