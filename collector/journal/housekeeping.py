@@ -168,11 +168,12 @@ def _delete(store: Store, last: Position, chunk: int) -> int:
 
 
 def _chunk_end(store: Store, last: Position, chunk: int) -> Position:
+    """At most `chunk` of the oldest rows, and few of large ones: freeing a row's pages takes as long as writing them."""
     found = store.connection.execute(
-        "SELECT max(position) FROM (SELECT position FROM entries WHERE position <= ? ORDER BY position LIMIT ?)",
-        (last, chunk),
-    ).fetchone()[0]
-    return int(found or 0)
+        "SELECT position, total FROM entries WHERE position <= ? ORDER BY position LIMIT ?", (last, chunk)
+    ).fetchall()
+    near = [position for position, total in found if total - found[0][1] <= RETIRE_VALUES]
+    return int(near[-1]) if near else 0
 
 
 def _shrink(store: Store) -> None:

@@ -389,3 +389,28 @@ async def test_nothing_is_deleted_that_identity_still_needs(path: Path) -> None:
         journal._store.standing.unsaved = {"s0": 4}
         (gone,) = journal._store.group([partial(housekeeping._delete, last=9, chunk=100)])
         assert gone == 3
+
+
+async def test_large_entries_are_deleted_a_few_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of housekeeping holds up the next commit: it is bounded by values, not only by rows."""
+    await filled(path)
+    async with opened(path) as journal:
+        monkeypatch.setattr(housekeeping, "RETIRE_VALUES", 6)
+        assert housekeeping._chunk_end(journal._store, 10, 100) == 3
+        assert housekeeping._chunk_end(journal._store, 10, 2) == 2
+        monkeypatch.setattr(housekeeping, "RETIRE_VALUES", 0)
+        assert housekeeping._chunk_end(journal._store, 10, 100) == 1
+
+
+async def test_nothing_is_read_that_the_line_has_not_been_told_of(path: Path) -> None:
+    """The file may be ahead of the event loop: a cursor must not pass the tail."""
+    await filled(path)
+    async with opened(path) as journal:
+        edit(
+            path,
+            "INSERT INTO entries SELECT 11, source, appended, count, total + 3, damaged, blob, NULL FROM entries WHERE position = 10",
+        )
+        chunk = await journal.read("sink", 0, 1000)
+        assert chunk.position == 10
+        assert {entry.position for entry in chunk.entries} == set(range(1, 11))
+        assert (await journal.read("sink", 0, 1000, 11)).position == 10
