@@ -144,15 +144,15 @@ LONG: dict[str, tuple[str, str]] = {
 
 
 SCRIPTS: dict[str, str] = {
-    "M2": "`Link.publish(dup=True)`",
+    "M2": "`Link.publish` with dup",
     "M4": "`Link.cut` between receipt and acknowledgement",
-    "M5": "`Broker.complaints`; `Rules.slices`",
+    "M5": "`Link.acknowledges`; `Rules.slices`",
     "M6": "`Rules.granted`",
-    "M7": "`Link.hang_up`, `Link.disconnect(0x8E)`",
+    "M7": "`Link.hang_up`; `Link.disconnect` 0x8E",
     "M8": "`Rules.granted`, `Rules.props`",
-    "M10": "`Rules.pings`, `server_keep_alive`; proxy `blackhole`",
-    "M12": "`Link.publish` of any bytes; `raw`",
-    "M13": "`Link.publish(declared=…)`, `qos=2`, `Link.send`, `Link.disconnect`",
+    "M10": "`Rules.pings`, `Rules.props`",
+    "M12": "`Link.publish` of any bytes; `raw.publish`",
+    "M13": "`Link.publish` of a declared length, with QoS 2; `Link.send`; `Link.disconnect`",
     "U1": "`Torn` in the middle of an answer; `policy.reactivate`, `policy.transfer`",
     "U2": "`Mute`",
     "U3": "`stop`, `start`: nobody is remembered",
