@@ -141,40 +141,48 @@ class CutAfter(Script):
 
 
 @dataclass
-class Swallow(Script):
-    """So many notifications are numbered and kept, and not sent."""
+class Some(Script):
+    """The next `times` notifications; begins: with this number, at the earliest."""
 
     times: int = 1
+    begins: int | None = None
+
+    def concerns(self, notice: Notice) -> bool:
+        if notice.sequence == self.begins:
+            self.begins = None
+        return bool(self.times and notice.parts) and self.begins is None
+
+
+@dataclass
+class Swallow(Some):
+    """So many notifications are numbered and kept, and not sent."""
 
     def notice(self, subscription: Subscription, notice: Notice) -> Sequence[Notice]:
-        if not self.times or not notice.parts:
+        if not self.concerns(notice):
             return [notice]
         self.times -= 1
         return []
 
 
 @dataclass
-class Twice(Script):
+class Twice(Some):
     """So many notifications are sent two times."""
 
-    times: int = 1
-
     def notice(self, subscription: Subscription, notice: Notice) -> Sequence[Notice]:
-        if not self.times or not notice.parts:
+        if not self.concerns(notice):
             return [notice]
         self.times -= 1
         return [notice, notice]
 
 
 @dataclass
-class Swap(Script):
+class Swap(Some):
     """So many pairs of notifications come in the wrong order."""
 
-    times: int = 1
     held: list[Notice] = field(default_factory=list, init=False)
 
     def notice(self, subscription: Subscription, notice: Notice) -> Sequence[Notice]:
-        if not self.times or not notice.parts:
+        if not self.held and not self.concerns(notice):
             return [notice]
         if not self.held:
             self.held.append(notice)
