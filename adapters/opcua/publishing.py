@@ -86,7 +86,7 @@ class Publisher:
         """Go on with this one. Acknowledgements of another are void."""
         self._subscription, self._acknowledge, self._closed = subscription, [], False
         self.heard = self._clock.monotonic()
-        self._pump()
+        self._pump(self.heard)
 
     def stop(self) -> None:
         """Send nothing more; what still comes is not looked at."""
@@ -129,31 +129,32 @@ class Publisher:
     def settle(self, numbers: Iterable[int]) -> None:
         """Say with the next request that these are durable; with a request of their own when none would go soon."""
         self._acknowledge += numbers
-        if self._acknowledge and self._carrier is None and not self._closed:
-            self._carrier = asyncio.get_running_loop().call_soon(self._carry, False)
-
-    def _carry(self, late: bool) -> None:
-        """What was acknowledged one after the other goes together."""
-        self._carrier = None
-        if not self._acknowledge or self._closed or self._full():
+        if not self._acknowledge or self._closed:
             return
-        if len(self._flying) < (self._ceiling if late else self._target + self._spare):
-            self._send()
-        elif len(self._flying) < self._ceiling:
-            self._carrier = asyncio.get_running_loop().call_later(_PATIENCE, self._carry, True)
+        if len(self._flying) < self._target + self._spare and not self._full():
+            self._send(self._clock.monotonic())
+        elif self._carrier is None:
+            self._carrier = asyncio.get_running_loop().call_later(_PATIENCE, self._carry)
 
-    def _pump(self) -> None:
-        if not self._flying:
-            self.heard = self._clock.monotonic()  # from now on the server has something to answer
+    def _carry(self) -> None:
+        """No answer came meanwhile that would have taken these along."""
+        self._carrier = None
+        if self._acknowledge and not self._closed and not self._full() and len(self._flying) < self._ceiling:
+            self._send(self._clock.monotonic())
+
+    def _pump(self, now: float = 0.0) -> None:
+        """now: if the caller knows."""
         while not self._closed and len(self._flying) < self._target and not self._full():
             if len(self._flying) + self.unacknowledged >= self._bound:
                 break
-            self._send()
+            self._send(now or self._clock.monotonic())
 
     def _full(self) -> bool:
         return self.unacknowledged >= self._bound or self.held >= _HELD
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> None:
+        if not self._flying:
+            self.heard = now  # from now on the server has something to answer
         riding, self._acknowledge = self._acknowledge, []
         try:
             future = self._channel.publish(self._subscription, riding)
@@ -161,7 +162,7 @@ class Publisher:
             self._closed = True
             self._fail(to_border(error, self._channel.url))
             return
-        self._flying[future] = (riding, self._clock.monotonic())
+        self._flying[future] = (riding, now)
         future.add_done_callback(self._answered)
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
@@ -176,7 +177,7 @@ class Publisher:
         self.heard = now = self._clock.monotonic()
         self._keep_pace(now - sent)
         self._understand(bytes(future.result()), riding)
-        self._pump()
+        self._pump(now)
 
     def _keep_pace(self, took: float) -> None:
         """One request more when as many as there are have come back at once, one after the other."""

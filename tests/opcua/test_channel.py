@@ -17,6 +17,7 @@ from asyncua.client.ua_client import UaClient, UaClientState, UASocketProtocol
 from asyncua.common.connection import SecureConnection, TransportLimits
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_to_binary, struct_from_binary, struct_to_binary
+from asyncua.ua.uaerrors import UaError
 
 from adapters.opcua.channel import PINNED, Channel, Credentials
 from adapters.opcua.protocol import LARGEST_CHUNK, GuardedProtocol
@@ -172,5 +173,5 @@ async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
     """U1: a server may answer on the new channel what an old one asked; the library would end the connection."""
     ours = GuardedProtocol(1.0)
     ours._call_callback(99, Buffer(b""))
-    with pytest.raises(ua.UaError):
+    with pytest.raises(UaError):
         UASocketProtocol(1.0)._call_callback(99, Buffer(b""))
