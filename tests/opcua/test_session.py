@@ -293,14 +293,14 @@ async def test_what_is_not_durable_is_bounded_and_the_line_is_pressed(bed: Bed) 
 
 
 async def test_a_collector_that_is_held_back_is_not_taken_for_a_dead_server(bed: Bed) -> None:
-    bed.settings |= {"unacknowledged": 10, "keep_alive": "100ms"}
+    bed.settings |= {"unacknowledged": 10, "keep_alive": "300ms"}
     bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed, acking=False)
     for number in range(1, 60):
         bed.server.emit("a", value(number, number))
     await eventually(lambda: not bed.server.waiting, "no more requests are sent")
-    await asyncio.sleep(0.6)  # two and a half keep-alives are 0.25 s
+    await asyncio.sleep(1.2)  # two and a half keep-alives are 0.75 s
     assert not line.task.done(), line.error
     bed.server.machine.mute = True
     await line.settle()
