@@ -269,8 +269,8 @@ async def test_topics_that_the_broker_refuses(caplog: pytest.LogCaptureFixture) 
                 assert not session.redelivers
         assert "shop/m1/+" in caplog.text
         findings = await source.probe()
-        assert [(finding.level, finding.where) for finding in findings[:3]] == [
-            ("ok", "b"),
+        assert findings[0].level == "ok"
+        assert [(finding.level, finding.where) for finding in findings if ": " in finding.where][:2] == [
             ("error", "b: shop/m1/+"),
             ("warning", "b: b/+"),
         ]
