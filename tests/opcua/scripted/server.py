@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from adapters.clock import Clock, SystemClock
@@ -130,6 +131,7 @@ class ScriptedServer:
             return
         server.close()
         self.cut()
+        await asyncio.sleep(0)  # whoever was just accepted gets his turn, to be sent away
         others = [task for task in self._tasks if task is not self._ticker]
         await asyncio.gather(*others, return_exceptions=True)
         await server.wait_closed()
@@ -209,6 +211,8 @@ class ScriptedServer:
         self.record.opened += 1
         connection = Connection(self, writer, self.record.opened)
         self.connections.append(connection)
+        if self._server is None:
+            connection.abort()  # accepted in the moment in which we left
         try:
             while await self._chunk(connection, reader):
                 pass
@@ -221,8 +225,10 @@ class ScriptedServer:
         finally:
             self.connections.remove(connection)
             self.machine.gone(connection)
-            self._tasks.discard(task)
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            self._tasks.discard(task)
 
     async def _chunk(self, connection: Connection, reader: asyncio.StreamReader) -> bool:
         header = await reader.readexactly(8)
