@@ -414,3 +414,15 @@ async def test_nothing_is_read_that_the_line_has_not_been_told_of(path: Path) ->
         assert chunk.position == 10
         assert {entry.position for entry in chunk.entries} == set(range(1, 11))
         assert (await journal.read("sink", 0, 1000, 11)).position == 10
+
+
+async def test_what_was_deleted_in_order_is_no_gap_for_who_reads_there(path: Path) -> None:
+    """A follower whose place was moved on while it was reading asks once more for what is gone."""
+    await filled(path)
+    async with opened(path) as journal:
+        await journal.commit("sink", 10)
+        journal._store.standing.unsaved = {}
+        journal._store.group([partial(housekeeping._delete, last=5, chunk=100)])
+        chunk = await journal.read("sink", 0, 1000)
+        assert {entry.position for entry in chunk.entries} == {6, 7, 8, 9, 10}
+        assert await journal.gaps() == []
