@@ -22,7 +22,17 @@ from tests.contracts.rig import Alive, eventually
 from tests.contracts.source import Row, Taker, conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
-from tests.opcua.scripted import INT32, STRING, URI, Answer, Notice, ScriptedServer, Swallow, Unsupported, Variable
+from tests.opcua.scripted import (
+    INT32,
+    STRING,
+    URI,
+    Answer,
+    Notice,
+    ScriptedServer,
+    Swallow,
+    Unsupported,
+    Variable,
+)
 
 START = 1_700_000_000_000_000_000
 PROOF = 1  # Republish of what cannot be there, to see whether the server would say so
