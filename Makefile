@@ -68,7 +68,7 @@ soak: setup-dev
 torture: setup-dev
 	KILLS=1000 JOURNAL_KILLS=1000 JOURNAL_SYSCALLS=1 JOURNAL_FLIPS=1 JOURNAL_CRASH_STATES=100000 JOURNAL_EXAMPLES=2000 \
 	DERIVE_KILLS=200 DERIVE_LINE_KILLS=100 INFLUX_OUTAGE_VALUES=10000000 SHOPFLOOR_LONG=1 \
-	$(BIN)/python -m pytest -n auto --timeout=7200 tests/journal tests/derive tests/influxdb tests/line tests/collector tests/seeded $(ARGS)
+	$(BIN)/python -m pytest -n auto --timeout=7200 tests/journal tests/derive tests/influxdb tests/line tests/collector tests/opcua/rows tests/seeded $(ARGS)
 	$(BIN)/collector selftest --for 10min
 
 bench: setup-dev
