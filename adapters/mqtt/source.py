@@ -25,7 +25,7 @@ from adapters.mqtt.silence import Silence
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
-RING_311 = 128  # receipt times kept: more than any broker is known to have in flight by default
+RING_311 = 1000  # receipt times kept: more than any broker is known to have in flight (aedes: some 170)
 
 log = logging.getLogger(__name__)
 
