@@ -37,8 +37,7 @@ from pipelines.registry import Registry
 from pipelines.stage import Gap, Refined, Refusal
 
 MAX_VALUES: Final = 1_000_000
-ROWS: Final = 10_000
-"""Refusals and gaps that are kept."""
+ROWS: Final = 10_000  # refusals and gaps that are kept
 
 
 class MemoryJournal:
@@ -165,9 +164,8 @@ class MemoryJournal:
 
     async def enrol(self, followers: Sequence[str]) -> None:
         oldest = self._rows[0].position - 1 if self._rows else self.tail.position
-        held = self._held()
-        gone = set(self._cursors) - set(followers)
-        self._cursors |= {name: Cursor(oldest, held) for name in followers if name not in self._cursors}
+        new, gone = set(followers) - set(self._cursors), set(self._cursors) - set(followers)
+        self._cursors |= {name: Cursor(oldest, self._held()) for name in new}
         for name in gone:
             if self._cursors[name].snapshot is None:
                 await self.release(name)
