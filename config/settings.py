@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, Union, get_args
+from typing import Annotated, Any, Final, Literal, Union, get_args
 
 from pydantic import (
     AfterValidator,
@@ -68,6 +68,9 @@ class Location(Strict):
     line: CleanText = ""
 
 
+LEAST_BUFFER: Final = 10**6
+
+
 class Buffer(Strict):
     """The journal on disk, in which every value waits until all sinks have it."""
 
@@ -85,6 +88,13 @@ class Buffer(Strict):
         "refuse",
         description="allow: only for a drive that no other computer uses and that keeps locks and flushes",
     )
+
+    @field_validator("max")
+    @classmethod
+    def _enough(cls, size: int) -> int:
+        if size < LEAST_BUFFER:
+            raise ValueError("the buffer needs at least 1MB: less holds little more than its own books")
+        return size
 
 
 class Page(Strict):

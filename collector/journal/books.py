@@ -91,8 +91,8 @@ def quarantine_size(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(rows), int(size + values)
 
 
-def trim_quarantine(connection: sqlite3.Connection, rows: int, size: int) -> None:
-    """Drop the oldest refusals until the bounds hold again, and count what was dropped."""
+def trim_quarantine(connection: sqlite3.Connection, rows: int, size: int, most: int) -> None:
+    """Drop the oldest refusals until QUARANTINE_ROWS and `most` bytes hold again, and count what was dropped."""
     doomed, freed = 0, 0
     oldest = connection.execute(
         "SELECT number, length(raw) + length(place) + length(reason) + coalesce(length(batch), 0)"
@@ -100,7 +100,7 @@ def trim_quarantine(connection: sqlite3.Connection, rows: int, size: int) -> Non
     )
     last = 0
     for number, length in oldest:
-        if rows - doomed <= QUARANTINE_ROWS and size - freed <= QUARANTINE_BYTES:
+        if rows - doomed <= QUARANTINE_ROWS and size - freed <= most:
             break
         last, doomed, freed = number, doomed + 1, freed + length
     oldest.close()
@@ -108,7 +108,14 @@ def trim_quarantine(connection: sqlite3.Connection, rows: int, size: int) -> Non
     connection.execute("UPDATE meta SET value = value + ? WHERE key = 'quarantine_dropped'", (doomed,))
 
 
-def add_gaps(connection: sqlite3.Connection, source: str, position: Position, gaps: Sequence[Gap]) -> None:
+def add_gaps(
+    connection: sqlite3.Connection,
+    source: str,
+    position: Position,
+    gaps: Sequence[Gap],
+    most: int = GAP_ROWS,
+) -> None:
+    """most: how many gaps are kept, of all sources."""
     connection.executemany(
         "INSERT INTO gaps (source, position, begins, ends, reason, detail, machines, count)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -118,13 +125,13 @@ def add_gaps(connection: sqlite3.Connection, source: str, position: Position, ga
         ],
     )
     if gaps:
-        _trim_gaps(connection)
+        _trim_gaps(connection, most)
 
 
-def _trim_gaps(connection: sqlite3.Connection) -> None:
+def _trim_gaps(connection: sqlite3.Connection, most: int) -> None:
     connection.execute(
         "DELETE FROM gaps WHERE number <= (SELECT max(number) FROM gaps) - ?",
-        (GAP_ROWS,),
+        (most,),
     )
     dropped = int(connection.execute("SELECT changes()").fetchone()[0])
     if dropped:

@@ -52,7 +52,7 @@ def _tell_dropped(store: Store, upto: Position, behind: Sequence[str]) -> None:
     for source, loss in sorted(losses.items()):
         machines = tuple(sorted(loss.machines))
         gap = Gap(loss.begins, loss.ends, "buffer_full", detail, machines, loss.count)
-        books.add_gaps(store.connection, source, upto, [gap])
+        books.add_gaps(store.connection, source, upto, [gap], store.room.gap_rows)
 
 
 def _count(store: Store, losses: dict[str, _Loss], row: queries.Row) -> None:

@@ -33,7 +33,7 @@ SHRINK_PAGES: Final = 1024
 
 
 def step(store: Store, kept: Mapping[str, bytes], *, pressed: bool) -> int:
-    """One step of everything that is due; returns the rows it deleted. kept: the snapshots that `wanted` asked for.
+    """One step of everything that is due; returns how much it freed (rows, pages). kept: the snapshots that `wanted` asked for.
 
     pressed: appends are waiting for space.
     """
@@ -42,6 +42,8 @@ def step(store: Store, kept: Mapping[str, bytes], *, pressed: bool) -> int:
     deleted = _retired(store, pressed=pressed)
     if pressed and not deleted and store.room.drops:
         deleted = _dropped(store)
+    if pressed and store.log_is_in_the_way(deleted):
+        return deleted + store.cut_log()
     if store.logged >= CHECKPOINT or (pressed and deleted):
         store.checkpoint()
         if not pressed:

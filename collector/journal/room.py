@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from collector.journal import books
 from collector.journal.ballast import Ballast
 from collector.journal.forecast import Forecast
+
+LEAST_BYTES: Final = 256 * 1024
+"""The tables, the books and the log of an empty buffer take half of this."""
 
 _SHM_SIZE: Final = 4874
 """SQLITE_IOERR_SHMSIZE: the log's index did not get its space, which is a full disk too."""
@@ -30,9 +34,22 @@ class Room:
     )
     forecast: Forecast = field(default_factory=Forecast)
 
+    def __post_init__(self) -> None:
+        if self.max_bytes < LEAST_BYTES:
+            raise ValueError(f"max_bytes: at least {LEAST_BYTES}, for the buffer's own tables and books")
+
+    @property
+    def quarantine_bytes(self) -> int:
+        """How much of what was refused is kept: a small buffer is for values."""
+        return min(books.QUARANTINE_BYTES, self.max_bytes // 4)
+
+    @property
+    def gap_rows(self) -> int:
+        return min(books.GAP_ROWS, max(1000, self.max_bytes // 2048))
+
 
 def megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:,.1f} MB"
 
 
 def wal_bytes(path: Path) -> int:

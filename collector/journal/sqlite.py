@@ -69,7 +69,7 @@ async def open_journal(
     earlier runs that are not named here are let go. Without any, everything is kept until `max_bytes`, then the oldest
     goes. window: s, how long appends wait for others to share a flush, and followers for more to write. max_bytes: the file's used pages and its write-ahead log; beyond it `append` waits (a sixteenth
     earlier, so that all others have reserve), or the oldest entries are dropped with a gap record. min_free: bytes of the
-    disk that are left to others. Raises JournalInUse, NotAJournal, JournalFailed, NetworkDrive.
+    disk that are left to others. Raises JournalInUse, NotAJournal, JournalFailed, NetworkDrive, ValueError.
     """
     path = Path(path)
     if network_drive == "refuse":

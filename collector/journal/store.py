@@ -17,6 +17,7 @@ from typing import Any, Final
 from adapters.base import Delivery, Position
 from adapters.clock import Clock
 from collector.journal import books, queries, seals
+from collector.journal.header import PAGE
 from collector.journal.mark import HighWater, Mark
 from collector.journal.room import Room, megabytes, wal_bytes
 from pipelines import codec
@@ -29,6 +30,8 @@ CHECKPOINT: Final = 1024 * 1024
 
 OVERHEAD: Final = 16 * 1024
 """Bytes that a transaction writes beside its blobs, rounded up: pages of accounts, cursors, free lists."""
+
+BUFFER_FULL: Final = "buffer full"
 
 RESERVE: Final = 16
 """The part of `max_bytes` (one in so many) that sources may not use: cursors, quarantine, derived values and deletes go on."""
@@ -142,7 +145,9 @@ class Store:
             self._add_row(item)
         books.book(self.connection, item.source, item.count, item.delivery, item.refined)
         standing.booked += 1
-        books.add_gaps(self.connection, item.source, standing.position, item.delivery.gaps)
+        books.add_gaps(
+            self.connection, item.source, standing.position, item.delivery.gaps, self.room.gap_rows
+        )
         self.refuse(item.source, [*item.delivery.refused, *item.refined.refused])
         return standing.position
 
@@ -169,8 +174,8 @@ class Store:
         rows, size = rows + len(refused), size + books.add_refusals(self.connection, origin, refused)
         self.standing.quarantine = (rows, size)
         self.logged += sum(len(r.raw) for r in refused)
-        if rows > books.QUARANTINE_ROWS or size > books.QUARANTINE_BYTES:
-            books.trim_quarantine(self.connection, rows, size)
+        if rows > books.QUARANTINE_ROWS or size > self.room.quarantine_bytes:
+            books.trim_quarantine(self.connection, rows, size, self.room.quarantine_bytes)
             self.standing.quarantine = books.quarantine_size(self.connection)
 
     def commit(self, follower: str, position: Position, refused: Sequence[Refusal]) -> None:
@@ -239,14 +244,21 @@ class Store:
             return False
         if used + more <= bound or self._empty():
             return True
-        room.condition = f"buffer full: {megabytes(used)} of {megabytes(room.max_bytes)}"
+        room.condition = f"{BUFFER_FULL}: {megabytes(used)} of {megabytes(room.max_bytes)}"
+        if self._alone():
+            room.condition += f", although it holds one append only; {megabytes(more)} more are asked for: give it more (buffer: max)"
         return False
 
     def _empty(self) -> bool:
-        """Whether no follower has anything left to do; the newest row stays in the file and does not count."""
+        """Whether nothing more can go: the newest row stays in the file and does not count, unless somebody waits for it
+        and nothing is to be dropped.
+        """
         standing = self.standing
         behind = any(cursor < standing.position for cursor in standing.cursors.values())
-        return not behind and (standing.oldest is None or standing.oldest >= standing.position)
+        return self._alone() and (self.room.drops or not behind)
+
+    def _alone(self) -> bool:
+        return self.standing.oldest is None or self.standing.oldest >= self.standing.position
 
     def make_room(self, error: Exception) -> bool:
         """The disk refused to take more: give the ballast back; whether there was any, so that it is worth trying again."""
@@ -258,6 +270,23 @@ class Store:
         self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self.logged = 0
         self.room.ballast.hold(wal_bytes(self.path), self.room.min_free)
+
+    def log_is_in_the_way(self, freed: int) -> bool:
+        """Whether the bound and not the disk stops the sources, and the log's file is what is left to give, or much of it.
+
+        SQLite writes the file of the log again from its beginning and never makes it shorter by itself: snapshots and
+        drops under pressure had made it as large as a small bound, and then nothing was left to be dropped.
+        """
+        log = wal_bytes(self.path)
+        wanted = log > 0 and (not freed or log > self.room.max_bytes // RESERVE)
+        return wanted and (self.room.condition or "").startswith(BUFFER_FULL)
+
+    def cut_log(self) -> int:
+        """Move the log into the file and cut it to nothing; returns the pages that this freed. A reader may prevent it."""
+        before = wal_bytes(self.path)
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.logged = 0
+        return (before - wal_bytes(self.path)) // PAGE
 
     def close(self) -> None:
         self.connection.close()

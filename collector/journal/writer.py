@@ -21,13 +21,16 @@ from collector.journal import housekeeping
 from collector.journal.base import JournalFailed
 from collector.journal.recovery import suspect_path
 from collector.journal.room import is_full
-from collector.journal.store import OVERHEAD, Appending, Store, Work
+from collector.journal.store import BUFFER_FULL, OVERHEAD, Appending, Store, Work
 from collector.journal.waiting import first_of
 
 log = logging.getLogger("collector.journal")
 
 LARGE: Final = 50_000
 """Values that are committed without waiting for the window: by then the flush costs nothing per value."""
+
+AGAIN: Final = 600.0
+"""Seconds between two words on dropping: a full buffer drops with every append."""
 
 RETRY: Final = 1.0
 """Seconds between two looks at a full disk that nobody here can make room on."""
@@ -62,6 +65,7 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._came = asyncio.Event()
         self._last = -window
+        self._dropped = -AGAIN  # when it was last said that values are dropped
         self._full = False
         self._hurrying = False
         self._closing = False
@@ -169,11 +173,14 @@ class Writer:
             self._settle(job, result)
 
     def _turn_full(self, full: bool) -> None:
-        if full and not self._full:
-            log.warning(
-                "%s. The sources wait until the sinks have taken something", self._store.room.condition
-            )
-        elif self._full and not full:
+        room, now = self._store.room, self._clock.monotonic()
+        drops = room.drops and (room.condition or "").startswith(BUFFER_FULL)
+        if full and not self._full and not drops:
+            log.warning("%s. The sources wait until the sinks have taken something", room.condition)
+        elif full and drops and now - self._dropped >= AGAIN:
+            self._dropped = now
+            log.warning("%s. The oldest values go, with a gap record", room.condition)
+        elif self._full and not full and not room.drops:
             log.info("the buffer has space again")
         if not full:
             self._store.room.condition = None

@@ -235,6 +235,13 @@ SAMPLES = [
         "write off",
     ),
     Bad("history empty", "sinks:", "history:\nsinks:", 17, "history is empty"),
+    Bad(
+        "buffer of nothing",
+        "sinks:",
+        "buffer: {max: 500kB}\nsinks:",
+        17,
+        "max: the buffer needs at least 1MB",
+    ),
     Bad("buffer size", "sinks:", "buffer: {max: 2}\nsinks:", 17, "max: a size is a number with its unit"),
     Bad("page for everybody", "sinks:", "page: {host: 0.0.0.0}\nsinks:", 17, "no login and no encryption"),
     Bad("page port", "sinks:", "page: {port: 70000}\nsinks:", 17, "port: must be less than"),

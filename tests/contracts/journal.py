@@ -331,6 +331,19 @@ class JournalLaws:
             assert account.dropped == sum(one.gap.count or 0 for one in told)
             assert (await journal.ledger()).unaccounted == 0
 
+    async def test_law_4_a_full_journal_drops_on_although_its_identity_memory_grows(
+        self, rig: JournalRig
+    ) -> None:
+        """All values of two sources bear one time: the snapshots of who took which key are what grows."""
+        sent = noise(40_000)
+        async with rig.open_dropping("slow") as journal:
+            for n in range(0, 40_000, 400):
+                await append(journal, sent[n : n + 400], source=("s1", "s2")[n // 400 % 2], at=START)
+            ledger = await journal.ledger()
+            (account,) = ledger.sinks.values()
+            assert (account.journaled, ledger.unaccounted) == (40_000, 0)
+            assert account.dropped == sum(one.gap.count or 0 for one in await journal.gaps()) > 0
+
     async def test_law_4_what_a_derivation_needs_is_not_dropped(self, rig: JournalRig) -> None:
         """Then the sources wait instead."""
         sent = noise(60_000)

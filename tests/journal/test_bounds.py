@@ -17,7 +17,7 @@ from collector.journal.sqlite import SqliteJournal, open_journal
 from collector.journal.store import Store
 from pipelines.stage import Refusal
 from tests.contracts.journal import START, append, noise, seen_by, take
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, eventually
 
 SMALL = 400_000
 
@@ -83,6 +83,48 @@ async def test_a_drop_passes_over_only_those_who_had_not_read(tmp_path: Path) ->
         assert (sinks["live"].stored, sinks["live"].dropped) == (80_000, 0)
         assert sinks["dead"].dropped > 0
         assert (await journal.ledger()).unaccounted == 0
+
+
+async def test_what_is_larger_than_the_bound_is_dropped_in_its_turn(tmp_path: Path) -> None:
+    """D1: appends of half and more of the bound, and a sink that takes nothing: every one is taken in, with a gap for it."""
+    async with opened(tmp_path / "j.db", "dead", max_bytes=SMALL, on_full="drop_oldest") as journal:
+        for n in range(8):
+            await append(journal, noise(320_000)[n * 40_000 : n * 40_000 + 40_000])
+        ledger = await journal.ledger()
+        assert ledger.sinks["dead"].journaled == 320_000
+        assert ledger.sinks["dead"].pending == 80_000  # the newest, and the one that was when it came
+        assert sum(told.gap.count or 0 for told in await journal.gaps()) == 240_000
+        assert ledger.unaccounted == 0
+
+
+async def test_refusals_and_gaps_leave_most_of_a_small_buffer_to_values(tmp_path: Path) -> None:
+    """D1: 2 MB of rubbish in a buffer of 400 kB: the oldest goes, the values do not."""
+    async with opened(tmp_path / "j.db", "sink", max_bytes=SMALL) as journal:
+        for n in range(100):
+            await append(journal, [n], refused=[Refusal("p", "why", b"?" * 20_000, START)])
+        ledger = await journal.ledger()
+        assert ledger.quarantine.rows == SMALL // 4 // 20_004
+        assert ledger.quarantine.rows + ledger.quarantine.dropped == 100
+        assert ledger.sinks["sink"].pending == 100
+
+
+async def test_a_buffer_that_one_append_fills_says_what_it_needs(tmp_path: Path) -> None:
+    """D1: `wait` and a sink that takes nothing: not before more than one append fits."""
+    import asyncio
+
+    async with opened(tmp_path / "j.db", "dead", max_bytes=SMALL) as journal, asyncio.TaskGroup() as tasks:
+        await append(journal, noise(40_000))
+        waiting = tasks.create_task(append(journal, [1.0]))
+        await eventually(lambda: journal.condition is not None)
+        assert "one append only" in (journal.condition or "")
+        assert "buffer: max" in (journal.condition or "")
+        waiting.cancel()
+
+
+async def test_a_bound_that_holds_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        async with opened(tmp_path / "j.db", "sink", max_bytes=100_000):
+            pass
 
 
 async def test_nothing_is_dropped_while_the_buffer_has_what_everybody_read(tmp_path: Path) -> None:
