@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Mapping
 
 import pytest
@@ -13,6 +14,12 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 # Seeded bugs (tests/seeded): that a test fails is enough, the smallest example of it is not looked for.
 settings.register_profile("seeded", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
+
+
+def pytest_configure() -> None:
+    """Started in the background, a shell has us ignore Ctrl-C, and so would every program that a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

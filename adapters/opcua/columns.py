@@ -54,13 +54,19 @@ class Columns:
     def of(cls, size: int) -> Columns:
         return cls(np.full(size, -1, np.int32), np.full(size, Kind.NUMBER, np.int8), np.zeros(size, np.int64))
 
+    def grow(self, more: int) -> None:
+        new = Columns.of(more)
+        self.points = np.concatenate((self.points, new.points))
+        self.wire = np.concatenate((self.wire, new.wire))
+        self.last = np.concatenate((self.last, new.last))
+
 
 def segments(rows: Rows, table: Columns) -> Iterator[Segment]:
     """The rows by kind. Rows without a value take the kind that their point had last."""
     wires = [_of_block(block) for block in rows.blocks]
     wires += gather([*rows.pieces, *rows.loose.pieces()])
     wires += [_of_group(kind, group) for kind, group in rows.groups.items()]
-    every = [_known(_segment(wire), table, rows) for wire in wires]
+    every = [s for s in (_known(_segment(wire), table, rows) for wire in wires) if len(s.handles)]
     typed = [s for s in every if not _silent(s)]
     silent = [s for s in every if _silent(s)]
     for segment in typed:
@@ -179,7 +185,7 @@ def _known(segment: Segment, table: Columns, rows: Rows) -> Segment:
 
 
 def _silent(segment: Segment) -> bool:
-    return len(segment.flags) > 0 and bool(segment.flags[0] & _NO_VALUE)
+    return bool(segment.flags[0] & _NO_VALUE)
 
 
 def _by_kind(silent: Segment, table: Columns) -> Iterator[Segment]:

@@ -49,14 +49,14 @@ def count(batches: Sequence[Batch]) -> int:
 
 @pytest.mark.parametrize("cursor", [0, 1, VALUES // 2, VALUES - 1])
 async def test_a_cursor_set_back_by_hand_repeats_and_doubles_nothing(tmp_path: Path, cursor: int) -> None:
-    """D9: what is held comes again from there; in the database it is the same values, under the same keys."""
+    """D9: a number that bears no seal of ours is not believed: all that is held comes again, under the same keys."""
     path, sink = tmp_path / "buffer.sqlite", MemorySink("database")
     assert await life(path, sink, more=VALUES) == VALUES
     before = dict(sink.rows)
     with closing(sqlite3.connect(path)) as by_hand, by_hand:
         by_hand.execute("UPDATE followers SET cursor = ? WHERE name = 'database'", (cursor,))
     again = await life(path, sink, more=0)
-    assert again == VALUES - cursor
+    assert again == VALUES
     assert dict(sink.rows) == before
     assert await life(path, sink, more=3) == 3
     assert len(sink.rows) == VALUES + 3
@@ -79,5 +79,6 @@ async def test_a_cursor_ahead_of_the_tail_is_brought_back(tmp_path: Path) -> Non
     await life(path, sink, more=VALUES)
     with closing(sqlite3.connect(path)) as by_hand, by_hand:
         by_hand.execute("UPDATE followers SET cursor = 10000")
-    assert await life(path, sink, more=5) == 5
+    assert await life(path, sink, more=5) == VALUES + 5
     assert len(sink.rows) == VALUES + 5
+    assert await life(path, sink, more=1) == 1
