@@ -142,6 +142,11 @@ class SignalSettings(Strict):
         """How this signal counts, in whichever form it was written; None: it is no counter."""
         return CounterSettings(name=self.increments) if self.increments else self.counter
 
+    @property
+    def names_made(self) -> str:
+        """A regular expression of further names that are this signal too, such as those that a pattern finds; empty: none."""
+        return ""
+
     def kind_for(self, native: Kind) -> Kind:
         """The kind of the point, when the wire brings `native`: as configured, else NUMBER if scaled, else native."""
         if self.kind is not None:

@@ -29,7 +29,7 @@ from adapters.catalogue import AnySink, AnySource, read_models
 from adapters.history.settings import HistorySettings
 from adapters.settings import CounterSettings, Duration, Reading, ReadSettings, SignalSettings, Size, Strict
 from pipelines.derivations.counter import Counter
-from pipelines.stage import Treatment, Treatments
+from pipelines.stage import DEFAULT_TREATMENT, Treatment, Treatments
 
 RESERVED = "history"
 """The follower name of the archive: no sink may have it."""
@@ -217,7 +217,12 @@ class Settings(Strict):
         by_signal: dict[tuple[str, str], Treatment] = {
             (c.machine.id, c.signal.name): c.signal.treatment() for c in self.signals()
         }
-        return Treatments(by_signal)
+        patterns = [
+            (c.machine.id, c.signal.names_made, treatment)
+            for c in self.signals()
+            if c.signal.names_made and (treatment := c.signal.treatment()) != DEFAULT_TREATMENT
+        ]
+        return Treatments(by_signal, tuple(patterns))
 
     def counters(self) -> Iterator[Counter]:
         """Every signal that is to become increments."""

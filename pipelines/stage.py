@@ -8,7 +8,8 @@ interval) lives one session and costs at most one redundant value per point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -119,12 +120,22 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Treatments:
-    """Treatment by (machine, signal name); what is not named gets the default treatment."""
+    """Treatment by (machine, signal name); what is not named gets the default treatment.
+
+    patterns: (machine, regular expression of whole names, treatment), for signals that are found and not named.
+    """
 
     by_signal: Mapping[tuple[str, str], Treatment] = field(default_factory=dict)
+    patterns: Sequence[tuple[str, str, Treatment]] = ()
 
     def of(self, machine: str, name: str) -> Treatment:
-        return self.by_signal.get((machine, name), DEFAULT_TREATMENT)
+        known = self.by_signal.get((machine, name))
+        if known is not None:
+            return known
+        return next(self._matching(machine, name), DEFAULT_TREATMENT)
+
+    def _matching(self, machine: str, name: str) -> Iterator[Treatment]:
+        return (t for owner, names, t in self.patterns if owner == machine and re.fullmatch(names, name))
 
 
 DEFAULT_TREATMENT = Treatment()

@@ -14,6 +14,7 @@ import numpy as np
 
 from adapters.opcua.columns import Columns
 from adapters.opcua.nodeid import NodeAddress, parse_node_id
+from adapters.opcua.paths import BrowsePath, Step, parse_path
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal
 from adapters.opcua.values import KINDS, Unsupported
 from adapters.settings import Reading, intern
@@ -22,6 +23,8 @@ from pipelines.batch import Kind
 from pipelines.registry import KindConflict, Registry
 
 MARK: Final = 8
+OBJECTS: Final = "i=85"  # NodeIds.csv: ObjectsFolder
+NOWHERE: Final = NodeAddress(None, 0, "i", 0)
 _ABSTRACT: Final = {
     "i=26": Kind.NUMBER,  # Number: an integer now may be a fraction next time
     "i=27": Kind.INTEGER,
@@ -53,7 +56,9 @@ class Item:
     """One wanted signal. `failure` says why it is not live, in words; `status` is the server's code, if there was one.
 
     at_server: its MonitoredItemId there, 0 if it has none or nobody knows. gone: a handle that the subscription has had for a
-    signal of an earlier configuration; the name is not known any more.
+    signal of an earlier configuration; the name is not known any more. path: the browse names it was found by. barred: why it is not
+    asked for at all, such as a path that leads nowhere. homeless: it stands for a trouble and never gets a point. sought: a search brought it.
+    resolved: its node, as a configuration would write it, where a search knows it.
     """
 
     handle: int
@@ -67,18 +72,36 @@ class Item:
     revised: str = ""
     at_server: int = 0
     gone: bool = False
+    path: str = ""
+    barred: str = ""
+    homeless: bool = False
+    sought: bool = False
+    resolved: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same for the same finding of a later search; a signal with a plain path is itself wherever it leads."""
+        where = self.signal.where if self.homeless or (self.path and self.signal.path is None) else ""
+        return self.machine, self.signal.name, where, "homeless" if self.homeless else ""
 
     def mark(self, hold: float) -> bytes:
         """Eight bytes that differ when anything differs that the server was asked for: what is monitored, how, as what."""
         signal = self.signal
-        asked = (self.machine, signal.name, signal.node, signal.every, signal.queue_for(hold))
+        asked = (
+            self.machine,
+            signal.name,
+            self.resolved or signal.where,
+            signal.every,
+            signal.queue_for(hold),
+        )
         return hashlib.blake2b(repr(asked).encode(), digest_size=MARK).digest()
 
     @property
     def name(self) -> str:
         if self.gone:
             return "a signal that is no longer configured"
-        return f"{self.machine}/{self.signal.name} ({self.signal.node})"
+        where = f"{self.path} → {self.resolved}" if self.resolved else self.signal.where
+        return f"{self.machine}/{self.signal.name} ({where})"
 
     def fail(self, failure: str, status: int = q.BAD) -> None:
         self.live, self.failure, self.status, self.at_server = False, failure, status, 0
@@ -87,12 +110,32 @@ class Item:
         self.live, self.failure, self.status, self.at_server = True, "", q.GOOD, at_server
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A signal that has to be looked for: from `root` along `steps`. many: it is a pattern."""
+
+    machine: str
+    tags: Mapping[str, str]
+    signal: OpcUaSignal
+    root: NodeAddress
+    steps: tuple[Step, ...]
+
+    @property
+    def many(self) -> bool:
+        return self.signal.wildcards > 0
+
+    @property
+    def translatable(self) -> bool:
+        return BrowsePath(self.steps).translatable
+
+
 @dataclass(slots=True)
 class Items:
-    """All items of a source for one session, by client handle."""
+    """All items of a source for one session, by client handle. wishes: what has to be looked for first."""
 
     all: Sequence[Item]
     registry: Registry
+    wishes: Sequence[Wish] = ()
     columns: Columns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,9 +159,16 @@ class Items:
         for handle, item in enumerate(items):
             item.handle = handle
 
+    def extend(self, items: Sequence[Item]) -> None:
+        """These as well, behind the others, at any time."""
+        for handle, item in enumerate(items, len(self.all)):
+            item.handle = handle
+        self.all = [*self.all, *items]
+        self.columns.grow(len(items))
+
     def adopt(self, item: Item, native: Kind) -> bool:
         """Give the item its point, when the wire brings `native`. False (and the item has failed) if that cannot be."""
-        if item.gone:
+        if item.gone or item.homeless:
             return False
         try:
             point = intern(self.registry, item.machine, item.tags, item.signal, native)
@@ -146,12 +196,33 @@ class Items:
 
 
 def items_of(readings: Sequence[Reading]) -> list[Item]:
-    """The items of a source in the order of the configuration; client handles count from 0."""
+    """The items of a source whose nodes are known, in the order of the configuration; client handles count from 0."""
     wanted = [(r, s) for r in readings if isinstance(r.read, OpcUaRead) for s in r.read.signals]
     return [
-        Item(handle, reading.machine, reading.tags, signal, parse_node_id(signal.node))
-        for handle, (reading, signal) in enumerate(wanted)
+        Item(handle, reading.machine, reading.tags, signal, parse_node_id(signal.node or ""))
+        for handle, (reading, signal) in enumerate((r, s) for r, s in wanted if s.node is not None)
     ]
+
+
+def wishes_of(readings: Sequence[Reading]) -> list[Wish]:
+    """The signals of a source that have to be looked for."""
+    return [
+        _wish(reading, reading.read.root, signal)
+        for reading in readings
+        if isinstance(reading.read, OpcUaRead)
+        for signal in reading.read.signals
+        if signal.path is not None
+    ]
+
+
+def _wish(reading: Reading, root: str | None, signal: OpcUaSignal) -> Wish:
+    """A root that is a path is the first part of the path."""
+    said, steps = signal.root or root or OBJECTS, signal.browse_path.steps
+    try:
+        address = parse_node_id(said)
+    except ValueError:
+        address, steps = parse_node_id(OBJECTS), (*parse_path(said).steps, *steps)
+    return Wish(reading.machine, reading.tags, signal, address, steps)
 
 
 def native_kind(data_type: str | None, rank: int | None, kind: Kind | None, value: Any) -> Kind | None:

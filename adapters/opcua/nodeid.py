@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -70,3 +71,17 @@ def _parsed(form: str, written: str) -> Identifier:
     if not re.fullmatch(r"\d{1,10}", written) or int(written) > 0xFFFFFFFF:
         raise ValueError(written)
     return int(written)
+
+
+def canonical(form: int, identifier: object, index: int, namespaces: Sequence[str]) -> str:
+    """A NodeId in the form that survives a restart: by URI, but for namespace 0 and what the server itself cannot name.
+
+    form: NodeIdType (OPC 10000-6, 5.2.2.9): 3 text, 4 Guid, 5 bytes, a number otherwise.
+    """
+    letter = {3: "s", 4: "g", 5: "b"}.get(form, "i")
+    shown = base64.b64encode(identifier).decode() if isinstance(identifier, bytes) else str(identifier)
+    if not index:
+        return f"{letter}={shown}"
+    if index >= len(namespaces):
+        return f"ns={index};{letter}={shown}"
+    return f"nsu={namespaces[index].replace('%', '%25').replace(';', '%3B')};{letter}={shown}"

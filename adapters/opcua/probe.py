@@ -13,7 +13,8 @@ from adapters.errors import AdapterError
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import crossing
 from adapters.opcua.facts import shortfalls
-from adapters.opcua.items import Item, Items, items_of
+from adapters.opcua.finding import find
+from adapters.opcua.items import Item, Items, items_of, wishes_of
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk, Subscription
@@ -33,7 +34,7 @@ async def probe(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
 
 async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
     name, settings = gate.source, gate.settings
-    items = Items(items_of(readings), _copy(bench.registry))
+    items = Items(items_of(readings), _copy(bench.registry), wishes_of(readings))
     channel = Channel(settings.url, settings.request_timeout)
     desk = Desk(channel, settings)
     with crossing(settings.url):
@@ -42,6 +43,7 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
             await channel.open(shown, settings.session_timeout)
         try:
             server = await desk.learn()
+            await find(channel, desk, items)
             subscription = await desk.subscribe()
             found = await desk.describe(items, items.all)
             await desk.monitor(subscription, found)
@@ -79,8 +81,9 @@ def _connection(
 
 def _about(item: Item, namespaces: Sequence[str]) -> Finding:
     if item.failure:
+        what = "name rule and path" if item.homeless else "path" if item.barred else "NodeId"
         hint = (
-            "check the NodeId in the machine's own settings or with an OPC UA browser, and the user's rights"
+            f"check the {what} in the machine's own settings or with an OPC UA browser, and the user's rights"
         )
         return Finding("error", item.name, item.failure, hint)
     if item.address.uri is None and 0 < item.address.index < len(namespaces):

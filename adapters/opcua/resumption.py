@@ -20,6 +20,7 @@ from adapters.opcua.channel import SessionSecret
 from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
 from adapters.opcua.errors import name_of
+from adapters.opcua.finding import find
 from adapters.opcua.handles import Arrangement, arranged, digest_of, live_runs, marks_of
 from adapters.opcua.items import Items
 from adapters.opcua.peer import Peer
@@ -121,6 +122,7 @@ class Beginning:
         return "session continued"
 
     async def _taken_up(self, ticket: Ticket, following: int, server: Mapping[str, Any], how: str) -> Start:
+        await find(self._channel, self._desk, self._items)
         arrangement = arranged(self._items.all, ticket, self._settings.hold)
         if arrangement is None:
             await delete_subscription(self._channel, ticket.subscription)
@@ -134,6 +136,7 @@ class Beginning:
         return Start(subscription, server, True, how, "", following, first, arrangement)
 
     async def _anew(self, server: Mapping[str, Any], why: str) -> Start:
+        await find(self._channel, self._desk, self._items)
         subscription = await self._desk.subscribe()
         proven = await proves_itself(self._channel, subscription.id)
         return Start(subscription, server, proven, why=why)

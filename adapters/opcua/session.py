@@ -21,6 +21,7 @@ from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
 from adapters.opcua.errors import FOREIGN, crossing, to_border
 from adapters.opcua.facts import facts_of, report
+from adapters.opcua.finding import find
 from adapters.opcua.items import Item, Items
 from adapters.opcua.peer import Peer
 from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of
@@ -31,6 +32,7 @@ from adapters.opcua.subscription import Desk
 from adapters.opcua.watch import DEGRADED, Watch
 
 log = logging.getLogger("adapters.opcua")
+_LOOK_AGAIN = 60.0  # s, after which the namespaces are read again for what was found by browsing
 
 
 class OpcUaSession:
@@ -222,10 +224,14 @@ class OpcUaSession:
     async def _retry(self) -> None:
         """Failed items again and again, more and more patiently; the namespaces may have changed in the meantime."""
         first, last = 1.0, 60.0
-        delay = first
+        delay, again = first, self._clock.monotonic() + _LOOK_AGAIN
         while True:
             await self._clock.sleep(delay)
             delay = min(2 * delay, last) if self._items.failed else first
-            if self._items.failed:
+            before = self._desk.namespaces
+            if self._items.failed or (self._items.wishes and self._clock.monotonic() >= again):
                 self._server = await self._desk.learn()
-                await self._attach(self._items.failed)
+                again = self._clock.monotonic() + _LOOK_AGAIN
+            if self._items.failed or self._desk.namespaces != before:
+                await find(self._channel, self._desk, self._items)
+                await self._attach(self._items.wanted)

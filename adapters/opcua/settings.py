@@ -13,17 +13,44 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from adapters.base import Bench, Source
 from adapters.opcua.nodeid import parse_node_id
+from adapters.opcua.paths import (
+    BrowsePath,
+    check_rule,
+    expanded,
+    holes,
+    id_ranges,
+    named,
+    parse_path,
+    treated_names,
+    unusable,
+)
 from adapters.settings import Duration, Reading, ReadSettings, Secret, SignalSettings, SourceSettings
 
 _QUEUE_MOST = 10_000
 
 
 def _node_id(text: str) -> str:
-    parse_node_id(text)
+    for node, _ in expanded(text):
+        parse_node_id(node)
+    return text.strip()
+
+
+def _path(text: str) -> str:
+    parse_path(text)
+    return text.strip()
+
+
+def _root(text: str) -> str:
+    """A NodeId or a path without patterns, in this order: what parses as the first is the first."""
+    try:
+        parse_node_id(text)
+    except ValueError:
+        if parse_path(text).wildcards:
+            raise ValueError(f"root {text!r}: * belongs into path:") from None
     return text.strip()
 
 
@@ -50,20 +77,86 @@ def _fingerprint(text: str) -> str:
 
 
 NodeIdText = Annotated[str, AfterValidator(_node_id)]
+PathText = Annotated[str, AfterValidator(_path)]
+RootText = Annotated[str, AfterValidator(_root)]
 OpcTcpUrl = Annotated[str, AfterValidator(_url)]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 
 
 class OpcUaSignal(SignalSettings):
-    """One node of the server."""
+    """One node of the server, or all that a pattern finds."""
 
-    node: NodeIdText = Field(
-        description="NodeId, best with the namespace's URI: nsu=urn:vendor:cnc;s=Spindle.Load"
+    node: NodeIdText | None = Field(
+        None,
+        description="NodeId, best with the namespace's URI: nsu=urn:vendor:cnc;s=Spindle.Load; {1..5} in it stands for five",
+    )
+    path: PathText | None = Field(
+        None,
+        description="Browse names from `root`, such as Machines/CNC1/Monitoring/SpindleLoad; * and ** find many",
+    )
+    root: RootText | None = Field(
+        None, description="Where `path` begins, a NodeId or a path; left out: the read entry's, else Objects"
+    )
+    max_found: int = Field(
+        1000, ge=1, le=100_000, description="Signals that a path with * or ** may find, at most"
     )
     every: Duration = Field(0.25, description="How often the server looks at the value (sampling interval)")
     queue: int | None = Field(
         None, ge=1, le=_QUEUE_MOST, description="Values the server keeps for us; left out: enough for `hold`"
     )
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> OpcUaSignal:
+        if (self.node is None) == (self.path is None):
+            raise ValueError(
+                "give the signal a node: (its NodeId) or a path: (its browse names), and not both"
+            )
+        if self.root is not None and self.path is None:
+            raise ValueError("root is where a path: begins, and this signal has none")
+        self._can_be_named()
+        return self
+
+    def _can_be_named(self) -> None:
+        wildcards = self.wildcards
+        check_rule(self.name, wildcards, repr(self.node or self.path))
+        said = [key for key in ("increments", "counter", "stale_after") if getattr(self, key)]
+        if said and self.path is not None and wildcards:
+            raise ValueError(
+                f"{said[0]} needs a signal of its own: write it beside the pattern with a plain path"
+            )
+
+    @property
+    def wildcards(self) -> int:
+        """How many numbers a name rule may use; 0: this is one signal."""
+        return id_ranges(self.node) if self.node is not None else self.browse_path.wildcards
+
+    @property
+    def browse_path(self) -> BrowsePath:
+        return parse_path(self.path or "")
+
+    @property
+    def where(self) -> str:
+        """As it was written."""
+        return self.node or self.path or ""
+
+    @property
+    def names_made(self) -> str:
+        return treated_names(self.name)
+
+    def each(self) -> Iterator[OpcUaSignal]:
+        """One signal for every number in its ranges; itself, if it has none."""
+        if self.node is None or not self.wildcards:
+            yield self
+            return
+        for node, numbers in expanded(self.node):
+            name = named(self.name, numbers)
+            if wrong := unusable(name):
+                raise ValueError(f"{self.name!r} for {node}: {wrong}")
+            changed: dict[str, str] = {"name": name, "node": node}
+            for key in ("label", "increments"):
+                if holes(getattr(self, key)):
+                    changed[key] = named(getattr(self, key), numbers)
+            yield self.model_copy(update=changed)
 
     def queue_for(self, hold: float) -> int:
         """The queue size to ask for: as configured, else as many samples as `hold` seconds bring, 10 at least."""
@@ -74,10 +167,30 @@ class OpcUaSignal(SignalSettings):
         return max(10, min(_QUEUE_MOST, math.ceil(hold / self.every)))
 
 
+def _unlike(signals: Sequence[OpcUaSignal]) -> None:
+    first: dict[str, OpcUaSignal] = {}
+    for signal in signals:
+        other = first.setdefault(signal.name, signal)
+        if other is not signal:
+            raise ValueError(f"two signals are named {signal.name}: {other.where} and {signal.where}")
+
+
 class OpcUaRead(ReadSettings):
     """What a machine reads from an OPC UA source."""
 
     signals: list[OpcUaSignal] = Field(default_factory=list)
+    root: RootText | None = Field(
+        None, description="Where paths begin: a NodeId or a path from Objects; left out: Objects"
+    )
+
+    @field_validator("signals")
+    @classmethod
+    def _one_by_one(cls, signals: list[OpcUaSignal]) -> list[OpcUaSignal]:
+        """Ranges of ids written out: whoever looks at the signals sees each of them."""
+        every = [one for signal in signals for one in signal.each()]
+        if len(every) > len(signals):
+            _unlike(every)
+        return every
 
     @model_validator(mode="after")
     def _reads_something(self) -> OpcUaRead:
@@ -164,7 +277,7 @@ class OpcUaSource(SourceSettings):
             yield "security: sign: nobody can change what the machine says, but anybody on the network can read it"
         if self.policy in ("Basic256", "Basic128Rsa15"):
             yield f"policy: {self.policy}: WEAK, withdrawn by the OPC Foundation; use another as soon as the machine can"
-        by_index = [s.node for s in _signals(readings) if s.node.startswith("ns=")]
+        by_index = [s.node for s in _signals(readings) if s.node is not None and s.node.startswith("ns=")]
         if by_index:
             yield _renumbered(by_index)
 

@@ -36,7 +36,8 @@ _SERVER: Final = {  # NodeIds.csv: Server_ServerStatus_*, Server_ServiceLevel, S
     "level": 2267,
     "servers": 2254,
 }
-_NAMESPACES, _NODES_PER_READ, _ITEMS_PER_CALL = 2255, 11705, 11714
+_NAMESPACES = 2255
+_LIMITS: Final = (11705, 11714, 11710, 11712)  # of OperationLimits, in the order of `Limits`
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
@@ -48,6 +49,8 @@ class Limits:
 
     read: int = _BATCH
     create: int = _BATCH
+    browse: int = _BATCH
+    translate: int = _BATCH
 
 
 @dataclass(slots=True)
@@ -71,7 +74,12 @@ class Desk:
     async def read(self, *nodes: int) -> list[Any]:
         """Values of nodes of namespace 0; None where there is none."""
         wanted = [ua.ReadValueId(NodeId=_node_id(node), AttributeId=AttributeIds.Value) for node in nodes]
+        return await in_batches(wanted, _BATCH, self._values)
+
+    async def _values(self, wanted: Sequence[ua.ReadValueId]) -> list[Any]:
         answer = await self._channel.call(_read_request(wanted), ua.ReadResponse)
+        if len(answer.Results) != len(wanted):
+            raise status_error(StatusCodes.BadUnexpectedError)
         good = [
             r.Value is not None and (r.StatusCode is None or r.StatusCode.is_good()) for r in answer.Results
         ]
@@ -79,10 +87,11 @@ class Desk:
 
     async def learn(self) -> dict[str, Any]:
         """Namespaces and limits, and what the server is: the keys of _SERVER."""
-        found = await self.read(_NAMESPACES, _NODES_PER_READ, _ITEMS_PER_CALL, *_SERVER.values())
+        found = await self.read(_NAMESPACES, *_SERVER.values(), *_LIMITS)
         self.namespaces = [str(uri) for uri in found[0] or []]
-        self.limits = Limits(*(min(_BATCH, int(most or 0) or _BATCH) for most in found[1:3]))
-        return dict(zip(_SERVER, found[3:], strict=True))
+        about = len(_SERVER) + 1
+        self.limits = Limits(*(min(_BATCH, int(most or 0) or _BATCH) for most in found[about:]))
+        return dict(zip(_SERVER, found[1:about], strict=True))
 
     async def condition(self) -> tuple[int, int]:
         """ServerState (OPC 10000-5, 12.6; 0 is running) and ServiceLevel (OPC 10000-4, 6.6.2.4.2; 255 is best)."""
@@ -114,10 +123,13 @@ class Desk:
     async def describe(self, items: Items, wanted: Sequence[Item]) -> list[Item]:
         """Find each node and give its point; those that can be monitored are returned, the others have failed."""
         known = [item for item in wanted if self._named(item)]
-        found = await _in_batches(known, max(1, self.limits.read // 3), self._read_batch)
+        found = await in_batches(known, max(1, self.limits.read // 3), self._read_batch)
         return [item for item, about in zip(known, found, strict=True) if _described(items, item, about)]
 
     def _named(self, item: Item) -> bool:
+        if item.barred:
+            item.fail(item.barred, q.BAD_NODE_ID_UNKNOWN)
+            return False
         if self.node_id(item.address) is None:
             item.fail(f"the server has no namespace {item.address.uri}", q.BAD_NODE_ID_UNKNOWN)
             return False
@@ -134,9 +146,7 @@ class Desk:
 
     async def monitor(self, subscription: Subscription, items: Sequence[Item]) -> None:
         """Create the items; each one is live or has failed afterwards."""
-        results = await _in_batches(
-            items, self.limits.create, lambda batch: self._create(subscription, batch)
-        )
+        results = await in_batches(items, self.limits.create, lambda batch: self._create(subscription, batch))
         for item, result in zip(items, results, strict=True):
             if result.StatusCode.is_good():
                 item.succeed(result.MonitoredItemId)
@@ -213,7 +223,7 @@ def _shortfall(item: Item, result: Any, settings: OpcUaSource) -> str:
     return ", ".join(words)
 
 
-async def _in_batches(
+async def in_batches(
     things: Sequence[Thing], size: int, call: Callable[[Sequence[Thing]], Awaitable[list[Result]]]
 ) -> list[Result]:
     """Results in order; a server that says BadTooManyOperations is asked for half as many from then on."""

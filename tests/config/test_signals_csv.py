@@ -85,7 +85,7 @@ def test_types_follow_the_field() -> None:
         (HEAD + "load;i=5;%;0,5s;;\n", 2, "every", "0,5s has a decimal comma"),
         (HEAD + "\n\nload;bad;%;;;\n", 4, "node", "'bad' is not a NodeId"),
         (HEAD + "load;i=5;%;5;;\n", 2, "every", "a duration is a number with its unit"),
-        (HEAD + "load;;%;;;\n", 2, "1", "node is missing"),
+        (HEAD + "load;;%;;;\n", 2, "1", "give the signal a node"),
         (HEAD + "load;i=1;;;;\nload;i=2;;;;\n", 3, "name", "two signals of one machine are named load"),
         ("name;nodee\nload;i=5\n", 1, "nodee", "unknown column 'nodee'"),
         ("name;node;name\nload;i=5;x\n", 1, "name", "the column name is there twice"),

@@ -20,7 +20,7 @@ from tests.opcua.scripted.codec.services import Asked, answer, fault
 from tests.opcua.scripted.codec.wire import ItemWish, NodeId, array, no_diagnostics, node_bytes, several
 from tests.opcua.scripted.record import Record, Told, plain
 from tests.opcua.scripted.scripts import Script
-from tests.opcua.scripted.space import Space
+from tests.opcua.scripted.space import Ref, Space
 from tests.opcua.scripted.subscription import REPORTING, Monitored, Notice, Subscription
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ RESEND_DATA, GET_MONITORED_ITEMS = 12873, 11492
 _LIMITED = {
     "Read": (11705, "nodes"),
     "Browse": (11710, "nodes"),
+    "TranslateBrowsePathsToNodeIds": (11712, "paths"),
     "Call": (11709, "methods"),
     "CreateMonitoredItems": (11714, "items"),
     "DeleteMonitoredItems": (11714, "items"),
@@ -82,7 +83,21 @@ class Policy:
     session_timeout: float | None = None
     null_keep_alive: bool = False
     reactivate: bool = True  # a session can be activated on another connection
+    per_browse: int = 1000  # references in one answer
+    continuation_points: int = 1000
     transfer: int | None = None  # the result of every transfer; None: as it is
+
+
+BAD_POINT = struct.pack("<I", codes.CONTINUATION_POINT_INVALID) + enc.octets(None) + several([])
+
+
+def _reference(ref: Ref) -> bytes:
+    """A ReferenceDescription (OPC 10000-4, 7.30)."""
+    title = struct.pack("<H", ref.name[0]) + enc.string(ref.name[1])
+    kind = struct.pack("<I", 2 if ref.variable else 1) + enc.node(0, 63 if ref.variable else 58)
+    return (
+        enc.node(0, ref.kind) + b"\1" + node_bytes(ref.node) + title + b"\2" + enc.string(ref.name[1]) + kind
+    )
 
 
 class Machine:
@@ -94,6 +109,7 @@ class Machine:
         self.scripts: list[Script] = []
         self.sessions: dict[NodeId, Session] = {}
         self.subscriptions: dict[int, Subscription] = {}
+        self.points: dict[bytes, list[Ref]] = {}  # by continuation point
         self.mute = False
         self._ids = 0
 
@@ -272,20 +288,36 @@ class Machine:
         return answer(asked, several(cells) + no_diagnostics())
 
     def _on_Browse(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
-        """Every variable is below the Objects folder (85), by Organizes (35); nothing has anything else below."""
-        results = [self._below(node[0]) for node in asked["nodes"]]
+        results = [self._page(self.space.below(node[0])) for node in asked["nodes"]]
         return answer(asked, several(results) + no_diagnostics())
 
-    def _below(self, node: NodeId) -> bytes:
-        names = self.space.variables if node == (0, 85) else {}
-        references = [self._reference(name) for name in names]
-        return struct.pack("<I", 0) + enc.octets(None) + several(references)
+    def _on_BrowseNext(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
+        known = [self.points.pop(point, None) for point in asked["points"]]
+        results = [BAD_POINT if rest is None else self._page(rest) for rest in known]
+        return answer(asked, several(results) + no_diagnostics())
 
-    def _reference(self, name: str) -> bytes:
-        node = self.space.node(name)
-        title = struct.pack("<H", node.namespace) + enc.string(name)
-        kind = struct.pack("<I", 2) + enc.node(0, 63)  # Variable, BaseDataVariableType
-        return enc.node(0, 35) + b"\1" + node_bytes(node) + title + b"\2" + enc.string(name) + kind
+    def _page(self, references: list[Ref]) -> bytes:
+        """A BrowseResult with as many references as the policy allows at once, and a continuation point for the others."""
+        most, point = self.policy.per_browse, None
+        if len(references) > most and len(self.points) >= self.policy.continuation_points:
+            return struct.pack("<I", codes.NO_CONTINUATION_POINTS) + enc.octets(None) + several([])
+        if len(references) > most:
+            point = os.urandom(8)
+            self.points[point] = references[most:]
+        cells = [_reference(ref) for ref in references[:most]]
+        return struct.pack("<I", 0) + enc.octets(point) + several(cells)
+
+    def _on_TranslateBrowsePathsToNodeIds(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
+        results = [self._translated(*path) for path in asked["paths"]]
+        return answer(asked, several(results) + no_diagnostics())
+
+    def _translated(self, root: NodeId, elements: list[Any]) -> bytes:
+        """A BrowsePathResult: every node at the end of the path."""
+        nodes = [root]
+        for *_, name in elements:
+            nodes = [ref.node for node in nodes for ref in self.space.below(node) if ref.name == name]
+        targets = [node_bytes(node) + struct.pack("<I", 0xFFFFFFFF) for node in nodes]
+        return struct.pack("<I", 0 if targets else codes.NO_MATCH) + several(targets)
 
     def _on_CreateSubscription(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
         if len(self.subscriptions) >= self.policy.subscriptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
@@ -30,6 +31,15 @@ class Variable:
     uri: str = URI
 
 
+class Ref(NamedTuple):
+    """A reference to a node below another one. kind: the reference's type (35 Organizes, 47 HasComponent, 46 HasProperty)."""
+
+    node: NodeId
+    name: tuple[int, str]
+    variable: bool = False
+    kind: int = 47
+
+
 @dataclass
 class Space:
     """What can be read. limits: OperationLimits by node id; 0 is not announced."""
@@ -51,6 +61,7 @@ class Space:
         default_factory=dict
     )  # by (URI, name), of other namespaces
     limits: dict[int, int] = field(default_factory=dict)
+    tree: dict[NodeId, list[Ref]] = field(default_factory=dict)  # when there is one, browsing follows it
     own: dict[int, bytes] = field(default_factory=dict)  # encoded DataValues that a test sets by node id
 
     def find(self, node: NodeId) -> tuple[str, Variable] | None:
@@ -67,6 +78,13 @@ class Space:
             if variable and known and self.namespaces[node.namespace] == variable.uri
             else None
         )
+
+    def below(self, node: NodeId) -> list[Ref]:
+        """What hierarchical references lead to; without a tree all variables are in the Objects folder."""
+        if self.tree:
+            return self.tree.get(node, [])
+        named = [(self.node(name), name) for name in self.variables] if node == (0, 85) else []
+        return [Ref(found, (found.namespace, name), True, 35) for found, name in named]
 
     def node(self, name: str) -> NodeId:
         return NodeId(self.namespaces.index(self.variables[name].uri), name)

@@ -53,6 +53,9 @@ SERVICES: Final = {
             ("nodes", _many(lambda r: (r.node(), r.u32(), r.node(), r.boolean(), r.u32(), r.u32()))),
         ]),
         Service("BrowseNext", 533, 536, [("release", R.boolean), ("points", _many(R.octets))]),
+        Service("TranslateBrowsePathsToNodeIds", 554, 557, [
+            ("paths", _many(lambda r: (r.node(), r.many(lambda: (r.node(), r.boolean(), r.boolean(), r.qualified_name()))))),
+        ]),
         Service("Read", 631, 634, [("age", R.double), ("times", R.u32), ("nodes", _many(R.read_wish))]),
         Service("HistoryRead", 664, 667),
         Service("Write", 673, 676),
