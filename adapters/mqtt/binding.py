@@ -11,11 +11,10 @@ from adapters.mqtt.adopted import TOO_MANY
 from adapters.mqtt.channel import Message
 from adapters.mqtt.paths import Path, parse_path
 from adapters.mqtt.payload_settings import JsonPayload
-from adapters.mqtt.payloads.shape import Decode, Row
+from adapters.mqtt.payloads.shape import Decode, Row, Series
 from adapters.mqtt.quick import PLAIN, Place, Quick
 from adapters.mqtt.settings import MqttSignal
 from adapters.mqtt.sheet import Cell, Sheet
-from adapters.mqtt.times import reader
 from adapters.settings import SignalSettings, intern
 from pipelines.batch import Flag, Kind
 from pipelines.registry import KindConflict
@@ -39,7 +38,7 @@ class Target(NamedTuple):
 
 
 def _can_be_quick(payload: Any) -> bool:
-    return isinstance(payload, JsonPayload) and _one_name(parse_path(payload.time))
+    return isinstance(payload, JsonPayload) and payload.plain and _one_name(parse_path(payload.time))
 
 
 def _one_name(path: Path) -> bool:
@@ -61,8 +60,8 @@ class Binding:
         self.decode = decode
         self._route, self._tags, self.segment = route, {**route.tags, **chosen}, segment
         self._signals, self._chosen = signals, bool(chosen)
-        self._shdr = route.read.payload.type == "shdr"
-        self._targets: dict[int | str, Target] = {}
+        self._named = route.read.payload.names
+        self._targets: dict[int | str | Series, Target] = {}
         self.quick: Quick | None = None
         self._tries = TRIES if _can_be_quick(route.read.payload) else 0
 
@@ -73,7 +72,7 @@ class Binding:
         reasons: Counter[str] = Counter()
         for refused in decoded.refused:
             reasons[refused.reason] += refused.values
-        stamps = _Stamps(stamp, Flag.RETAINED if message.retain else 0)
+        stamps = Stamps(stamp, Flag.RETAINED if message.retain else 0)
         for row in decoded.rows:
             target = self._targets.get(row.key) or self._resolve(row)
             reason = _add(sheet, target, row, stamps) if isinstance(target, Target) else target
@@ -86,7 +85,7 @@ class Binding:
             self.quick = self._quicken([row.key for row in decoded.rows])
         return bool(stamps.used)
 
-    def _quicken(self, keys: Sequence[int | str]) -> Quick | None:
+    def _quicken(self, keys: Sequence[int | str | Series]) -> Quick | None:
         """The shortest way for messages like this one, if there is one."""
         payload = self._route.read.payload
         if not isinstance(payload, JsonPayload):
@@ -96,44 +95,51 @@ class Binding:
         if not known or len(known) < len(places) or len({place.path for place in known}) < len(known):
             return None
         time = str(parse_path(payload.time)[0])
-        return Quick(known, time, reader(payload.time_unit), whole=not self._signals)
+        return Quick(known, time, payload.when(), whole=not self._signals)
 
-    def _place(self, key: int | str) -> Place | None:
-        target = self._targets.get(key)
-        path = parse_path(self._signals[key].value if isinstance(key, int) else key) if target else ()
+    def _place(self, key: int | str | Series) -> Place | None:
+        target = None if isinstance(key, Series) else self._targets.get(key)
+        path = parse_path(self._signals[key].value if isinstance(key, int) else str(key)) if target else ()
         if target is None or target.by_receipt or target.kind not in PLAIN or not _one_name(path):
             return None
         return Place(path, target.point, target.kind)
 
     def _resolve(self, row: Row) -> Target | str:
         """The target of a key that is met for the first time, or why there is none."""
-        route, key = self._route, row.key
-        if row.kind is not None and self._is_one_too_many(key):
+        route, series = self._route, row.key if isinstance(row.key, Series) else Series(row.key)
+        key, tags = series.key, {**_renamed(series, self._tags), **self._tags}
+        if row.kind is not None and self._is_one_too_many(key, tags):
             return TOO_MANY
         if not self._nameable(key):
             return _NO_NAME
         signal = self._signal(key)
+        if series.unit:
+            if signal.unit not in ("", series.unit):
+                return f"the message says {series.unit!r} where the configuration says unit: {signal.unit}"
+            signal = signal.model_copy(update={"unit": series.unit})
         known = route.registry.kind_of(route.machine, signal.name)
-        native = row.kind or known or route.default_kind(row.key)
+        native = row.kind or known or route.reader.default_kind(key)
         if native is None and signal.kind is None:
             return _NO_KIND
-        named_by_message = self._chosen or not isinstance(signal, MqttSignal)
-        if named_by_message and not route.adopted.admit(route.machine, signal.name, self._tags):
+        named_by_message = (
+            self._chosen or bool(series.tags or series.unit) or not isinstance(signal, MqttSignal)
+        )
+        if named_by_message and not route.adopted.admit(route.machine, signal.name, tags):
             return TOO_MANY
         try:
-            point = intern(route.registry, route.machine, self._tags, signal, native or Kind.NUMBER)
+            point = intern(route.registry, route.machine, tags, signal, native or Kind.NUMBER)
         except KindConflict as conflict:
             return str(conflict)
         target = Target(point, route.registry[point].kind, signal.time == "receive")
         self._targets[row.key] = target
         return target
 
-    def _is_one_too_many(self, key: int | str) -> bool:
+    def _is_one_too_many(self, key: int | str, tags: Mapping[str, str]) -> bool:
         """Asked before anything is built for it: a payload may bring a hundred thousand of these."""
         route = self._route
         if not isinstance(key, str) or key in route.by_address:
             return False
-        return route.adopted.closed_to(route.machine, self._name(key), self._tags)
+        return route.adopted.closed_to(route.machine, self._name(key), tags)
 
     def _nameable(self, key: int | str) -> bool:
         """A name that a topic or payload chose may be none, or longer than a signal's name can be."""
@@ -146,7 +152,7 @@ class Binding:
             if self._signals:
                 return self._signals[key]
             return SignalSettings(name=self.segment)
-        if self._shdr and key in self._route.by_address:
+        if self._named and key in self._route.by_address:
             return self._route.by_address[key]
         return SignalSettings(name=self._name(key))
 
@@ -154,7 +160,13 @@ class Binding:
         return ".".join(part for part in (self.segment, key) if part)
 
 
-def _add(sheet: Sheet, target: Target, row: Row, stamps: _Stamps) -> str:
+def _renamed(series: Series, ours: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a payload; where one bears a name that says where we are, it is not believed but kept aside."""
+    taken = {"machine", *ours}
+    return {f"payload_{key}" if key in taken else key: text for key, text in series.tags}
+
+
+def _add(sheet: Sheet, target: Target, row: Row, stamps: Stamps) -> str:
     """Adds the row, or says why not."""
     at, flags = row.at, stamps.flags
     if at is None or target.by_receipt:
@@ -172,7 +184,7 @@ def _add(sheet: Sheet, target: Target, row: Row, stamps: _Stamps) -> str:
     return ""
 
 
-class _Stamps:
+class Stamps:
     """Times of receipt for the rows of one message: rows of one point get a nanosecond each."""
 
     def __init__(self, base: int, flags: int) -> None:

@@ -14,18 +14,11 @@ from adapters.base import Bench
 from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.binding import Binding
 from adapters.mqtt.channel import Message
-from adapters.mqtt.paths import parse_path
-from adapters.mqtt.payload_settings import JsonPayload, ShdrPayload
-from adapters.mqtt.payloads.bare import BARE
-from adapters.mqtt.payloads.document import adopting, listed
-from adapters.mqtt.payloads.shape import Decode
-from adapters.mqtt.payloads.shdr import Items, shdr
+from adapters.mqtt.payloads.chosen import Reader
 from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Sheet
-from adapters.mqtt.times import reader
 from adapters.mqtt.topics import Template
 from adapters.settings import Reading
-from pipelines.batch import Kind
 from pipelines.registry import Registry
 
 REMEMBERED = 10_000  # topics; beyond it the memory starts anew
@@ -41,7 +34,7 @@ class Route:
         self.registry, self.adopted = registry, adopted
         self.by_address: dict[str, MqttSignal] = {signal.address: signal for signal in self.read.signals}
         self.named = "signal" in self.template.names
-        self._items = _items(self.read)
+        self.reader = Reader(self.read)
 
     @property
     def filters(self) -> Sequence[str]:
@@ -65,32 +58,7 @@ class Route:
         if self.named and listed is None and not self.read.adopt:
             return None
         signals = ([listed] if listed else []) if self.named else list(self.read.signals)
-        return Binding(self, segments, segment, signals, self._decoder(signals))
-
-    def _decoder(self, signals: Sequence[MqttSignal]) -> Decode:
-        payload = self.read.payload
-        if isinstance(payload, ShdrPayload):
-            return shdr(self._items)
-        if not isinstance(payload, JsonPayload):
-            return BARE[payload.type]
-        time = parse_path(payload.time) if payload.time else None
-        if self.read.adopt and not signals:
-            return adopting(time, reader(payload.time_unit))
-        return listed([parse_path(signal.value) for signal in signals], time, reader(payload.time_unit))
-
-    def default_kind(self, key: int | str) -> Kind | None:
-        """The kind of a point whose first row has no value, where the payload's own rules tell it."""
-        if not isinstance(self.read.payload, ShdrPayload) or isinstance(key, int):
-            return None
-        return Kind.NUMBER if self._items.is_number(key) else Kind.TEXT
-
-
-def _items(read: MqttRead) -> Items:
-    if not isinstance(read.payload, ShdrPayload):
-        return Items()
-    payload = read.payload
-    exact = [signal.address for signal in read.signals if signal.kind in ("number", "integer", "unsigned")]
-    return Items(payload.numbers, exact, payload.conditions, payload.messages, payload.time_series)
+        return Binding(self, segments, segment, signals, self.reader.decoder(signals))
 
 
 class Bound(NamedTuple):

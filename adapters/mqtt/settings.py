@@ -105,9 +105,9 @@ def _check_signals(read: MqttRead) -> None:
         raise ValueError(
             f"topic '{read.topic}' is the broker's own ($SYS and the like): list its signals, it is never adopted"
         )
-    if kind == "shdr" and named:
-        raise ValueError("SHDR lines name their items themselves: write + in place of {signal}")
-    if kind in ("number", "text", "flag") and not named:
+    if read.payload.names and named:
+        raise ValueError(f"a {kind} payload names its signals itself: write + in place of {{signal}}")
+    if read.payload.is_bare and not named:
         if len(read.signals) > 1:
             raise ValueError(
                 f"a {kind} payload carries one value: list one signal, or put {{signal}} in the topic"
@@ -115,14 +115,20 @@ def _check_signals(read: MqttRead) -> None:
         if read.adopt and not read.signals and not read.signals_file:
             raise ValueError("adopt needs names: put {signal} in the topic, or list the signal")
     for signal in read.signals:
-        _check_signal(signal, kind, named)
+        _check_signal(signal, read.payload, named)
 
 
-def _check_signal(signal: MqttSignal, kind: str, named: bool) -> None:
-    if signal.value and kind != "json":
-        raise ValueError(f"signal '{signal.name}': a {kind} payload has no value paths; remove value")
-    if signal.item and kind != "shdr" and not named:
-        raise ValueError(f"signal '{signal.name}': item is for SHDR and for topics with {{signal}}")
+def _check_signal(signal: MqttSignal, payload: AnyPayload, named: bool) -> None:
+    if signal.value and payload.names and payload.has_paths:
+        raise ValueError(
+            f"signal '{signal.name}': the payload's own name and value paths find it; write item, not value"
+        )
+    if signal.value and not payload.has_paths:
+        raise ValueError(f"signal '{signal.name}': a {payload.type} payload has no value paths; remove value")
+    if signal.item and not payload.names and not named:
+        raise ValueError(
+            f"signal '{signal.name}': item is for payloads that name their signals and for topics with {{signal}}"
+        )
     if named and set(signal.address) & set("/+#"):
         raise ValueError(f"signal '{signal.name}': a topic segment cannot contain / + or #; set item")
 

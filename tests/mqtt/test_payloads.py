@@ -266,7 +266,7 @@ def test_a_time_that_is_none_leaves_the_value() -> None:
 # --- SHDR
 
 
-def rows(line: str, items: Items | None = None) -> list[tuple[int | str, Any]]:
+def rows(line: str, items: Items | None = None) -> list[tuple[Any, Any]]:
     decoded = shdr(items or Items())(line.encode())
     assert not decoded.refused
     return [(row.key, row.value) for row in decoded.rows]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.mqtt.payloads.document import MOST, adopting, listed, once, parse
-from adapters.mqtt.payloads.shape import Decoded
+from adapters.mqtt.payloads.document import adopting, listed, once
+from adapters.mqtt.payloads.document import parse_json as parse
+from adapters.mqtt.payloads.shape import MOST, Decoded
 from adapters.mqtt.times import reader
 
 

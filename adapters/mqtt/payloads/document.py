@@ -19,28 +19,27 @@ from typing import Any
 import msgspec
 
 from adapters.mqtt.paths import Path, spell
-from adapters.mqtt.payloads.shape import Decode, Decoded, Refused, Row, refusal
+from adapters.mqtt.payloads.shape import MOST, TOO_MUCH, Decode, Decoded, Refused, Row, Series, refusal
 from pipelines import quality as q
 from pipelines.batch import Kind
 
-MOST = 10_000  # values and keys of a document
 DEEPEST = 32  # levels of an adopted document: deeper ones are data of another kind
 Time = Callable[[Any], int | None]
+Parse = Callable[[bytes], Any]  # the document, or a Decoded that says why there is none
 
-TOO_MUCH = (
-    f"more than {MOST} values in one message: have the sender divide it, or list the signals that are wanted"
-)
 MISSING: Any = object()
+BOM = b"\xef\xbb\xbf"
 
 
-def listed(paths: Sequence[Path], time: Path | None, read_time: Time) -> Decode:
+def listed(paths: Sequence[Path], time: Path | None, read_time: Time, parse: Parse | None = None) -> Decode:
     """A decoder for the configured places; row keys are their numbers. A place may be missing, but not all of them."""
+    read_document = parse or parse_json
     getters = [getter(path) for path in paths]
     clock = getter(time) if time is not None else None
     names = ", ".join(spell(path) or "(the document)" for path in paths)
 
     def decode(payload: bytes) -> Decoded:
-        document = parse(payload)
+        document = read_document(payload)
         if isinstance(document, Decoded):
             return document
         at = read_time(clock(document)) if clock else None
@@ -54,12 +53,13 @@ def listed(paths: Sequence[Path], time: Path | None, read_time: Time) -> Decode:
     return decode
 
 
-def adopting(time: Path | None, read_time: Time) -> Decode:
+def adopting(time: Path | None, read_time: Time, parse: Parse | None = None) -> Decode:
     """A decoder that takes every value of a document; row keys are their paths."""
+    read_document = parse or parse_json
     clock = getter(time) if time is not None else None
 
     def decode(payload: bytes) -> Decoded:
-        document = parse(payload)
+        document = read_document(payload)
         if isinstance(document, Decoded):
             return document
         at = read_time(clock(document)) if clock else None
@@ -72,19 +72,23 @@ def adopting(time: Path | None, read_time: Time) -> Decode:
     return decode
 
 
-def parse(payload: bytes) -> Any:
+def parse_json(payload: bytes) -> Any:
     """The document, or a Decoded that says why there is none."""
     try:
         document = msgspec.json.decode(payload)
     except UnicodeDecodeError:
         return refusal("not JSON: a text in it is not UTF-8")
     except msgspec.MsgspecError as error:
-        return refusal(
-            f"not JSON: {error}" if payload.strip() else "an empty message where JSON was expected"
-        )
+        return refusal(_no_json(payload, str(error)))
     except RecursionError:
         return refusal("JSON that is nested too deeply")
     return document if once(payload, document) else _suspected(payload, document)
+
+
+def _no_json(payload: bytes, error: str) -> str:
+    if payload.startswith(BOM):
+        return "a byte order mark before the JSON (RFC 8259, 8.1): have the sender leave it out"
+    return f"not JSON: {error}" if payload.strip() else "an empty message where JSON was expected"
 
 
 def once(payload: bytes, document: Any) -> bool:
@@ -165,7 +169,7 @@ def _rows(found: Sequence[tuple[int | str, Any]], at: int | None) -> Decoded:
     rows: list[Row] = []
     refused: list[Refused] = []
     for key, value in found:
-        row = _row(key, value, at)
+        row = row_of(key, value, at)
         if isinstance(row, Row):
             rows.append(row)
         else:
@@ -173,7 +177,7 @@ def _rows(found: Sequence[tuple[int | str, Any]], at: int | None) -> Decoded:
     return Decoded(len(found), rows, refused)
 
 
-def _row(key: int | str, value: Any, at: int | None) -> Row | Refused:
+def row_of(key: int | str | Series, value: Any, at: int | None) -> Row | Refused:
     kind = _KINDS.get(type(value))
     if kind is Kind.NUMBER:
         try:

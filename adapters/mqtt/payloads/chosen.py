@@ -1,0 +1,71 @@
+"""The decoder of a read entry: which one its payload settings ask for, made ready for the signals it lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.mqtt.paths import parse_path
+from adapters.mqtt.payload_settings import (
+    AnyPayload,
+    DocumentPayload,
+    ShdrPayload,
+)
+from adapters.mqtt.payloads.bare import BARE
+from adapters.mqtt.payloads.compressed import inflating
+from adapters.mqtt.payloads.document import adopting, listed, parse_json
+from adapters.mqtt.payloads.records import Plan, recording
+from adapters.mqtt.payloads.shape import Decode
+from adapters.mqtt.payloads.shdr import Items, shdr
+from adapters.mqtt.settings import MqttRead, MqttSignal
+from pipelines.batch import Kind
+
+
+class Reader:
+    """How one read entry reads payloads. wanted: the names that are taken where the payload names its signals; None: all."""
+
+    def __init__(self, read: MqttRead) -> None:
+        self.payload: AnyPayload = read.payload
+        self.adopt = read.adopt
+        addresses = [signal.address for signal in read.signals]
+        self.wanted = None if read.adopt else frozenset(addresses)
+        self.kinds = {signal.address: signal.kind for signal in read.signals if signal.kind is not None}
+        self.items = _items(read)
+
+    def decoder(self, signals: Sequence[MqttSignal]) -> Decode:
+        return inflating(self._decoder(signals), self.payload.compression)
+
+    def _decoder(self, signals: Sequence[MqttSignal]) -> Decode:
+        payload = self.payload
+        if isinstance(payload, DocumentPayload):
+            return self._document(payload, signals)
+        if isinstance(payload, ShdrPayload):
+            return shdr(self.items)
+        return BARE[payload.type]
+
+    def _document(self, payload: DocumentPayload, signals: Sequence[MqttSignal]) -> Decode:
+        adopt = self.adopt and not signals
+        paths = [parse_path(signal.value) for signal in signals]
+        if (
+            payload.each is not None
+            or payload.names
+            or payload.samples
+            or payload.quality
+            or payload.unit_from
+        ):
+            return recording(parse_json, Plan(payload, None if adopt else paths, self.wanted))
+        time = parse_path(payload.time) if payload.time else None
+        return adopting(time, payload.when()) if adopt else listed(paths, time, payload.when())
+
+    def default_kind(self, key: int | str) -> Kind | None:
+        """The kind of a point whose first row has no value, where the payload's own rules tell it."""
+        if not isinstance(self.payload, ShdrPayload) or isinstance(key, int):
+            return None
+        return Kind.NUMBER if self.items.is_number(key) else Kind.TEXT
+
+
+def _items(read: MqttRead) -> Items:
+    if not isinstance(read.payload, ShdrPayload):
+        return Items()
+    payload = read.payload
+    exact = [signal.address for signal in read.signals if signal.kind in ("number", "integer", "unsigned")]
+    return Items(payload.numbers, exact, payload.conditions, payload.messages, payload.time_series)
