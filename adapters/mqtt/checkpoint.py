@@ -27,13 +27,14 @@ class _Stored(msgspec.Struct, array_like=True):
     last: int
     ring: bytes
     dropped: int = -1
+    sparkplug: bytes = b""
 
 
 @dataclass(slots=True)
 class Checkpoint:
     """filters: what is subscribed. last: ns, when the connection was last known to live. fresh: nothing was stored yet.
 
-    dropped: the broker's count of dropped messages as last read, -1 if never.
+    dropped: the broker's count of dropped messages as last read, -1 if never. sparkplug: see sparkplug/keep.py.
     """
 
     client_id: str
@@ -44,6 +45,7 @@ class Checkpoint:
     ring: OrderedDict[tuple[int, int], int] = field(default_factory=OrderedDict)
     remembered: int = 0
     dropped: int = -1
+    sparkplug: bytes = b""
 
     def __post_init__(self) -> None:
         self.remembered = len(self.ring)
@@ -70,7 +72,9 @@ class Checkpoint:
 
     def dump(self) -> bytes:
         ring = b"".join(_ENTRY.pack(mid, check, stamp) for (mid, check), stamp in self.ring.items())
-        return msgspec.msgpack.encode(_Stored(1, self.client_id, self.filters, self.last, ring, self.dropped))
+        return msgspec.msgpack.encode(
+            _Stored(1, self.client_id, self.filters, self.last, ring, self.dropped, self.sparkplug)
+        )
 
 
 def _checksum(message: Message) -> int:
@@ -86,6 +90,6 @@ def load(blob: bytes | None, client_id: str, size: int) -> Checkpoint:
     except msgspec.MsgspecError:
         return Checkpoint(client_id, size=size, fresh=False)
     ring = OrderedDict(((mid, check), stamp) for mid, check, stamp in _ENTRY.iter_unpack(stored.ring))
-    return Checkpoint(
-        client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring, dropped=stored.dropped
-    )
+    known = Checkpoint(client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring)
+    known.dropped, known.sparkplug = stored.dropped, stored.sparkplug
+    return known

@@ -117,6 +117,11 @@ class Connection:
         )
         return SubscribeOptions(qos=qos, retainHandling=handling)
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """With QoS 0, not retained, and lost with the connection: only what was opted in to is ever published (README)."""
+        if self.lost is None:
+            self.wire.publish(topic, payload, 0)
+
     def unsubscribe(self, filters: Sequence[str]) -> None:
         for start in range(0, len(filters), AT_ONCE):
             self.wire.unsubscribe(list(filters[start : start + AT_ONCE]))

@@ -22,6 +22,8 @@ from adapters.mqtt.opening import connect
 from adapters.mqtt.routes import Routes
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.sheet import Sheet
+from adapters.mqtt.sparkplug.host import Policy
+from adapters.mqtt.topics import Template, parse_template
 from adapters.settings import Reading
 from pipelines.registry import Registry
 
@@ -40,7 +42,9 @@ async def look_around(
     source: str, settings: MqttSource, client_id: str, readings: Sequence[Reading], clock: Clock
 ) -> Sequence[Finding]:
     """One finding for the connection, one per filter, one per read entry."""
-    routes = Routes(readings, Bench(Registry(), clock), Adopted(settings.adopt_limit))
+    listening = Policy(settings.sparkplug_namespace, settings.reorder, rebirth=False, asked={})
+    adopted = Adopted(settings.adopt_limit)
+    routes = Routes(readings, Bench(Registry(), clock), adopted, policy=listening)
     visitor = settings.model_copy(update={"session_expiry": 0.0})
     try:
         connection = await connect(visitor, f"{client_id}-check", clock.now, visiting=True)
@@ -131,7 +135,7 @@ def _granted(where: str, qos: int, code: int) -> Finding:
 
 async def _heard(visit: _Visit) -> Sequence[Finding]:
     """What every read entry hears within `LISTEN` seconds."""
-    templates = [reading.read.template.bound(machine=reading.machine) for reading in visit.readings]
+    templates = [_template(visit, reading) for reading in visit.readings]
     messages: list[Message] = []
     waiting = set(range(len(templates)))
     try:
@@ -147,6 +151,14 @@ async def _heard(visit: _Visit) -> Sequence[Finding]:
     return [*_read(visit, messages), *silent]
 
 
+def _template(visit: _Visit, reading: Reading) -> Template:
+    if reading.read.sparkplug:
+        group, node, _ = reading.read.place
+        return parse_template(f"{visit.connection.settings.sparkplug_namespace}/{group}/+/{node}/#")
+    template: Template = reading.read.template.bound(machine=reading.machine)
+    return template
+
+
 async def _fresh(connection: Connection) -> list[Message]:
     connection.received = connection.woken.set
     while not connection.wire.messages and connection.lost is None:
@@ -160,8 +172,8 @@ async def _fresh(connection: Connection) -> list[Message]:
 def _silent(source: str, reading: Reading) -> Finding:
     return Finding(
         "warning",
-        f"{source}: {reading.read.topic}",
-        f"nothing received yet on {reading.read.topic} for {reading.machine} (listened {LISTEN:g} s)",
+        f"{source}: {reading.read.topic or reading.read.sparkplug}",
+        f"nothing received yet on {reading.read.topic or reading.read.sparkplug} for {reading.machine} (listened {LISTEN:g} s)",
         "It may just be slow. Brokers also grant topics that their access list then keeps silent.",
     )
 

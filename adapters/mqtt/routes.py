@@ -17,6 +17,8 @@ from adapters.mqtt.channel import Message
 from adapters.mqtt.payloads.chosen import Reader
 from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Sheet
+from adapters.mqtt.sparkplug.host import Host, Place, Policy
+from adapters.mqtt.sparkplug.host import Host, Place, Policy
 from adapters.mqtt.topics import Template
 from adapters.settings import Reading
 from pipelines.registry import Registry
@@ -68,6 +70,10 @@ class Bound(NamedTuple):
     bindings: tuple[Binding, ...]
     sole: Binding | None = None
     told: Callable[[Message], None] | None = None
+    place: Place | None = None
+
+
+LISTENING = Policy("spBv1.0", 2.0, rebirth=False, asked={})
 
 
 class Routes:
@@ -79,8 +85,12 @@ class Routes:
         bench: Bench,
         adopted: Adopted,
         heard: Callable[[str], None] = lambda _filter: None,
+        policy: Policy = LISTENING,
     ) -> None:
-        self._routes = [Route(reading, bench.registry, adopted) for reading in readings]
+        self._routes = [Route(each, bench.registry, adopted) for each in readings if each.read.topic]
+        nodes = [reading for reading in readings if reading.read.sparkplug]
+        self._clock = bench.clock
+        self.host = Host(nodes, bench.registry, adopted, policy) if nodes else None
         self._bound: dict[bytes, Bound] = {}
         self._heard = heard
         self._watched: dict[bytes, Callable[[Message], None]] = {}
@@ -92,7 +102,14 @@ class Routes:
         for route in self._routes:
             for name in route.filters:
                 asked[name] = max(asked.get(name, 0), route.read.qos)
+        if self.host is not None:
+            asked.update(dict.fromkeys(self.host.filters, 1))
         return asked
+
+    @property
+    def redelivers(self) -> bool:
+        """Sparkplug is published with QoS 0, whatever is subscribed (3.0, 5.1 and 6.4)."""
+        return self.host is None and all(qos > 0 for qos in self.filters.values())
 
     def watch(self, topic: str, told: Callable[[Message], None]) -> None:
         """Messages of this topic are told; no read entry needs to want them."""
@@ -113,14 +130,16 @@ class Routes:
         bound = self._bound.get(message.topic) or self._bind(message.topic)
         if bound.told is not None:
             bound.told(message)
-            if not bound.bindings:
+            if not bound.bindings and bound.place is None:
                 return False
-        problem = _problem(message, bound.where, bound.bindings)
+        problem = _problem(message, bound)
         if problem:
             sheet.decoded += 1
             sheet.refuse(bound.where, Counter([problem]), message.payload, stamp)
             return False
         used = False
+        if bound.place is not None and self.host is not None:
+            used = self.host.read(bound.place, message, stamp, sheet, self._clock.monotonic())
         for binding in bound.bindings:
             used |= binding.read(message, bound.where, stamp, sheet)
         return used
@@ -136,19 +155,23 @@ class Routes:
                 if binding is not None:
                     found.append(binding)
                     self._heard(route.filter_of(binding.segment))
+        place = self.host.place(where) if self.host is not None else None
+        if place is not None and self.host is not None:
+            self._heard(self.host.filter_of(place))
         told = self._watched.get(topic)
-        sole = found[0] if len(found) == 1 and told is None else None
-        self._bound[topic] = bound = Bound(where, tuple(found), sole, told)
+        sole = found[0] if len(found) == 1 and told is None and place is None else None
+        self._bound[topic] = bound = Bound(where, tuple(found), sole, told, place)
         return bound
 
 
-def _problem(message: Message, where: str, bindings: Sequence[Binding]) -> str:
+def _problem(message: Message, bound: Bound) -> str:
+    where, wanted = bound.where, bool(bound.bindings or bound.place)
     if message.size > len(message.payload):
         return f"a message of {message.size} bytes is larger than max_packet: raise it, or send less at once"
-    if not bindings and where.encode("utf-8", "replace") != message.topic:
+    if not wanted and where.encode("utf-8", "replace") != message.topic:
         return "the topic is not UTF-8: nothing can be matched with it"
     return (
         ""
-        if bindings
+        if wanted
         else "no read entry matches this topic (the broker kept it from an earlier configuration)"
     )

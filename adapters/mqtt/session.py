@@ -56,7 +56,7 @@ class MqttSession:
         self, connection: Connection, routes: Routes, checkpoint: Checkpoint, memory: Memory
     ) -> None:
         """memory: what outlives the connection. A loss that is known already is `lacking`, set before the first delivery."""
-        self.redelivers = all(qos > 0 for qos in routes.filters.values())
+        self.redelivers = routes.redelivers
         self.facts: dict[str, str] = {}
         self.lacking: Gap | None = None
         self._connection, self._routes, self._memory = connection, routes, memory
@@ -83,12 +83,16 @@ class MqttSession:
         """All that was received and not yet handed over; the end of the connection only after that."""
         if not self._begun:
             return self._beginning()
-        while not self._connection.wire.messages:
+        while not self._connection.wire.messages and not self._is_due():
             if self._connection.lost is not None:
                 raise self._memory.rivals.judge(self._connection.lost)
             self._connection.woken.clear()
             await self._connection.woken.wait()
         return self._delivery()
+
+    def _is_due(self) -> bool:
+        host = self._routes.host
+        return host is not None and host.is_due(self._clock.monotonic())
 
     def _beginning(self) -> Delivery:
         """A delivery without values: the gap, if there is one, and that a session now exists, before anything arrives."""
@@ -101,18 +105,32 @@ class MqttSession:
         sheet = Sheet()
         messages = self._read(sheet)
         self._forget()
-        last = messages[-1].at
+        last = messages[-1].at if messages else self._clock.now()
         self._checkpoint.last, self._checkpoint.dropped = last, self._dropped.count
-        gap = self._dropped.gap(last)
+        gaps = [gap] if (gap := self._dropped.gap(last)) is not None else []
+        gaps += self._settled_nodes(sheet)
         return Delivery(
             sheet.batches(last, self._memory.version()),
             sheet.decoded,
             sheet.refused,
-            gaps=() if gap is None else (gap,),
+            gaps=gaps,
             checkpoint=self._checkpoint.dump(),
             ack=_Ack(self, messages, self._checkpoint.remembered),
             pressing=self._pressing,
         )
+
+    def _settled_nodes(self, sheet: Sheet) -> Sequence[Gap]:
+        """What time tells about Sparkplug nodes, what they lost, and what may be asked of them."""
+        host = self._routes.host
+        if host is None:
+            return ()
+        now, at = self._clock.monotonic(), self._clock.now()
+        host.due(now, at, sheet)
+        for topic, payload in host.commands(now, at):
+            self._connection.publish(topic, payload)
+        self._checkpoint.sparkplug = host.dump()
+        gaps, host.gaps = host.gaps, []
+        return gaps
 
     def _read(self, sheet: Sheet) -> Sequence[Message]:
         """What waits, on the sheet; what takes longer than AT_ONCE stays for the next delivery: the event loop is not ours."""
@@ -130,6 +148,10 @@ class MqttSession:
 
     def _ticked(self) -> None:
         """Once a second: subscriptions that stay silent although they were granted."""
+        if self._routes.host is not None:
+            self.stated(sparkplug=self._routes.host.words())
+            if self._is_due():
+                self._connection.woken.set()
         silence, user = self._memory.silence, self._connection.settings.username
         self.facts.pop("silent_topics", None)
         self.stated(silent_topics=suspicion(silence.silent(), user))

@@ -16,15 +16,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from adapters.base import Bench, Source
 from adapters.mqtt.paths import parse_path
 from adapters.mqtt.payload_settings import AnyPayload, JsonPayload, PayloadName, payload_by_name
+from adapters.mqtt.sparkplug.places import HostSettings, NodeRead, check_metrics
 from adapters.mqtt.topics import Template, parse_template
 from adapters.settings import (
     Duration,
     Reading,
-    ReadSettings,
     Secret,
     SignalSettings,
     Size,
-    SourceSettings,
 )
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -36,6 +35,9 @@ class MqttSignal(SignalSettings):
 
     value: str = Field(
         "", description="JSON: path of the value (U.L1, phases[0].U); left out: the whole document"
+    )
+    metric: str = Field(
+        "", max_length=1000, description="Sparkplug: name of the metric (Spindle/Load); left out: the name"
     )
     item: str = Field(
         "", description="SHDR data item, or the {signal} segment of the topic; left out: the name"
@@ -50,14 +52,14 @@ class MqttSignal(SignalSettings):
     @property
     def address(self) -> str:
         """What the wire calls this signal, where the wire names signals."""
-        return self.item or self.name
+        return self.metric or self.item or self.name
 
 
-class MqttRead(ReadSettings):
+class MqttRead(NodeRead):
     """Topics of one machine that are read in one way."""
 
     topic: str = Field(
-        min_length=1,
+        "",
         description="Topic filter; {machine} stands for the machine's id, {signal} names the signal, "
         "other {names} become tags, + is one segment, # the rest",
     )
@@ -83,7 +85,8 @@ class MqttRead(ReadSettings):
     @field_validator("topic")
     @classmethod
     def _is_filter(cls, topic: str) -> str:
-        parse_template(topic)
+        if topic:
+            parse_template(topic)
         return topic
 
     @property
@@ -92,11 +95,18 @@ class MqttRead(ReadSettings):
 
     @model_validator(mode="after")
     def _signals_fit(self) -> MqttRead:
-        _check_signals(self)
+        if bool(self.topic) == bool(self.sparkplug):
+            raise ValueError("an entry reads either a topic or a sparkplug node: write one of the two keys")
+        if self.sparkplug:
+            check_metrics(self)
+        else:
+            _check_signals(self)
         return self
 
 
 def _check_signals(read: MqttRead) -> None:
+    if any(signal.metric for signal in read.signals):
+        raise ValueError("metric is for sparkplug entries; with topic, write value or item")
     named = "signal" in read.template.names
     kind = read.payload.type
     if not read.signals and not read.signals_file and not read.adopt:
@@ -244,8 +254,9 @@ def _reviewed(source: MqttSource, readings: Sequence[Reading]) -> Sequence[str]:
     said.extend(
         f"{reading.machine}: topic '{reading.read.topic}' is read with QoS 0: losses are not noticed"
         for reading in readings
-        if reading.read.qos == 0
+        if reading.read.qos == 0 and reading.read.topic
     )
+    said.extend(source.said_of_nodes(readings))
     return said
 
 

@@ -22,6 +22,7 @@ from adapters.mqtt.session import Memory, MqttSession
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.silence import Silence
+from adapters.mqtt.sparkplug.host import Policy
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
@@ -49,14 +50,18 @@ class MqttBroker:
         rivals, silence = Rivals(self.client_id, clock), Silence(clock)
         self._memory = Memory(clock, lambda: registry.version, rivals, silence)
         self._statistics = settings.broker_statistics
+        self._policy = Policy(
+            settings.sparkplug_namespace, settings.reorder, settings.rebirth and not bench.scratch, {}
+        )
 
     @asynccontextmanager
     async def session(self, resume: bytes | None) -> AsyncIterator[MqttSession]:
-        routes = Routes(self._readings, self._bench, self._adopted, self._memory.silence.heard)
+        routes = Routes(self._readings, self._bench, self._adopted, self._memory.silence.heard, self._policy)
         connection = await self._connect()
         try:
             size = self._settings.receive_maximum if connection.version == "5" else RING_311
             checkpoint = load(resume, self.client_id, size)
+            _restore(routes, checkpoint, connection, self._bench.clock.monotonic())
             session = MqttSession(connection, routes, checkpoint, self._memory)
             session.lacking = _gap(connection, checkpoint, self._bench.clock.now())
             session.stated(**_facts(connection, self.client_id))
@@ -121,7 +126,7 @@ class MqttBroker:
 
     def reread(self, where: str, raw: bytes, at: int) -> Delivery:
         """A message that was refused once, by the present read entries. where: its topic."""
-        routes = Routes(self._readings, self._bench, self._adopted)
+        routes = Routes(self._readings, self._bench, self._adopted, policy=self._policy)
         sheet = Sheet()
         topic = where.encode("utf-8", "replace")
         routes.read(Message(topic, raw, 0, 1, False, False, at, len(raw)), at, sheet)
@@ -129,6 +134,15 @@ class MqttBroker:
 
     async def probe(self) -> Sequence[Finding]:
         return await look_around(self.name, self._settings, self.client_id, self._readings, self._bench.clock)
+
+
+def _restore(routes: Routes, checkpoint: Checkpoint, connection: Connection, now: float) -> None:
+    """The broker queues deaths (QoS 1) for a session that it kept: without it one may have been missed."""
+    answer = connection.answer
+    if routes.host is not None:
+        routes.host.restore(
+            checkpoint.sparkplug, now, continued=answer is not None and answer.session_present
+        )
 
 
 def _gap(connection: Connection, checkpoint: Checkpoint, now: int) -> Gap | None:

@@ -1,0 +1,264 @@
+"""All edge nodes of one source: a topic to its node, a message to its state, and what is left to rows, gaps and wishes.
+
+The state lives in `node.py` and the values in `reading.py`; here they meet. Nothing is published from here: `commands` are
+wishes that the session may grant (`rebirth: true`), at most one per node and `THROTTLE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from adapters.mqtt.adopted import Adopted
+from adapters.mqtt.binding import Stamps
+from adapters.mqtt.channel import Message
+from adapters.mqtt.sheet import Cell, Sheet
+from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
+from adapters.mqtt.sparkplug.node import BREAK, LOSS, Act, Entity, Node, Packet
+from adapters.mqtt.sparkplug.packets import packet_of, rebirth
+from adapters.mqtt.sparkplug.reading import Sense, Taker
+from adapters.settings import Reading
+from pipelines import quality as q
+from pipelines.batch import Flag
+from pipelines.registry import Registry
+from pipelines.stage import Gap, Refusal
+
+THROTTLE: Final = 30.0  # seconds between two rebirth requests to one node
+KEPT: Final = 512_000  # bytes of births in the checkpoint
+ANY: Final = "+"
+_NODE: Final = ("NBIRTH", "NDATA", "NDEATH")
+_DEVICE: Final = ("DBIRTH", "DDATA", "DDEATH")
+
+Key = tuple[str, str]
+
+
+class Policy(NamedTuple):
+    """What the source's settings say. patience: seconds. asked: when each node was asked last, over all connections."""
+
+    namespace: str
+    patience: float
+    rebirth: bool
+    asked: dict[Key, float]
+
+
+class Seat:
+    """One node and who reads of it."""
+
+    def __init__(self, key: Key, readings: Sequence[Reading], shop: tuple[Registry, Adopted], patience: float) -> None:  # fmt: skip
+        self.key, self.node = key, Node("/".join(key), patience)
+        self.births = b""  # of the checkpoint, made anew when they change
+        self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
+        self._readings, self._shop = readings, shop
+        self._takers: dict[str, list[Taker]] = {}
+
+    def takers(self, device: str) -> list[Taker]:
+        """Who reads of this entity; asked for devices that exist only, which are bounded."""
+        known = self._takers.get(device)
+        if known is None:
+            known = self._takers[device] = [
+                Taker(reading, *self._shop, device, {"device": device} if wanted == ANY else {})
+                for reading in self._readings
+                if (wanted := reading.read.place[2]) == device or (wanted == ANY and device)
+            ]
+        return known
+
+
+class Place(NamedTuple):
+    """What a topic says. kind: empty for commands and whatever is nothing to a host that listens."""
+
+    seat: Seat
+    kind: str
+    device: str
+
+
+class Host:
+    """Made anew with every connection, from the checkpoint. gaps, commands: taken away by who reads them."""
+
+    def __init__(
+        self, readings: Sequence[Reading], registry: Registry, adopted: Adopted, policy: Policy
+    ) -> None:
+        self.policy = policy
+        self.gaps: list[Gap] = []
+        self.seats: dict[Key, Seat] = {}
+        grouped: dict[Key, list[Reading]] = {}
+        for reading in readings:
+            grouped.setdefault(reading.read.place[:2], []).append(reading)
+        for key, those in grouped.items():
+            self.seats[key] = Seat(key, those, (registry, adopted), policy.patience)
+
+    @property
+    def filters(self) -> Sequence[str]:
+        """Every message type of a node: seq counts over all of them."""
+        return [self._filter(key) for key in self.seats]
+
+    def _filter(self, key: Key) -> str:
+        return f"{self.policy.namespace}/{key[0]}/+/{key[1]}/#"
+
+    def filter_of(self, place: Place) -> str:
+        return self._filter(place.seat.key)
+
+    def place(self, topic: str) -> Place | None:
+        """None: not a topic of any node that is read."""
+        namespace = self.policy.namespace + "/"
+        if not topic.startswith(namespace):
+            return None
+        levels = topic[len(namespace) :].split("/")
+        if not 3 <= len(levels) <= 4 or (levels[0], levels[2]) not in self.seats:
+            return None
+        seat, device = self.seats[levels[0], levels[2]], levels[3] if len(levels) == 4 else ""
+        kind = levels[1] if levels[1] in (_DEVICE if device else _NODE) else ""
+        return Place(seat, kind, device)
+
+    def read(self, place: Place, message: Message, stamp: int, sheet: Sheet, now: float) -> bool:
+        """Adds what the message says; True if a row took the time of receipt. now: monotonic seconds."""
+        if not place.kind:
+            return False
+        packet = packet_of(place.kind, place.device, message, stamp)
+        if isinstance(packet, str):
+            sheet.decoded += 1
+            sheet.refused.extend(_refusal(message, packet, stamp))
+            return False
+        used = False
+        for act in place.seat.node.take(packet, now):
+            used |= self._act(place.seat, act, stamp, sheet)
+        self._account(place.seat)
+        return used
+
+    def due(self, now: float, at: int, sheet: Sheet) -> None:
+        """What the passing of time tells."""
+        for seat in self.seats.values():
+            until = seat.node.waits_until()
+            if until is not None and until <= now:
+                for act in seat.node.due(now):
+                    self._act(seat, act, at, sheet)
+                self._account(seat)
+
+    def is_due(self, now: float) -> bool:
+        return any(until is not None and until <= now for seat in self.seats.values() if (until := seat.node.waits_until()) is not None)  # fmt: skip
+
+    def _act(self, seat: Seat, act: Act, at: int, sheet: Sheet) -> bool:
+        entity, packet = act.entity, act.packet
+        takers = seat.takers(entity.device)
+        if act.what in ("BIRTH", "DEATH"):
+            seat.births = b""
+        if act.what == "DEATH":
+            return _mark(takers, at, sheet)
+        if packet is None or packet.kind.endswith("DEATH"):
+            return False
+        message, stamp, where = packet.origin
+        stamps = Stamps(stamp, int(Flag.RETAINED) if packet.retain else 0)
+        born, why = _state(seat.node, entity, packet)
+        sense = Sense(
+            sheet, stamps, message.payload, where, packet.time, self._doubts(entity), act.what == "STRAY", born, why
+        )  # fmt: skip
+        for taker in takers:
+            if act.what == "BIRTH":
+                taker.born()
+            taker.take(entity, packet, sense)
+            if taker.unknown and act.what == "DATA":
+                seat.node.wants_birth = True
+        return bool(stamps.used)
+
+    def _doubts(self, entity: Entity) -> bool:
+        """A loss is doubted where a birth can be asked for; who only listens would doubt for ever (README)."""
+        return entity.doubt >= (LOSS if self.policy.rebirth else BREAK)
+
+    def _account(self, seat: Seat) -> None:
+        """Losses to gaps."""
+        losses, seat.node.losses = seat.node.losses, []
+        for loss in losses:
+            _, at, _ = loss.before
+            many = "message" if loss.messages == 1 else "messages"
+            detail = f"{'/'.join(seat.key)}: {loss.messages} {many} from seq {loss.seq} on never came"
+            self.gaps.append(Gap(at, at, "sparkplug_messages_lost", detail, seat.machines))
+
+    def commands(self, now: float, at: int) -> Sequence[tuple[str, bytes]]:
+        """Rebirth requests that are wanted and allowed. at: ns, our clock."""
+        wanted = (
+            [seat for seat in self.seats.values() if seat.node.wants_birth] if self.policy.rebirth else []
+        )
+        made = []
+        for seat in wanted:
+            if now - self.policy.asked.get(seat.key, -THROTTLE) >= THROTTLE:
+                self.policy.asked[seat.key] = now
+                seat.node.wants_birth = False
+                seat.node.counts["rebirths asked"] += 1
+                group, node = seat.key
+                made.append((f"{self.policy.namespace}/{group}/NCMD/{node}", rebirth(at)))
+        return made
+
+    def words(self) -> str:
+        """For `status`."""
+        return "; ".join(_words(seat) for seat in self.seats.values())
+
+    def dump(self) -> bytes:
+        """For the checkpoint: what must be known after a restart, and what waits for an earlier message."""
+        parts, room = [], KEPT
+        for key, seat in self.seats.items():
+            part, seat.births = dump_node(key, seat.node, seat.births)
+            room -= len(part)
+            if room >= 0:
+                parts.append(part)
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    def restore(self, blob: bytes, now: float, *, continued: bool) -> None:
+        """continued: the broker kept our session, so that no death of an edge connection was missed."""
+        for key, fill in load_nodes(blob):
+            seat = self.seats.get(key)
+            if seat is None:
+                continue
+            fill(seat.node, now, self._again)
+            seat.node.resumed = True
+            if not continued:
+                seat.node.doubt(BREAK)
+            for entity in seat.node.entities.values():
+                for taker in seat.takers(entity.device):
+                    taker.prime(entity)
+
+    def _again(self, topic: str, message: Message, stamp: int) -> Packet | None:
+        place = self.place(topic)
+        packet = packet_of(place.kind, place.device, message, stamp) if place else None
+        return packet if isinstance(packet, Packet) else None
+
+
+def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:
+    """One row without value per point, at the time at which it was learnt (3.0: stale, at the host's time)."""
+    marked = 0
+    for taker in takers:
+        for point, kind in taker.died().items():
+            sheet.row(kind, Cell(point, at, kind.empty, q.BAD_NO_COMMUNICATION, Flag.NO_VALUE))
+            marked += 1
+    sheet.decoded += marked
+    return marked > 0
+
+
+def _state(node: Node, entity: Entity, packet: Packet) -> tuple[bool, str]:
+    """Whether values by name may be taken without a birth, and why an alias cannot be known."""
+    if packet.kind.endswith("BIRTH") or entity.by_name:
+        return True, ""
+    who = "the device" if entity.device and not node.dead else "the node"
+    if node.dead or entity.dead:
+        return False, f"came after {who} died and before its next birth"
+    return True, f"came before a birth of {who}"
+
+
+def _refusal(message: Message, reason: str, stamp: int) -> Sequence[Refusal]:
+    return [
+        Refusal(message.topic.decode("utf-8", "backslashreplace"), reason, message.payload[:65_536], stamp)
+    ]
+
+
+def _words(seat: Seat) -> str:
+    node = seat.node
+    devices = [entity for entity in node.entities.values() if entity.device]
+    alive = sum(entity.alive for entity in devices)
+    state = "born" if node.alive else "dead" if node.dead else "no birth seen"
+    doubted = any(entity.doubt for entity in node.entities.values())
+    counts: Mapping[str, int] = {name: n for name, n in node.counts.items() if n}
+    told = [
+        f"{alive} of {len(devices)} devices alive",
+        *(f"{n} {name}" for name, n in sorted(counts.items())),
+    ]
+    if doubted:
+        told.append("messages were lost since its last birth")
+    return f"{'/'.join(seat.key)}: {state}, {', '.join(told)}"

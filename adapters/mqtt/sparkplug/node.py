@@ -1,0 +1,292 @@
+"""What is known of one edge node and its devices: births, aliases, sequence, deaths. Pure: no I/O, and time is handed in.
+
+MQTT keeps the order of one publisher, brokers in a cluster may not, and QoS 0 loses. So a message whose seq is not the next one is
+held back until those before it came or `patience` is over (3.0, 6.4.5 and the reorder timeout of 5.x, operational-behavior-host-reordering).
+Then what is missing is lost: a lost message may have been a birth that gave the aliases another meaning, so what is known by alias
+is in doubt until the next birth. A message that fits nowhere although later ones came in order is a stray: its aliases
+belong to another time and are never read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+MOST_HELD: Final = 64  # messages of a node that wait for an earlier one
+MOST_BYTES: Final = 256_000  # of them: they stand in the checkpoint
+REMEMBERED: Final = 64  # messages by which a repetition is recognised
+DEVICES: Final = 1000  # of a node; more are strangers' inventions
+UNBORN: Final = 10.0  # seconds that a device has for its birth after the node was born again
+
+# doubts, in rising order
+SURE: Final = 0
+LOSS: Final = 1  # messages of this edge connection were lost
+BREAK: Final = 2  # nobody knows whether this is still the same edge connection
+
+
+class Known(NamedTuple):
+    """A metric as its birth told it. alias: None where it has none. unit: its engineering unit, if it told one."""
+
+    name: str
+    alias: int | None
+    datatype: int
+    unit: str = ""
+
+
+@dataclass(slots=True)
+class Entity:
+    """The node itself (device "") or a device. by_alias: None for an alias that one birth gave to several metrics."""
+
+    device: str
+    alive: bool = False
+    dead: bool = False  # said to be, and not born again
+    by_name: dict[str, Known] = field(default_factory=dict)
+    by_alias: dict[int, Known | None] = field(default_factory=dict)
+    doubt: int = SURE
+    born_at: int = 0  # ms, the timestamp of its birth
+    due: float | None = None  # until when its birth must follow the node's
+
+    def bear(self, metrics: list[Known]) -> None:
+        self.by_name = {known.name: known for known in metrics}
+        self.by_alias = {}
+        for known in metrics:
+            if known.alias is not None:
+                self.by_alias[known.alias] = None if known.alias in self.by_alias else known
+
+    def forget(self) -> None:
+        self.alive, self.dead, self.due = False, True, None
+        self.by_name, self.by_alias = {}, {}
+
+
+@dataclass(slots=True)
+class Packet:
+    """One message. kind: NBIRTH and so on. payload: of the schema. check: of its bytes. metrics: what a birth says."""
+
+    kind: str
+    device: str
+    payload: Any
+    seq: int | None
+    time: int  # ms, the payload's timestamp, 0 where it has none
+    check: int
+    retain: bool = False
+    bd_seq: int | None = None
+    metrics: list[Known] = field(default_factory=list)
+    size: int = 0
+    origin: Any = None  # what the host wants to find again
+    since: float = 0.0
+    progress: int = 0
+
+
+class Act(NamedTuple):
+    """What a message turned out to be: BIRTH, DATA, DEATH (without packet: found out by waiting), STRAY."""
+
+    what: str
+    entity: Entity
+    packet: Packet | None
+
+
+class Loss(NamedTuple):
+    """Messages that never came. after, before: what the host wanted to find again of the messages around the hole."""
+
+    messages: int
+    seq: int
+    before: Any
+
+
+class Node:
+    """Take messages in the order of receipt; consume each result before the next call: it speaks of the state right then."""
+
+    def __init__(self, name: str, patience: float) -> None:
+        self.name, self.patience = name, patience
+        self.entities: dict[str, Entity] = {"": Entity("")}
+        self.bd_seq: int | None = None
+        self.expected: int | None = None
+        self.held: list[Packet] = []
+        self.recent: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
+        self.counts: Counter[str] = Counter()
+        self.losses: list[Loss] = []
+        self.wants_birth = self.resumed = self.dead = False
+        self._progress = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.entities[""].alive
+
+    def entity(self, device: str) -> Entity | None:
+        """Of this device; None: more devices than a node can have."""
+        known = self.entities.get(device)
+        if known is None and len(self.entities) <= DEVICES:
+            known = self.entities[device] = Entity(device)
+        return known
+
+    def take(self, packet: Packet, now: float) -> Iterator[Act]:
+        mark = (packet.kind + packet.device, packet.check)
+        if packet.retain:
+            yield from self._retained(packet)
+        elif packet.seq is not None and packet.time and mark in self.recent:
+            self.counts["repeated"] += 1
+        elif packet.kind == "NDEATH":
+            yield from self._node_death(packet)
+        else:
+            self.recent.append(mark)
+            yield from (
+                self._node_birth(packet, now) if packet.kind == "NBIRTH" else self._in_turn(packet, now)
+            )
+
+    def _in_turn(self, packet: Packet, now: float) -> Iterator[Act]:
+        if packet.seq is None or self.expected is None:
+            self.counts["without seq"] += packet.seq is None
+            self._advance(packet)
+            yield from self._apply(packet)
+            return
+        if packet.seq == self.expected:
+            self._advance(packet)
+            yield from self._apply(packet)
+            yield from self._drain()
+            return
+        packet.since, packet.progress = now, self._progress
+        self.held.append(packet)
+        self.counts["out of order"] += 1
+        while self.held and (self.resumed or self._is_full()):
+            yield from self._give_up()
+
+    def _is_full(self) -> bool:
+        return len(self.held) > MOST_HELD or sum(packet.size for packet in self.held) > MOST_BYTES
+
+    def _advance(self, packet: Packet) -> None:
+        self.resumed = False
+        if packet.seq is not None:
+            self.expected = (packet.seq + 1) % 256
+            self._progress += 1
+
+    def _drain(self) -> Iterator[Act]:
+        """Those that waited for just this."""
+        while (following := next((p for p in self.held if p.seq == self.expected), None)) is not None:
+            self.held.remove(following)
+            self._advance(following)
+            yield from self._apply(following)
+
+    def due(self, now: float) -> Iterator[Act]:
+        """What the passing of time tells."""
+        while self.held and now - self.held[0].since >= self.patience:
+            yield from self._give_up()
+        for entity in self.entities.values():
+            if entity.due is not None and now >= entity.due:
+                self.counts["births that did not follow"] += 1
+                entity.forget()
+                yield Act("DEATH", entity, None)
+
+    def waits_until(self) -> float | None:
+        """When `due` has something to tell."""
+        times = [entity.due for entity in self.entities.values() if entity.due is not None]
+        if self.held:
+            times.append(self.held[0].since + self.patience)
+        return min(times, default=None)
+
+    def _give_up(self) -> Iterator[Act]:
+        """The first that waits: either a stray, or those before it are lost."""
+        first = self.held[0]
+        if self._progress > first.progress:
+            self.held.pop(0)
+            self.counts["strays"] += 1
+            entity = self.entity(first.device)
+            if entity is not None:
+                yield Act("STRAY", entity, first)
+            return
+        expected = self.expected or 0
+        nearest = min(self.held, key=lambda packet: ((packet.seq or 0) - expected) % 256)
+        self.held.remove(nearest)
+        self._lost(((nearest.seq or 0) - expected) % 256, expected, nearest)
+        self._advance(nearest)
+        yield from self._apply(nearest)
+        yield from self._drain()
+
+    def _lost(self, messages: int, seq: int, before: Packet) -> None:
+        self.counts["lost messages"] += messages
+        self.losses.append(Loss(messages, seq, before.origin))
+        self.doubt(LOSS)
+
+    def doubt(self, level: int) -> None:
+        """Aliases may mean something else by now: only a birth tells."""
+        self.wants_birth = True
+        for entity in self.entities.values():
+            if entity.by_name:
+                entity.doubt = max(entity.doubt, level)
+
+    def _apply(self, packet: Packet) -> Iterator[Act]:
+        entity = self.entity(packet.device)
+        if entity is None:
+            self.counts["devices beyond the limit"] += 1
+        elif packet.kind == "DBIRTH":
+            self._bear(entity, packet)
+            yield Act("BIRTH", entity, packet)
+        elif packet.kind == "DDEATH":
+            if entity.alive or entity.by_name:
+                entity.forget()
+                yield Act("DEATH", entity, packet)
+        else:
+            self.wants_birth |= not entity.alive
+            yield Act("DATA", entity, packet)
+
+    def _bear(self, entity: Entity, packet: Packet) -> None:
+        """A birth that is older than the one before, or of a device of a dead node, is one that came too late."""
+        older = 0 < packet.time < entity.born_at or (self.dead and packet.kind == "DBIRTH")
+        entity.bear(packet.metrics)
+        entity.alive, entity.dead, entity.due = True, False, None
+        entity.doubt = BREAK if older else SURE
+        entity.born_at = packet.time or entity.born_at
+        if older:
+            self.counts["births out of their time"] += 1
+            self.wants_birth = True
+
+    def _node_birth(self, packet: Packet, now: float) -> Iterator[Act]:
+        """Any seq begins (two clauses of 3.0 differ), and devices are not good before their own births."""
+        later = [p for p in self.held if packet.time and p.time >= packet.time]
+        self.held = [p for p in self.held if not (packet.time and p.time >= packet.time)]
+        while self.held:
+            yield from self._give_up()
+        self.wants_birth = self.dead = False
+        for entity in self.entities.values():
+            if entity.device:
+                entity.due = now + UNBORN if entity.alive or entity.due is not None else None
+                entity.alive, entity.by_name, entity.by_alias = False, {}, {}
+        self.bd_seq = packet.bd_seq
+        self.expected = None
+        self._advance(packet)
+        self._bear(self.entities[""], packet)
+        yield Act("BIRTH", self.entities[""], packet)
+        self.held = later
+        yield from self._drain()
+
+    def _node_death(self, packet: Packet) -> Iterator[Act]:
+        """Only that of the present edge connection counts, found by bdSeq (3.0, 6.4.21 and host rules).
+
+        pysparkplug's orderly death has the bdSeq of the connection to come: a number that an old will cannot have.
+        """
+        said, ours = packet.bd_seq, self.bd_seq
+        if said is not None and ours is not None and said != ours:
+            if said % 256 != (ours + 1) % 256:
+                self.counts["old deaths"] += 1
+                return
+            self.counts["deaths with the next bdSeq"] += 1
+        while self.held:
+            yield from self._give_up()
+        self.expected, self.bd_seq, self.wants_birth, self.dead = None, None, False, True
+        for entity in self.entities.values():
+            known = entity.alive or bool(entity.by_name) or entity.due is not None
+            entity.forget()
+            if known:
+                yield Act("DEATH", entity, packet)
+
+    def _retained(self, packet: Packet) -> Iterator[Act]:
+        """A birth that a broker or bridge kept: it may outlive the edge, so it tells names, and its aliases are in doubt."""
+        self.counts["retained"] += 1
+        entity = self.entity(packet.device)
+        if entity is None or not packet.kind.endswith("BIRTH"):
+            return
+        if not entity.alive and not entity.by_name:
+            entity.bear(packet.metrics)
+            entity.doubt, self.wants_birth = BREAK, True
+        yield Act("BIRTH", entity, packet)
