@@ -18,7 +18,6 @@ from adapters.mqtt.payloads.chosen import Reader
 from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.sparkplug.host import Host, Place, Policy
-from adapters.mqtt.sparkplug.host import Host, Place, Policy
 from adapters.mqtt.topics import Template
 from adapters.settings import Reading
 from pipelines.registry import Registry

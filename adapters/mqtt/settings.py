@@ -143,7 +143,7 @@ def _check_signal(signal: MqttSignal, payload: AnyPayload, named: bool) -> None:
         raise ValueError(f"signal '{signal.name}': a topic segment cannot contain / + or #; set item")
 
 
-class MqttSource(SourceSettings):
+class MqttSource(HostSettings):
     """A broker, and the session that is kept there while the collector is away."""
 
     read_model = MqttRead
