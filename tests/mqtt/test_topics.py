@@ -83,8 +83,8 @@ def test_shared_subscriptions_keep_their_group() -> None:
         ({"topic": "a", "payload": "number", "adopt": True}, "adopt needs names"),
         ({"topic": "a", "payload": "text", "signals": [{"name": "x", "value": "p"}]}, "no value paths"),
         ({"topic": "a", "signals": [{"name": "x", "value": "a..b"}]}, "not a value path"),
-        ({"topic": "a", "signals": [{"name": "x", "item": "y"}]}, "item is for SHDR"),
-        ({"topic": "a/{signal}", "payload": "shdr", "adopt": True}, "name their items themselves"),
+        ({"topic": "a", "signals": [{"name": "x", "item": "y"}]}, "item is for payloads that name"),
+        ({"topic": "a/{signal}", "payload": "shdr", "adopt": True}, "names its signals itself"),
         ({"topic": "a", "payload": {"type": "json", "time_unit": "h"}, "adopt": True}, "rfc3339"),
     ],
 )
