@@ -127,12 +127,6 @@ class MessagePackPayload(DocumentPayload):
     type: Literal["msgpack"] = "msgpack"
 
 
-class CborPayload(DocumentPayload):
-    """A CBOR document (RFC 8949), read by the same paths as JSON."""
-
-    type: Literal["cbor"] = "cbor"
-
-
 class NumberPayload(Payload):
     """One decimal number as text, such as 21.5 or -3e-2."""
 
@@ -222,11 +216,19 @@ class BinaryPayload(TimedPayload):
 
 
 AnyPayload = Annotated[
-    JsonPayload | NumberPayload | TextPayload | FlagPayload | ShdrPayload,
+    JsonPayload
+    | MessagePackPayload
+    | NumberPayload
+    | TextPayload
+    | FlagPayload
+    | ShdrPayload
+    | CsvPayload
+    | LinePayload
+    | BinaryPayload,
     Field(discriminator="type"),
 ]
 
-PayloadName = Literal["json", "number", "text", "flag", "shdr"]
+PayloadName = Literal["json", "msgpack", "number", "text", "flag", "shdr", "csv", "line"]
 
 
 def payload_by_name(payload: Any) -> Any:

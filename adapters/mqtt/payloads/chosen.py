@@ -7,12 +7,20 @@ from collections.abc import Sequence
 from adapters.mqtt.paths import parse_path
 from adapters.mqtt.payload_settings import (
     AnyPayload,
+    BinaryPayload,
+    CsvPayload,
     DocumentPayload,
+    LinePayload,
+    MessagePackPayload,
     ShdrPayload,
 )
 from adapters.mqtt.payloads.bare import BARE
+from adapters.mqtt.payloads.binary import layout
 from adapters.mqtt.payloads.compressed import inflating
-from adapters.mqtt.payloads.document import adopting, listed, parse_json
+from adapters.mqtt.payloads.csvrows import rows
+from adapters.mqtt.payloads.document import Parse, adopting, listed, parse_json
+from adapters.mqtt.payloads.lineprotocol import lines
+from adapters.mqtt.payloads.messagepack import parse_messagepack
 from adapters.mqtt.payloads.records import Plan, recording
 from adapters.mqtt.payloads.shape import Decode
 from adapters.mqtt.payloads.shdr import Items, shdr
@@ -40,6 +48,12 @@ class Reader:
             return self._document(payload, signals)
         if isinstance(payload, ShdrPayload):
             return shdr(self.items)
+        if isinstance(payload, CsvPayload):
+            return rows(payload, self.wanted, self.kinds)
+        if isinstance(payload, LinePayload):
+            return lines(payload.precision, self.wanted)
+        if isinstance(payload, BinaryPayload):
+            return layout(payload, self.wanted)
         return BARE[payload.type]
 
     def _document(self, payload: DocumentPayload, signals: Sequence[MqttSignal]) -> Decode:
@@ -52,15 +66,23 @@ class Reader:
             or payload.quality
             or payload.unit_from
         ):
-            return recording(parse_json, Plan(payload, None if adopt else paths, self.wanted))
+            return recording(_parser(payload), Plan(payload, None if adopt else paths, self.wanted))
         time = parse_path(payload.time) if payload.time else None
-        return adopting(time, payload.when()) if adopt else listed(paths, time, payload.when())
+        return (
+            adopting(time, payload.when(), _parser(payload))
+            if adopt
+            else listed(paths, time, payload.when(), _parser(payload))
+        )
 
     def default_kind(self, key: int | str) -> Kind | None:
         """The kind of a point whose first row has no value, where the payload's own rules tell it."""
         if not isinstance(self.payload, ShdrPayload) or isinstance(key, int):
             return None
         return Kind.NUMBER if self.items.is_number(key) else Kind.TEXT
+
+
+def _parser(payload: DocumentPayload) -> Parse:
+    return parse_messagepack if isinstance(payload, MessagePackPayload) else parse_json
 
 
 def _items(read: MqttRead) -> Items:
