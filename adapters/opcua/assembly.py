@@ -16,6 +16,7 @@ from adapters.opcua.columns import Segment, overflowed, segments, ticks_to_ns, t
 from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
 from adapters.opcua.items import Item, Items
 from adapters.opcua.layouts import Layouts
+from adapters.opcua.parts import Parts
 from adapters.opcua.publishing import Arrival, Broken
 from adapters.opcua.sequence import after
 from adapters.opcua.values import Malformed, int32
@@ -97,6 +98,7 @@ class Assembler:
         self._told = since is None or since.told
         self._resumed_at = 0
         self._layouts = Layouts()
+        self._parts = Parts(items)
         self.newest = 0 if since is None else since.newest
 
     def resumed(self) -> None:
@@ -213,37 +215,40 @@ class Assembler:
     def _flush(self, rows: Rows, made: Assembled) -> Rows:
         """Turn the rows into batches; new rows to go on with."""
         if rows.count:
+            mine = self._parts.special(rows)
             made.decoded += rows.count
             for segment in segments(rows, self._items.columns):
-                self._finish(segment, rows, made)
+                self._finish(self._parts.silent(segment, mine), rows, made)
+                texts = self._parts.texts(segment)
+                if texts is not None:
+                    made.decoded += len(texts.handles)
+                    self._finish(texts, rows, made, self._parts.items)
+            self._finish_parts(mine, made)
             for handle, reason, raw in rows.strange:
                 where = self._items.all[handle].name if handle < len(self._items.all) else self._name
                 made.refused.append(Refusal(where, reason, raw, rows.arrivals[-1][1]))
         return Rows(self._layouts)
 
-    def _finish(self, segment: Segment, rows: Rows, made: Assembled) -> None:
-        segment = self._pointed(segment, rows, made)
+    def _finish_parts(self, mine: Rows, made: Assembled) -> None:
+        """Elements: many values where the wire has one item, which was counted as one already."""
+        made.decoded += mine.count - mine.owners
+        if mine.count:
+            for segment in segments(mine, self._parts.items.columns):
+                self._finish(segment, mine, made, self._parts.items)
+
+    def _finish(self, segment: Segment, rows: Rows, made: Assembled, items: Items | None = None) -> None:
+        items = items or self._items
+        segment = _pointed(segment, rows, made, items)
         if not len(segment.handles):
             return
-        batch = to_batch(segment, self._items.columns, rows, self._items.registry.version)
+        batch = to_batch(segment, items.columns, rows, items.registry.version)
         full = overflowed(segment.quality)
-        if full.any():
+        if full.any() and items is self._items:
             made.gaps += self._overflow(segment.handles[full], batch.at[full])
-        self._items.columns.last[segment.handles] = batch.at
+        items.columns.last[segment.handles] = batch.at
         credible = batch.at[batch.at <= batch.received + _FUTURE]
         self.newest = max(self.newest, int(credible.max())) if len(credible) else self.newest
         made.batches.append(batch)
-
-    def _pointed(self, segment: Segment, rows: Rows, made: Assembled) -> Segment:
-        """The rows that have a point; a row without a value cannot give its item one, a value can."""
-        silent = (segment.flags & Flag.NO_VALUE) != 0
-        self._items.adopt_arrivals(segment.handles[~silent], segment.kind)
-        homeless = self._items.columns.points[segment.handles] < 0
-        for handle in segment.handles[homeless]:
-            item = self._items.all[int(handle)]
-            reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
-            made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
-        return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment
 
     def _overflow(self, handles: np.ndarray, at: np.ndarray) -> Iterator[Gap]:
         """One gap per machine: from the last value before the hole to the first one after it."""
@@ -259,6 +264,18 @@ class Assembler:
             yield Gap(
                 int(begins[mine].min()), int(at[mine].max()), "server_queue_overflow", detail, (str(machine),)
             )
+
+
+def _pointed(segment: Segment, rows: Rows, made: Assembled, items: Items) -> Segment:
+    """The rows that have a point; a row without a value cannot give its item one, a value can."""
+    silent = (segment.flags & Flag.NO_VALUE) != 0
+    items.adopt_arrivals(segment.handles[~silent], segment.kind)
+    homeless = items.columns.points[segment.handles] < 0
+    for handle in segment.handles[homeless]:
+        item = items.all[int(handle)]
+        reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
+        made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
+    return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment
 
 
 def publish_time_ns(ticks: int) -> int:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
+from adapters.opcua.batches import in_batches
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import status_error
 from adapters.opcua.nodeid import canonical
 from adapters.opcua.paths import Step
-from adapters.opcua.subscription import Desk, in_batches
+
+if TYPE_CHECKING:
+    from adapters.opcua.subscription import Desk
 
 HIERARCHICAL: Final = 33  # NodeIds.csv: HierarchicalReferences
 PROPERTY: Final = 46  # HasProperty

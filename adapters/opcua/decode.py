@@ -17,11 +17,11 @@ import numpy as np
 
 from adapters.opcua.blocks import Block, runs
 from adapters.opcua.gather import Loose, Piece
+from adapters.opcua.grids import Grid, Octets, Unsupported
 from adapters.opcua.layouts import WORTHWHILE, Layouts, Places, Where
 from adapters.opcua.patient import Patient, Taken, data_value
 from adapters.opcua.values import (
     Malformed,
-    Unsupported,
     diagnostic_info,
     extension_object,
     int32,
@@ -81,12 +81,22 @@ class Group(NamedTuple):
     order: list[int]
 
 
+class Special(NamedTuple):
+    """An item whose value becomes what its signal chooses: `row` and `order` as in Group. raw: its bytes."""
+
+    handle: int
+    row: list[Any]
+    order: int
+    raw: bytes = b""
+
+
 @dataclass(slots=True)
 class Rows:
     """What the decoder has found so far, from as many notifications as one likes.
 
     layouts: what is known from earlier ones. count: items seen. blocks, pieces, loose, groups: the items, by how they were found;
-    a group's key is its kind. arrivals: (count before, receive time) per notification. strange: (handle, reason, raw).
+    a group's key is its kind. arrivals: (count before, receive time) per notification. strange: (handle, reason, raw). special:
+    what only the configuration can decide.
     """
 
     layouts: Layouts = field(default_factory=Layouts)
@@ -97,6 +107,8 @@ class Rows:
     groups: dict[Kind | None, Group] = field(default_factory=dict)
     arrivals: list[tuple[int, int]] = field(default_factory=list)
     strange: list[tuple[int, str, bytes]] = field(default_factory=list)
+    special: list[Special] = field(default_factory=list)
+    owners: int = 0  # items whose elements these are
 
     def keep(self, handle: int, kind: Kind | None, row: list[Any], order: int) -> None:
         group = self.groups.setdefault(kind, Group([], []))
@@ -167,7 +179,9 @@ def _put(taken: Sequence[Taken], whole: int, rows: Rows) -> list[int]:
     """Keep what was decoded with patience; which of the `whole` items that were."""
     kept = [one for one in taken if one.item < whole]
     for one in kept:
-        if isinstance(one.row[0], Unsupported):
+        if isinstance(one.row[0], Grid | Octets):
+            rows.special.append(Special(one.handle, one.row, rows.count + one.item, one.raw))
+        elif isinstance(one.row[0], Unsupported):
             rows.strange.append((one.handle, one.row[0].reason, one.raw))
         else:
             rows.keep(one.handle, one.kind, one.row, rows.count + one.item)

@@ -16,7 +16,6 @@ from adapters.opcua.columns import Columns
 from adapters.opcua.nodeid import NodeAddress, parse_node_id
 from adapters.opcua.paths import BrowsePath, Step, parse_path
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal
-from adapters.opcua.values import KINDS, Unsupported
 from adapters.settings import Reading, intern
 from pipelines import quality as q
 from pipelines.batch import Kind
@@ -25,30 +24,6 @@ from pipelines.registry import KindConflict, Registry
 MARK: Final = 8
 OBJECTS: Final = "i=85"  # NodeIds.csv: ObjectsFolder
 NOWHERE: Final = NodeAddress(None, 0, "i", 0)
-_ABSTRACT: Final = {
-    "i=26": Kind.NUMBER,  # Number: an integer now may be a fraction next time
-    "i=27": Kind.INTEGER,
-    "i=28": Kind.UNSIGNED,
-    "i=29": Kind.INTEGER,  # Enumeration travels as Int32 (OPC 10000-6, 5.2.4)
-    "i=288": Kind.INTEGER,  # IntegerId, Counter, Duration, UtcTime, LocaleId (OPC 10000-3, clause 8)
-    "i=289": Kind.INTEGER,
-    "i=290": Kind.NUMBER,
-    "i=294": Kind.TEXT,
-    "i=295": Kind.TEXT,
-}
-DATA_TYPES: Final[Mapping[str, Kind]] = {
-    **{f"i={number}": kind for number, kind in KINDS.items()},
-    **_ABSTRACT,
-}
-_REFUSED: Final = {
-    "i=15": "byte strings come with a later version",
-    "i=22": "structures come with a later version",
-}
-_ANYTHING: Final = "i=24"  # BaseDataType
-
-
-class NotReadable(Exception):
-    """This node can be found but not stored yet; the message says why."""
 
 
 @dataclass(slots=True)
@@ -58,7 +33,8 @@ class Item:
     at_server: its MonitoredItemId there, 0 if it has none or nobody knows. gone: a handle that the subscription has had for a
     signal of an earlier configuration; the name is not known any more. path: the browse names it was found by. barred: why it is not
     asked for at all, such as a path that leads nowhere. homeless: it stands for a trouble and never gets a point. sought: a search brought it.
-    resolved: its node, as a configuration would write it, where a search knows it.
+    resolved: its node, as a configuration would write it, where a search knows it. spread: its elements have points, it has none.
+    unit, texts, about: what the server says of unit (None: not asked), names of its values, and the rest for people.
     """
 
     handle: int
@@ -77,6 +53,10 @@ class Item:
     homeless: bool = False
     sought: bool = False
     resolved: str = ""
+    spread: bool = False
+    unit: str | None = None
+    texts: Mapping[int, str] = field(default_factory=dict)
+    about: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -131,11 +111,12 @@ class Wish:
 
 @dataclass(slots=True)
 class Items:
-    """All items of a source for one session, by client handle. wishes: what has to be looked for first."""
+    """All items of a source for one session, by client handle. wishes: what has to be looked for."""
 
     all: Sequence[Item]
     registry: Registry
     wishes: Sequence[Wish] = ()
+    named: set[int] = field(default_factory=set)  # handles of those whose values have names
     columns: Columns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,6 +137,7 @@ class Items:
     def arrange(self, items: Sequence[Item]) -> None:
         """These from now on, by these handles; before the first value only."""
         self.all, self.columns = items, Columns.of(len(items))
+        self.named.clear()
         for handle, item in enumerate(items):
             item.handle = handle
 
@@ -168,16 +150,26 @@ class Items:
 
     def adopt(self, item: Item, native: Kind) -> bool:
         """Give the item its point, when the wire brings `native`. False (and the item has failed) if that cannot be."""
-        if item.gone or item.homeless:
+        if item.gone or item.homeless or item.spread:
             return False
         try:
-            point = intern(self.registry, item.machine, item.tags, item.signal, native)
+            point = intern(self.registry, item.machine, item.tags, self._with_unit(item), native)
         except KindConflict as conflict:
             item.fail(str(conflict))
             return False
+        if item.texts and item.signal.names:
+            self.named.add(item.handle)
         self.columns.points[item.handle] = point
         self.columns.wire[item.handle] = native
         return True
+
+    def _with_unit(self, item: Item) -> OpcUaSignal:
+        """The signal with the server's unit where it has none itself; as long as nobody asked the server, the one it had."""
+        if item.signal.unit:
+            return item.signal
+        known = self.registry.latest(item.machine, item.signal.name) if item.unit is None else None
+        unit = item.unit or ("" if known is None else self.registry[known].unit)
+        return item.signal.model_copy(update={"unit": unit}) if unit else item.signal
 
     def adopt_known(self, item: Item) -> bool:
         """Give the item its point without having seen a value: possible if it was configured or seen before."""
@@ -223,29 +215,3 @@ def _wish(reading: Reading, root: str | None, signal: OpcUaSignal) -> Wish:
     except ValueError:
         address, steps = parse_node_id(OBJECTS), (*parse_path(said).steps, *steps)
     return Wish(reading.machine, reading.tags, signal, address, steps)
-
-
-def native_kind(data_type: str | None, rank: int | None, kind: Kind | None, value: Any) -> Kind | None:
-    """The kind that the wire will bring, from the node's DataType, ValueRank and present value; None if nobody knows yet.
-
-    Raises NotReadable for what cannot be stored. A concrete DataType wins over the value, because a type that allows
-    fractions may hold a whole number now.
-    """
-    if isinstance(value, Unsupported):
-        raise NotReadable(value.reason)
-    if data_type in _REFUSED:
-        raise NotReadable(_REFUSED[data_type])
-    if rank is not None and rank > 1:
-        raise NotReadable("matrices come with a later version")
-    declared = DATA_TYPES.get(data_type or "")
-    if kind is Kind.WAVEFORM or (rank is not None and rank >= 0):
-        return _wave(declared, kind)
-    if declared is None and data_type == _ANYTHING and kind in (Kind.INTEGER, Kind.UNSIGNED):
-        return Kind.NUMBER
-    return declared if declared is not None else kind
-
-
-def _wave(declared: Kind | None, kind: Kind | None) -> Kind | None:
-    if declared in (Kind.TEXT, Kind.FLAG):
-        raise NotReadable("arrays of anything but numbers come with a later version")
-    return Kind.WAVEFORM if declared is not None or kind is Kind.WAVEFORM else kind

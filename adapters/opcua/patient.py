@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from adapters.opcua.blocks import FIELDS, VALUE
-from adapters.opcua.values import Malformed, Unsupported, uint32, variant
+from adapters.opcua.grids import Unsupported
+from adapters.opcua.values import Malformed, uint32, variant
 from pipelines.batch import Kind
 
 _RAW: Final = 65536

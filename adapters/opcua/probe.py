@@ -21,6 +21,7 @@ from adapters.opcua.subscription import Desk, Subscription
 from adapters.settings import Reading
 from pipelines.registry import Registry
 
+_SHOWN = 5
 _SHORT = "the server decides: write what it gives (`every`, `queue`), or allow more in its own settings"
 
 
@@ -49,11 +50,22 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
             await desk.monitor(subscription, found)
         finally:
             await channel.close()
+    for item in items.all:
+        item.about = ", ".join(word for word in (item.about, _choice(item)) if word)
     return [
         *_connection(name, settings, server, subscription, shown.words),
         *(Finding("warning", name, words, _SHORT) for words in shortfalls(items)),
         *(_about(item, desk.namespaces) for item in items.all),
     ]
+
+
+def _choice(item: Item) -> str:
+    """What becomes of it beyond one value."""
+    if item.spread:
+        return "a signal for each element"
+    shown = ", ".join(f"{number}={text}" for number, text in list(item.texts.items())[:_SHOWN])
+    more = " …" if len(item.texts) > _SHOWN else ""
+    return f"enumeration {shown}{more}" if shown and item.signal.names else ""
 
 
 def _copy(registry: Registry) -> Registry:
@@ -90,4 +102,4 @@ def _about(item: Item, namespaces: Sequence[str]) -> Finding:
         uri = namespaces[item.address.index].replace("%", "%25").replace(";", "%3B")
         hint = f"write nsu={uri};{item.address.identifier_text} instead: the number may change with a restart"
         return Finding("warning", item.name, f"found, by namespace index {item.address.index}", hint)
-    return Finding("ok", item.name, "found")
+    return Finding("ok", item.name, "found" + (f": {item.about}" if item.about else ""))

@@ -83,6 +83,7 @@ class OpcUaSession:
             await watch.look()
             if start.arrangement is not None:
                 self._items.arrange(start.arrangement.items)
+                await self._desk.traits.recall([item for item in self._items.wanted if item.live])
             spawn(self._watched(partial(self._stream.run, start, self._renewed)))
             await self._attach_first(start)
         jobs = (watch.keep_watch, watch.stay_known, watch.renew_keys, self._retry, self._stream.keep_present)

@@ -7,13 +7,11 @@ no error of the file, because `collector check --online` is how one learns it; t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adapters.base import Bench, Source
 from adapters.opcua.nodeid import parse_node_id
@@ -28,59 +26,10 @@ from adapters.opcua.paths import (
     treated_names,
     unusable,
 )
+from adapters.opcua.spellings import Fingerprint, NodeIdText, OpcTcpUrl, PathText, RootText
 from adapters.settings import Duration, Reading, ReadSettings, Secret, SignalSettings, SourceSettings
 
 _QUEUE_MOST = 10_000
-
-
-def _node_id(text: str) -> str:
-    for node, _ in expanded(text):
-        parse_node_id(node)
-    return text.strip()
-
-
-def _path(text: str) -> str:
-    parse_path(text)
-    return text.strip()
-
-
-def _root(text: str) -> str:
-    """A NodeId or a path without patterns, in this order: what parses as the first is the first."""
-    try:
-        parse_node_id(text)
-    except ValueError:
-        if parse_path(text).wildcards:
-            raise ValueError(f"root {text!r}: * belongs into path:") from None
-    return text.strip()
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text.strip())
-    try:
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"{text!r}: the port is a number from 1 to 65535") from None
-    if parts.scheme != "opc.tcp" or not parts.hostname or port == 0:
-        raise ValueError(f"{text!r} is not the address of an OPC UA server: write opc.tcp://10.0.0.14:4840")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "no user or password in the url: write username: and password: (as ${file:…} or ${env:…})"
-        )
-    return text.strip() if port else text.strip().replace(parts.netloc, f"{parts.netloc}:4840", 1)
-
-
-def _fingerprint(text: str) -> str:
-    digits = re.sub(r"[:\s]", "", text).lower()
-    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
-        raise ValueError("a SHA-256 fingerprint has 64 hexadecimal digits, with or without colons")
-    return digits
-
-
-NodeIdText = Annotated[str, AfterValidator(_node_id)]
-PathText = Annotated[str, AfterValidator(_path)]
-RootText = Annotated[str, AfterValidator(_root)]
-OpcTcpUrl = Annotated[str, AfterValidator(_url)]
-Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 
 
 class OpcUaSignal(SignalSettings):
@@ -103,6 +52,16 @@ class OpcUaSignal(SignalSettings):
     every: Duration = Field(0.25, description="How often the server looks at the value (sampling interval)")
     queue: int | None = Field(
         None, ge=1, le=_QUEUE_MOST, description="Values the server keeps for us; left out: enough for `hold`"
+    )
+
+    array: Literal["waveform", "elements", "refuse"] = Field(
+        "waveform",
+        description="elements: a signal `name[0]`, `name[r,c]` for each; for arrays of any type, and matrices",
+    )
+    max_elements: int = Field(100, ge=1, le=10_000, description="Elements that an array may have, at most")
+    bytes: Literal["refuse", "hex"] = Field("refuse", description="hex: byte strings as hexadecimal digits")
+    names: bool = Field(
+        True, description="For an enumeration also a text signal `<name>.text` with the name of each value"
     )
 
     @model_validator(mode="after")
@@ -157,6 +116,14 @@ class OpcUaSignal(SignalSettings):
                 if holes(getattr(self, key)):
                     changed[key] = named(getattr(self, key), numbers)
             yield self.model_copy(update=changed)
+
+    @model_validator(mode="after")
+    def _elements_are_no_waveform(self) -> OpcUaSignal:
+        if self.array == "elements" and self.kind == "waveform":
+            raise ValueError(
+                "array: elements makes a signal of every element, and kind: waveform one of all: choose"
+            )
+        return self
 
     def queue_for(self, hold: float) -> int:
         """The queue size to ask for: as configured, else as many samples as `hold` seconds bring, 10 at least."""

@@ -6,21 +6,23 @@ Used by the session and by `check --online` alike, so that what the check says i
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.uaerrors import BadTooManyOperations
 
+from adapters.opcua.batches import in_batches
 from adapters.opcua.channel import Channel
 from adapters.opcua.decode import Found, decode_read
 from adapters.opcua.errors import status_error, status_name
-from adapters.opcua.items import Item, Items, NotReadable, native_kind
+from adapters.opcua.items import Item, Items
+from adapters.opcua.kinds import NotReadable, in_elements, native_kind
 from adapters.opcua.nodeid import NodeAddress
 from adapters.opcua.settings import OpcUaSource
+from adapters.opcua.traits import Traits
 from pipelines import quality as q
 
 _BATCH: Final = 1000
@@ -38,9 +40,6 @@ _SERVER: Final = {  # NodeIds.csv: Server_ServerStatus_*, Server_ServiceLevel, S
 }
 _NAMESPACES = 2255
 _LIMITS: Final = (11705, 11714, 11710, 11712)  # of OperationLimits, in the order of `Limits`
-
-Thing = TypeVar("Thing")
-Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -70,6 +69,7 @@ class Desk:
         self._channel, self._settings = channel, settings
         self.limits = Limits()
         self.namespaces: list[str] = []
+        self.traits = Traits(channel, self)
 
     async def read(self, *nodes: int) -> list[Any]:
         """Values of nodes of namespace 0; None where there is none."""
@@ -88,7 +88,9 @@ class Desk:
     async def learn(self) -> dict[str, Any]:
         """Namespaces and limits, and what the server is: the keys of _SERVER."""
         found = await self.read(_NAMESPACES, *_SERVER.values(), *_LIMITS)
-        self.namespaces = [str(uri) for uri in found[0] or []]
+        namespaces = [str(uri) for uri in found[0] or []]
+        if namespaces != self.namespaces:
+            self.namespaces, self.traits = namespaces, Traits(self._channel, self)
         about = len(_SERVER) + 1
         self.limits = Limits(*(min(_BATCH, int(most or 0) or _BATCH) for most in found[about:]))
         return dict(zip(_SERVER, found[1:about], strict=True))
@@ -124,6 +126,10 @@ class Desk:
         """Find each node and give its point; those that can be monitored are returned, the others have failed."""
         known = [item for item in wanted if self._named(item)]
         found = await in_batches(known, max(1, self.limits.read // 3), self._read_batch)
+        there = [
+            (item, about[0]) for item, about in zip(known, found, strict=True) if not about[0].quality >> 31
+        ]
+        await self.traits.look([item for item, _ in there], [str(kind.value or "") for _, kind in there])
         return [item for item, about in zip(known, found, strict=True) if _described(items, item, about)]
 
     def _named(self, item: Item) -> bool:
@@ -204,7 +210,12 @@ def _described(items: Items, item: Item, about: Sequence[Found]) -> bool:
         return False
     item.failure = ""
     try:
-        native = native_kind(data_type.value, rank.value, value.kind, value.value)
+        item.spread = in_elements(item.signal, rank.value, value)
+        native = (
+            None
+            if item.spread
+            else native_kind(data_type.value, rank.value, value.kind, value.value, item.signal)
+        )
     except NotReadable as reason:
         item.fail(str(reason))
         return False
@@ -221,19 +232,3 @@ def _shortfall(item: Item, result: Any, settings: OpcUaSource) -> str:
     if queue < min(needed, item.signal.queue_for(settings.hold)):
         words.append(f"queue of {queue} values where one publishing interval brings {needed}")
     return ", ".join(words)
-
-
-async def in_batches(
-    things: Sequence[Thing], size: int, call: Callable[[Sequence[Thing]], Awaitable[list[Result]]]
-) -> list[Result]:
-    """Results in order; a server that says BadTooManyOperations is asked for half as many from then on."""
-    results: list[Result] = []
-    while len(results) < len(things):
-        batch = things[len(results) : len(results) + size]
-        try:
-            results += await call(batch)
-        except BadTooManyOperations:
-            if size == 1:
-                raise
-            size = max(1, min(size, len(batch)) // 2)
-    return results

@@ -11,10 +11,12 @@ import base64
 import struct
 import uuid
 from collections.abc import Callable
+from math import prod
 from typing import Any, Final
 
 import numpy as np
 
+from adapters.opcua.grids import Grid, Octets, Unsupported, hexadecimal
 from pipelines.batch import Kind
 
 EPOCH_TICKS: Final = (
@@ -44,7 +46,6 @@ TEXTS: Final = frozenset((12, 16))
 """Built-in types that are an Int32 length and so many bytes of UTF-8: String, XmlElement."""
 
 _LATER: Final = {
-    15: "byte strings come with a later version",
     22: "structures come with a later version",
     23: "data values inside of values come with a later version",
     24: "arrays of mixed types come with a later version",
@@ -60,15 +61,6 @@ class Damaged(str):
     """A text that was not valid UTF-8: the bad bytes are U+FFFD now, and its quality must say so."""
 
     __slots__ = ()
-
-
-class Unsupported:
-    """Stands for a value that was understood as bytes and cannot become a point yet; `reason` is for the user."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
 
 
 def number(form: str) -> Read:
@@ -195,8 +187,8 @@ def diagnostic_info(buffer: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
 
 
 def _byte_string(buffer: bytes, at: int) -> tuple[Any, int]:
-    _, at = octets(buffer, at)
-    return Unsupported(_LATER[15]), at
+    data, at = octets(buffer, at)
+    return (None if data is None else Octets(bytes(data))), at
 
 
 _READ: Final[dict[int, Read]] = {
@@ -246,25 +238,38 @@ def _array(buffer: bytes, at: int, kind: int, shaped: bool, depth: int) -> tuple
         LARGEST_ARRAY, len(buffer) - at
     ):  # every element of every type but null takes a byte or more
         raise Malformed(f"an array of {length} elements in a message that has {len(buffer) - at} bytes left")
-    numeric = kind in SCALARS and kind not in (1, 19)
-    value: Any = Unsupported("arrays of anything but numbers come with a later version")
-    if numeric:
+    if kind in SCALARS and kind not in (1, 19):
         value, at = _wave(buffer, at, SCALARS[kind], max(length, 0))
     else:
+        cells = []
         for _ in range(length if kind else 0):
-            _, at = _one(buffer, at, kind, depth)
+            cell, at = _one(buffer, at, kind, depth)
+            cells.append(cell)
+        value = _grid(kind, cells)
     if shaped:
-        value, at = _shaped(buffer, at, value)
+        value, at = _shaped(buffer, at, value, kind)
     if length < 0:
         return None, None, at
     return (None if isinstance(value, Unsupported) else Kind.WAVEFORM), value, at
+
+
+def _grid(kind: int, cells: list[Any]) -> Unsupported:
+    """The elements of an array as one value; why not, if they cannot be stored one by one either."""
+    odd = next(
+        (cell for cell in cells if isinstance(cell, Unsupported) and not isinstance(cell, Octets)), None
+    )
+    if odd is not None:
+        return odd
+    binary = kind not in KINDS  # ByteStrings, and the reserved types that travel as such
+    shown = [None if cell is None else hexadecimal(cell) for cell in cells] if binary else cells
+    return Grid(KINDS.get(kind, Kind.TEXT), shown, (len(cells),), binary)
 
 
 def _wave(buffer: bytes, at: int, form: str, length: int) -> tuple[Any, int]:
     size = struct.calcsize("<" + form) * length
     if at + size > len(buffer):
         raise Malformed(f"an array of {length} numbers in a message that has {len(buffer) - at} bytes left")
-    return np.frombuffer(buffer, "<" + _NUMPY[form], length, at).astype(np.float64), at + size
+    return np.frombuffer(buffer, "<" + _NUMPY[form], length, at).copy(), at + size
 
 
 _NUMPY: Final = {
@@ -272,11 +277,23 @@ _NUMPY: Final = {
 }  # fmt: skip
 
 
-def _shaped(buffer: bytes, at: int, value: Any) -> tuple[Any, int]:
+def _shaped(buffer: bytes, at: int, value: Any, kind: int) -> tuple[Any, int]:
     dimensions, at = int32(buffer, at)
     if dimensions > DEEPEST:
         raise Malformed(f"an array of {dimensions} dimensions")
-    at += 4 * max(dimensions, 0)
-    if at > len(buffer):
+    end = at + 4 * max(dimensions, 0)
+    if end > len(buffer):
         raise Malformed("the dimensions of an array are cut short")
-    return (value if dimensions <= 1 else Unsupported("matrices come with a later version")), at
+    if dimensions <= 1:
+        return value, end
+    shape = struct.unpack_from(f"<{dimensions}i", buffer, at)
+    return _matrix(value, kind, shape), end
+
+
+def _matrix(value: Any, kind: int, shape: tuple[int, ...]) -> Unsupported:
+    if isinstance(value, Unsupported) and not isinstance(value, Grid):
+        return value
+    cells = value.cells if isinstance(value, Grid) else value
+    if min(shape) < 0 or prod(shape) != len(cells):
+        return Unsupported(f"a matrix of {len(cells)} elements that says that it is {shape}")
+    return Grid(KINDS.get(kind, Kind.TEXT), cells, shape, isinstance(value, Grid) and value.octets)

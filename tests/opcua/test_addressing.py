@@ -52,7 +52,7 @@ class Shop(Bed):
         return node
 
     def path(self, name: str, path: str, **signal: Any) -> None:
-        self.signals.append({"name": name, "path": path, "every": "10ms"} | signal)
+        self.signals.append({"name": name, "path": path, "every": "10ms", "unit": "P1"} | signal)
 
     def asked(self, service: str) -> int:
         return self.server.record.requests.count(service)

@@ -1,0 +1,176 @@
+"""One item, several points: the elements of an array, and the name of an enumeration's value beside its number.
+
+On the wire it is one item; so it stays one in everything that concerns the server, and only its rows are taken apart, after
+they were decoded. The parts have handles and columns of their own, which no server can name.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.opcua.columns import Segment
+from adapters.opcua.decode import Rows, Special
+from adapters.opcua.grids import NEEDS_HEX, Grid, Octets, hexadecimal
+from adapters.opcua.items import NOWHERE, Item, Items
+from adapters.opcua.kinds import too_many
+from adapters.opcua.values import EPOCH_TICKS
+from pipelines.batch import Flag, Kind, column
+
+TEXT: Final = ".text"
+_NUMBERS: Final = (Kind.INTEGER, Kind.UNSIGNED, Kind.FLAG)
+
+
+class Parts:
+    """Takes rows of `parents` apart. `items`: the parts, as items without a place at the server."""
+
+    def __init__(self, parents: Items) -> None:
+        self._parents = parents
+        self.items = Items([], parents.registry)
+        self._places: dict[tuple[int, str], int] = {}
+        self._of: dict[int, list[int]] = {}
+        self._counted: Sequence[Item] = ()
+        self._apart: set[int] = set()
+
+    def special(self, rows: Rows) -> Rows:
+        """The rows of elements; what else is special is put back into `rows`, decided."""
+        mine = Rows(arrivals=rows.arrivals)
+        for one in [*rows.special, *self._waves(rows)]:
+            item = self._parents.all[one.handle] if one.handle < len(self._parents.all) else None
+            reason = "a value that nobody asked for" if item is None else self._taken(item, one, rows, mine)
+            if reason:
+                rows.strange.append((one.handle, reason, one.raw))
+        return mine
+
+    def _waves(self, rows: Rows) -> list[Special]:
+        """Arrays of numbers whose signals want elements."""
+        group = rows.groups.get(Kind.WAVEFORM)
+        if group is None:
+            return []
+        wanted = self._wanting()
+        rest = [place for place, row in enumerate(group.rows) if row[0] not in wanted]
+        if len(rest) == len(group.rows):
+            return []
+        every = zip(group.rows, group.order, strict=True)
+        taken = [Special(row[0], list(row[1:]), order) for row, order in every if row[0] in wanted]
+        group.rows[:], group.order[:] = [group.rows[n] for n in rest], [group.order[n] for n in rest]
+        if not rest:
+            del rows.groups[Kind.WAVEFORM]
+        return taken
+
+    def _wanting(self) -> set[int]:
+        """Items whose arrays of numbers are no waveforms; looked up when items have come, not for every delivery."""
+        if self._counted is not self._parents.all:
+            self._counted = self._parents.all
+            self._apart = {item.handle for item in self._counted if item.signal.array != "waveform"}
+        return self._apart
+
+    def _taken(self, item: Item, one: Special, rows: Rows, mine: Rows) -> str:
+        """Empty, or why it cannot be."""
+        value = one.row[0]
+        if isinstance(value, Octets):
+            if item.signal.bytes == "refuse":
+                return NEEDS_HEX
+            rows.keep(one.handle, Kind.TEXT, [hexadecimal(value), *one.row[1:]], one.order)
+            return ""
+        grid = value if isinstance(value, Grid) else _grid(value)
+        if item.signal.array != "elements":
+            return (
+                grid.reason
+                if item.signal.array == "waveform"
+                else "an array, and the configuration says `array: refuse`"
+            )
+        if grid.octets and item.signal.bytes == "refuse":
+            return NEEDS_HEX
+        if len(grid.cells) > item.signal.max_elements:
+            return too_many(len(grid.cells), item.signal)
+        item.spread = True
+        mine.owners += 1
+        for place, cell in zip(itertools.product(*map(range, grid.shape)), _plain(grid.cells), strict=True):
+            handle = self._part(item, f"[{','.join(map(str, place))}]", grid.kind)
+            mine.keep(handle, None if cell is None else grid.kind, [cell, *one.row[1:]], one.order)
+            mine.count += 1
+        return ""
+
+    def silent(self, segment: Segment, mine: Rows) -> Segment:
+        """Rows without a value of items that have parts go to the parts; the others stay."""
+        if not self._of or not len(segment.flags) or not segment.flags[0] & Flag.NO_VALUE:
+            return segment
+        ours = np.isin(segment.handles, [h for h in self._of if self._parents.all[h].spread])
+        mine.owners += int(ours.sum())
+        for row in np.flatnonzero(ours):
+            for handle in self._of[int(segment.handles[row])]:
+                cells = [None, int(segment.quality[row]), *_ticks(segment, int(row))]
+                mine.keep(handle, None, cells, int(segment.order[row]))
+                mine.count += 1
+        return segment.take(np.flatnonzero(~ours)) if ours.any() else segment
+
+    def texts(self, segment: Segment) -> Segment | None:
+        """The names of the values in this segment, as rows of the text points; None if there are none."""
+        if segment.kind not in _NUMBERS:
+            return None
+        named = list(self._parents.named)
+        rows = np.flatnonzero(np.isin(segment.handles, named)) if named else ()
+        if not len(rows):
+            return None
+        part = segment.take(np.asarray(rows))
+        owners = [self._parents.all[int(handle)] for handle in part.handles]
+        handles = np.array([self._part(item, TEXT, Kind.TEXT) for item in owners], np.int64)
+        return part._replace(kind=Kind.TEXT, handles=handles, values=_named(part, owners))
+
+    def _part(self, item: Item, suffix: str, kind: Kind) -> int:
+        place = self._places.get((item.handle, suffix))
+        if place is None:
+            place = self._places[item.handle, suffix] = len(self.items.all)
+            if suffix != TEXT:
+                self._of.setdefault(item.handle, []).append(place)
+            part = _made(item, suffix)
+            self.items.extend([part])
+            self.items.adopt(part, kind)
+        return place
+
+
+def _made(item: Item, suffix: str) -> Item:
+    changed: dict[str, Any] = {"name": item.signal.name + suffix, "increments": "", "counter": None}
+    unit = item.unit
+    if suffix == TEXT:
+        changed |= {"unit": "", "kind": None, "scale": 1.0, "offset": 0.0}
+        unit = ""
+    signal = item.signal.model_copy(update=changed)
+    return Item(
+        0, item.machine, item.tags, signal, NOWHERE, unit=unit, path=item.path, resolved=item.resolved
+    )
+
+
+def _named(part: Segment, owners: Sequence[Item]) -> NDArray[Any]:
+    """A number that has no name is its own."""
+    silent = (part.flags & Flag.NO_VALUE) != 0
+    cells = zip(owners, part.values.tolist(), silent.tolist(), strict=True)
+    made = [
+        Kind.TEXT.empty if none else item.texts.get(int(value), str(value)) for item, value, none in cells
+    ]
+    filled: NDArray[Any] = column(Kind.TEXT, made)
+    return filled
+
+
+def _grid(wave: NDArray[Any]) -> Grid:
+    kind = (
+        Kind.NUMBER if wave.dtype.kind == "f" else Kind.UNSIGNED if wave.dtype == np.uint64 else Kind.INTEGER
+    )
+    return Grid(kind, wave, (len(wave),))
+
+
+def _plain(cells: Any) -> list[Any]:
+    return cells.tolist() if isinstance(cells, np.ndarray) else list(cells)
+
+
+def _ticks(segment: Segment, row: int) -> list[int]:
+    """Times of a row as on the wire: source and server, each in ticks and picoseconds (0 for none)."""
+    made: list[int] = []
+    for ns in (int(segment.at[row]), int(segment.server_at[row])):
+        made += [ns // 100 + EPOCH_TICKS, ns % 100 * 100] if ns else [0, 0]
+    return made
