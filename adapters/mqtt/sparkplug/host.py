@@ -14,9 +14,10 @@ from adapters.mqtt.binding import Stamps
 from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
 from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
+from adapters.mqtt.sparkplug.meaning import Sense
 from adapters.mqtt.sparkplug.node import BREAK, LOSS, Act, Entity, Node, Packet
 from adapters.mqtt.sparkplug.packets import packet_of, rebirth
-from adapters.mqtt.sparkplug.reading import Sense, Taker
+from adapters.mqtt.sparkplug.reading import Taker
 from adapters.settings import Reading
 from pipelines import quality as q
 from pipelines.batch import Flag

@@ -125,7 +125,7 @@ class Node:
         mark = (packet.kind + packet.device, packet.check)
         if packet.retain:
             yield from self._retained(packet)
-        elif packet.seq is not None and packet.time and mark in self.recent:
+        elif mark in self.recent and self._is_repetition(packet):
             self.counts["repeated"] += 1
         elif packet.kind == "NDEATH":
             yield from self._node_death(packet)
@@ -134,6 +134,11 @@ class Node:
             yield from (
                 self._node_birth(packet, now) if packet.kind == "NBIRTH" else self._in_turn(packet, now)
             )
+
+    def _is_repetition(self, packet: Packet) -> bool:
+        """Not without seq or time, which may say the same twice; and not the birth of a device that is due after the node's."""
+        follows = packet.seq == self.expected and packet.time >= self.entities[""].born_at
+        return packet.seq is not None and packet.time > 0 and not (packet.kind == "DBIRTH" and follows)
 
     def _in_turn(self, packet: Packet, now: float) -> Iterator[Act]:
         if packet.seq is None or self.expected is None:

@@ -8,13 +8,14 @@ transient are taken only where they are listed.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from adapters.mqtt.adopted import TOO_MANY, Adopted
-from adapters.mqtt.binding import LONGEST_NAME, Stamps
+from adapters.mqtt.binding import LONGEST_NAME
 from adapters.mqtt.settings import MqttRead, MqttSignal
-from adapters.mqtt.sheet import Cell, Sheet
+from adapters.mqtt.sheet import Cell
 from adapters.mqtt.sparkplug.flatten import Leaf, leaves
+from adapters.mqtt.sparkplug.meaning import Mark, Plan, Sense, aliased, named, sort, type_name
 from adapters.mqtt.sparkplug.node import Entity, Known, Packet
 from adapters.mqtt.sparkplug.properties import quality_of
 from adapters.mqtt.sparkplug.values import DATASET, NAMES, READERS, TEMPLATE, Reader, Unreadable
@@ -31,41 +32,6 @@ HOUSEKEEPING: Final = ("bdSeq", "Node Control/", "Device Control/")
 OTHER_TIME: Final = (
     "an alias of another time: the message came after later ones (seq), and a birth may lie between"
 )
-
-
-class Plan(NamedTuple):
-    """Where the values of one metric go. reader: None for what is flattened."""
-
-    point: int
-    kind: Kind
-    by_receipt: bool
-    reader: Reader
-
-
-class Mark(NamedTuple):
-    """What a metric says beside its value. at: ns; may be none (0) or impossible."""
-
-    at: int
-    quality: int
-    flags: int
-
-
-class Sense(NamedTuple):
-    """How a message is to be read, and where to. time: ms, of the payload, 0 if it has none.
-
-    doubtful: values by alias are uncertain. stray: they are refused. born: what no birth names may be taken by name and
-    datatype. why: no alias can be known.
-    """
-
-    sheet: Sheet
-    stamps: Stamps
-    raw: bytes
-    where: str
-    time: int
-    doubtful: bool = False
-    stray: bool = False
-    born: bool = True
-    why: str = ""
 
 
 class Taker:
@@ -167,24 +133,12 @@ class Taker:
         name, datatype = metric.name, metric.datatype
         if not isinstance(name, str):
             return "a metric's name that is not UTF-8"
-        alias = metric.alias if metric.HasField("alias") else None
-        by_alias = entity.by_alias.get(alias) if alias is not None else None
-        if name:
-            known = entity.by_name.get(name)
-            if known is not None and by_alias is not None and by_alias.name != name:
-                return f"'{name[:80]}' with alias {alias}, which its birth gave to '{by_alias.name[:80]}'"
-            if known is None and not (datatype and sense.born):
-                return f"'{name[:80]}' is in no birth and {sense.why or 'has no datatype'}"
-            return Known(
-                name, None, datatype or (known.datatype if known else 0), known.unit if known else ""
-            )
-        if alias is None:
-            return "a metric with neither name nor alias"
-        if by_alias is None:
-            several = alias in entity.by_alias
-            why = "was given to several metrics by its birth" if several else sense.why or "is in no birth"
-            return f"alias {alias} {why}"
-        return by_alias._replace(datatype=datatype) if datatype else by_alias
+        known = named(entity, metric, sense) if name else aliased(entity, metric, sense)
+        if isinstance(known, str) or not datatype or datatype == known.datatype:
+            return known
+        if sort(datatype) != sort(known.datatype):
+            return f"'{known.name[:80]}' is {type_name(datatype)} where its birth said {type_name(known.datatype)}"
+        return known._replace(datatype=datatype)
 
     def _one(self, known: Known, metric: Any, sense: Sense) -> None:
         """The careful way for one metric."""

@@ -64,7 +64,7 @@ def test_an_alias_of_two_metrics_is_nobodys() -> None:
 
 
 def test_an_alias_that_no_birth_gave_is_refused_by_name() -> None:
-    """6.4.6, M14: the host never guesses."""
+    """M14: 6.4.6, the host never guesses."""
     bed = Bed(rebirth=True)
     edge = living(bed)
     assert edge.ddata(number(None, 9.0, 99), number(None, 4.0, 1))[0].value == 4.0
@@ -91,7 +91,7 @@ def test_name_and_alias_that_contradict_are_refused() -> None:
 
 
 def test_data_before_any_birth_are_known_by_name_alone() -> None:
-    """M14, 5.x: with name and data type nothing is guessed; by alias nothing is known."""
+    """M14: 5.x, with name and data type nothing is guessed; by alias nothing is known."""
     bed = Bed(rebirth=True)
     edge = Edge(bed)
     rows = edge.ndata(number("Load", 1.0), number(None, 2.0, 0), Metric("Raw", value=1, kind="int"))
@@ -273,7 +273,7 @@ def test_who_only_listens_stores_after_a_loss_as_before() -> None:
 
 
 def test_a_message_from_before_a_birth_is_not_read_by_its_aliases() -> None:
-    """6.4.6, M14: late, with an alias that means something else by now."""
+    """M14: 6.4.6, late, with an alias that means something else by now."""
     bed = Bed()
     edge = living(bed)
     for _ in range(10):
@@ -299,6 +299,16 @@ def test_a_repeated_message_is_one() -> None:
     assert bed.hear(*message) == []
     assert node(bed).counts == {"repeated": 1}
     assert len(edge.ddata(number(None, 5.0, 1))) == 1
+
+
+def test_births_of_one_millisecond_are_births() -> None:
+    """Two rebirths in one millisecond: the devices' births are the same bytes, and no repetition."""
+    bed = Bed()
+    edge = Edge(bed)
+    for load in (1.0, 2.0):
+        edge.nbirth(number("Load", load, 0), timestamp=T0)
+        edge.dbirth(number("Force", 2.0, 1), timestamp=T0)
+    assert said(edge.ddata(number(None, 3.0, 1))) == [("m/Force", 3.0)]
 
 
 def test_data_without_seq_are_read_and_counted() -> None:
@@ -359,6 +369,15 @@ def test_null_with_a_value_and_nothing_at_all_are_refused() -> None:
     bed = Bed()
     living(bed).ddata(number(None, 5.0, 1, is_null=True), number(None, None, 2))
     assert bed.refused == ["Force: is_null and a value", "Stroke: neither a value nor is_null"]
+
+
+def test_another_datatype_than_in_the_birth_is_refused_unless_both_are_numbers() -> None:
+    """tck-id-payloads-metric-datatype…: a text where a number was born is no value of that number."""
+    bed = Bed()
+    edge = living(bed)
+    text = Metric("Force", datatype=DataType.STRING, value="12,5")
+    assert said(edge.ddata(text, number("Stroke", 7, datatype=DataType.INT32))) == [("m/Stroke", 7)]
+    assert bed.refused == ["'Force' is String where its birth said Double"]
 
 
 def test_transient_metrics_are_taken_where_they_are_listed() -> None:
@@ -525,7 +544,7 @@ def _unpacks_to(size: int, pack: Callable[[bytes], bytes]) -> bytes:
 
 @pytest.mark.parametrize("size", [200_000, 9 << 20])
 def test_a_compressed_bomb_is_not_unpacked(size: int) -> None:
-    """6.4.x, M13: at most 8 MiB and 100 times its size."""
+    """M13: at most 8 MiB and 100 times its size."""
     import zlib
 
     bed = Bed()
