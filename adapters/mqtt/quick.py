@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from adapters.mqtt.paths import Path
-from adapters.mqtt.payloads.document import once
+from adapters.mqtt.payloads.document import LONG, once
 from adapters.mqtt.sheet import Columns, Sheet
 from pipelines.batch import Kind
 
@@ -52,6 +52,8 @@ class Quick:
 
     def read(self, payload: bytes, sheet: Sheet) -> int:
         """How many values it added; 0: nothing was done, the long way is needed."""
+        if len(payload) > LONG:
+            return 0
         try:
             document = _decode(payload)
             at = self._when(document[self._time])

@@ -27,6 +27,10 @@ DEEPEST = 32  # levels of an adopted document: deeper ones are data of another k
 Time = Callable[[Any], int | None]
 Parse = Callable[[bytes], Any]  # the document, or a Decoded that says why there is none
 
+LONG = 4 * MOST  # bytes of a document from which on its parts are counted before anything is made of them
+TOO_MANY_PARTS = (
+    f"more than {LONG} lists and objects, or {5 * LONG} items, in one message: have the sender divide it"
+)
 MISSING: Any = object()
 BOM = b"\xef\xbb\xbf"
 
@@ -74,6 +78,10 @@ def adopting(time: Path | None, read_time: Time, parse: Parse | None = None) -> 
 
 def parse_json(payload: bytes) -> Any:
     """The document, or a Decoded that says why there is none."""
+    if len(payload) > LONG and (
+        payload.count(b"[") + payload.count(b"{") > LONG or payload.count(b",") > 5 * LONG
+    ):
+        return refusal(TOO_MANY_PARTS)
     try:
         document = msgspec.json.decode(payload)
     except UnicodeDecodeError:

@@ -15,10 +15,10 @@ from adapters.mqtt.payloads.shape import MOST, Decode, Decoded, Out, Row, Series
 from adapters.mqtt.times import FACTORS, LATEST
 from pipelines.batch import Kind
 
-_MEASUREMENT = re.compile(r"(?:[^, \\\n]|\\.?)+")
-_KEY = r"((?:[^,= \\\n]|\\.?)+)"
+_MEASUREMENT = re.compile(r"(?:[^, \\\n]++|\\.?)++")
+_KEY = r"((?:[^,= \\\n]++|\\[^\n]?)++)"
 _TAG = re.compile(rf",{_KEY}={_KEY}")
-_FIELD = re.compile(rf'{_KEY}=(?:"((?:[^"\\]|\\.)*+)"|([^, \n\r"]+))', re.DOTALL)
+_FIELD = re.compile(rf'{_KEY}=(?:"((?:[^"\\]++|\\.)*+)"|([^, \n\r"]+))', re.DOTALL)
 _END = re.compile(r"(?: +([+-]?\d{1,20}))?[ \t\r]*(?:\n|\Z)", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,20}[iu]", re.ASCII)
@@ -106,6 +106,8 @@ def parse(text: str, place: int) -> tuple[Line, int]:
     while text[place : place + 1] == separators and (match := _FIELD.match(text, place + 1)) is not None:
         _add(fields, _plain(match[1]), _value(match[2], match[3]))
         place, separators = match.end(), ","
+        if len(fields) > MOST:
+            raise _Unreadable(f"more than {MOST} fields")
     last = _END.match(text, place)
     if not fields or last is None:
         raise _Unreadable("not line protocol (measurement,tag=a field=1 time)")

@@ -24,7 +24,7 @@ _FOLLOWING = {
     0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17, 0xD9: -1, 0xDA: -2, 0xDB: -4,
 }  # fmt: skip
 _COUNTED = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-ITEMS = 4 * MOST  # headers that are looked at
+ITEMS = 3 * MOST  # headers that are looked at
 
 
 def parse_messagepack(payload: bytes) -> Any:

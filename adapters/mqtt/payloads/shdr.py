@@ -33,6 +33,7 @@ LEVELS = frozenset(("NORMAL", "WARNING", "FAULT", "UNAVAILABLE"))
 QUALIFIERS = frozenset(("", "HIGH", "LOW"))
 CONDITION = (".code", ".severity", ".qualifier", ".message")
 OPENING = "--multiline--"
+MOST_FIELDS = 100_000  # of a message: more of them would hold the event loop
 
 _FIELD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\||$)|([^|]*)', re.DOTALL)
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
@@ -81,6 +82,8 @@ def shdr(items: Items) -> Decode:
             return refusal(f"not UTF-8: byte 0x{payload[error.start]:02x} at place {error.start}")
         if not text.strip():
             return refusal("an empty message where SHDR lines were expected")
+        if text.count("|") + text.count("\n") > MOST_FIELDS:
+            return refusal(f"more than {MOST_FIELDS} fields in one message: have the sender divide it")
         out = _Out([], [])
         seen = sum(_decode_line(items, line, out) for line in _lines(text))
         return Decoded(seen, out.rows, out.refused)
