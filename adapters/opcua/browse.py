@@ -27,6 +27,7 @@ HIERARCHICAL: Final = 33  # NodeIds.csv: HierarchicalReferences
 PROPERTY: Final = 46  # HasProperty
 _OBJECT, _VARIABLE = 1, 2
 _PER_NODE: Final = 1000
+_PER_CALL: Final = 250  # nodes: a slow server answers within the time that any answer may take
 _ROUNDS: Final = 1000  # of BrowseNext; more than this is a server that never ends
 _UNREADABLE: Final = (ValueError, struct.error, IndexError)
 
@@ -64,7 +65,7 @@ class Browser:
                     return [[]]
             return [found for node in batch for found in await patient([node])]
 
-        return await in_batches(nodes, self._desk.limits.browse, patient)
+        return await in_batches(nodes, min(self._desk.limits.browse, _PER_CALL), patient)
 
     async def _browse(self, nodes: Sequence[ua.NodeId], reference: int) -> list[list[Child]]:
         request = ua.BrowseRequest()

@@ -7,6 +7,7 @@ that refuses or says nonsense costs a unit or a name, and never a signal.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from adapters.opcua.batches import in_batches
 from adapters.opcua.browse import PROPERTY, Browser
 from adapters.opcua.channel import Channel
+from adapters.opcua.errors import name_of
 from adapters.opcua.nodeid import canonical, parse_node_id
 from pipelines.units import by_unit_id
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from adapters.opcua.items import Item
     from adapters.opcua.subscription import Desk
 
+log = logging.getLogger("adapters.opcua")
 _UNECE: Final = "http://www.opcfoundation.org/UA/units/un/cefact"
 _WANTED: Final = ("EngineeringUnits", "EURange", "EnumStrings", "EnumValues", "FalseState", "TrueState")
 _NAMES: Final = ("EnumStrings", "EnumValues", "FalseState", "TrueState")
@@ -49,8 +52,11 @@ class Traits:
             return
         try:
             await self._fill(asked)
-        except UaStatusCodeError:  # a server without Browse, or one that lets nobody look around
-            return
+        except (
+            UaStatusCodeError,
+            TimeoutError,
+        ) as error:  # no Browse, or nobody may look around, or it takes too long
+            log.info("no units and names from this server: %s", name_of(error))
 
     async def recall(self, items: Sequence[Item]) -> None:
         """The same for items that are monitored already: their DataTypes have to be asked for first."""

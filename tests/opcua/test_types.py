@@ -15,7 +15,7 @@ from tests.contracts.rig import Alive, eventually
 from tests.contracts.source import conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
-from tests.opcua.scripted import Variable
+from tests.opcua.scripted import Ignore, Script, Unsupported, Variable
 from tests.opcua.scripted.codec.wire import NodeId
 from tests.opcua.scripted.space import Ref
 from tests.opcua.test_session import START, Bed, Line, begin, end
@@ -271,6 +271,17 @@ async def test_units_of_many_are_two_requests(bed: Types) -> None:
     await eventually(lambda: len(line.rows) == 50, "all values")
     assert bed.server.record.requests.count("Browse") == 1
     assert {bed.registry[n].unit for n in range(bed.registry.version)} == {"CEL"}
+
+
+@pytest.mark.parametrize("script", [Unsupported(["Browse", "TransferSubscriptions"]), Ignore("Browse")])
+async def test_a_server_that_lets_nobody_look_around_costs_units_and_no_values(
+    bed: Types, script: Script
+) -> None:
+    bed.settings["request_timeout"] = "300ms"
+    bed.server.scripts.append(script)
+    bed.put("x", Scalar(11, 1.0), 11)
+    line = await begin(bed)
+    await eventually(lambda: line.values("x") == [1.0], "the value")
 
 
 async def test_check_says_what_it_found(bed: Types) -> None:
