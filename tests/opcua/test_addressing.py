@@ -158,6 +158,16 @@ async def test_a_cycle_ends(shop: Shop) -> None:
     assert found == ["Monitoring/Axis1/Position", "Monitoring/Axis2/Position", "Monitoring/SpindleLoad"]
 
 
+async def test_folders_that_all_hold_each_other_are_looked_at_once(shop: Shop) -> None:
+    folders = [shop.folder(OBJECTS, f"Folder{n}") for n in range(20)]
+    for folder in folders:
+        shop.tree[folder] = [Ref(other, (2, "To" + str(other.identifier))) for other in folders]
+    shop.leaf(folders[7], "Position")
+    shop.path("{1}", "Folder3/**/Position")
+    _, found = await names(shop, 1)
+    assert found == ["To85.Folder7"]
+
+
 @pytest.mark.parametrize(
     ("signal", "words"),
     [

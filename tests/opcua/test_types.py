@@ -56,8 +56,7 @@ async def bed() -> AsyncIterator[Types]:
     yield made
     for line in made.lines:
         await end(line)
-        for delivery in line.deliveries:
-            conserved(delivery)
+        assert all(conserved(delivery) for delivery in line.deliveries)
     await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
     await made.server.stop()
     await alive.nothing_left(GRACE)
