@@ -59,6 +59,7 @@ ROWS: dict[str, str] = {
     "M11": "TLS: wrong certificates of both sides",
     "M12": "topics that nobody should send",
     "M13": "payloads that nobody should send",
+    "M14": "Sparkplug: sequence, births, deaths, aliases out of the rules",
     "M15": "two collectors in a shared subscription",
     "U1": "connection reset in the middle of a message",
     "U2": "a line that is dead without saying so",

@@ -20,10 +20,8 @@ REMEMBERED: Final = 64  # messages by which a repetition is recognised
 DEVICES: Final = 1000  # of a node; more are strangers' inventions
 UNBORN: Final = 10.0  # seconds that a device has for its birth after the node was born again
 
-# doubts, in rising order
-SURE: Final = 0
-LOSS: Final = 1  # messages of this edge connection were lost
-BREAK: Final = 2  # nobody knows whether this is still the same edge connection
+# doubts, rising; LOSS: messages of this edge connection were lost; BREAK: nobody knows whether it is still the same one
+SURE, LOSS, BREAK = 0, 1, 2
 
 
 class Known(NamedTuple):
@@ -110,9 +108,8 @@ class Node:
         self.wants_birth = self.resumed = self.dead = False
         self._progress = 0
 
-    @property
-    def alive(self) -> bool:
-        return self.entities[""].alive
+    alive = property(lambda self: self.entities[""].alive)
+    _weight = property(lambda self: sum(packet.size for packet in self.held))
 
     def entity(self, device: str) -> Entity | None:
         """Of this device; None: more devices than a node can have."""
@@ -147,24 +144,24 @@ class Node:
             yield from self._apply(packet)
             return
         if packet.seq == self.expected:
-            self._advance(packet)
-            yield from self._apply(packet)
-            yield from self._drain()
+            yield from self._apply_and_drain(packet)
             return
         packet.since, packet.progress = now, self._progress
         self.held.append(packet)
         self.counts["out of order"] += 1
-        while self.held and (self.resumed or self._is_full()):
+        while self.held and (self.resumed or len(self.held) > MOST_HELD or self._weight > MOST_BYTES):
             yield from self._give_up()
-
-    def _is_full(self) -> bool:
-        return len(self.held) > MOST_HELD or sum(packet.size for packet in self.held) > MOST_BYTES
 
     def _advance(self, packet: Packet) -> None:
         self.resumed = False
         if packet.seq is not None:
             self.expected = (packet.seq + 1) % 256
             self._progress += 1
+
+    def _apply_and_drain(self, packet: Packet) -> Iterator[Act]:
+        self._advance(packet)
+        yield from self._apply(packet)
+        yield from self._drain()
 
     def _drain(self) -> Iterator[Act]:
         """Those that waited for just this."""
@@ -204,9 +201,7 @@ class Node:
         nearest = min(self.held, key=lambda packet: ((packet.seq or 0) - expected) % 256)
         self.held.remove(nearest)
         self._lost(((nearest.seq or 0) - expected) % 256, expected, nearest)
-        self._advance(nearest)
-        yield from self._apply(nearest)
-        yield from self._drain()
+        yield from self._apply_and_drain(nearest)
 
     def _lost(self, messages: int, seq: int, before: Packet) -> None:
         self.counts["lost messages"] += messages
@@ -233,11 +228,18 @@ class Node:
                 yield Act("DEATH", entity, packet)
         else:
             self.wants_birth |= not entity.alive
+            if self._is_older(packet, entity):
+                self.counts["data older than the birth"] += 1
+                entity.doubt, self.wants_birth = max(entity.doubt, LOSS), True
             yield Act("DATA", entity, packet)
+
+    def _is_older(self, packet: Packet, entity: Entity) -> bool:
+        """Sent before the birth that is known: its seq fits by chance, or the edge's clock was set back."""
+        return 0 < packet.time < max(entity.born_at, self.entities[""].born_at)
 
     def _bear(self, entity: Entity, packet: Packet) -> None:
         """A birth that is older than the one before, or of a device of a dead node, is one that came too late."""
-        older = 0 < packet.time < entity.born_at or (self.dead and packet.kind == "DBIRTH")
+        older = self._is_older(packet, entity) or (self.dead and packet.kind == "DBIRTH")
         entity.bear(packet.metrics)
         entity.alive, entity.dead, entity.due = True, False, None
         entity.doubt = BREAK if older else SURE
