@@ -22,6 +22,7 @@ COMMANDS = (
     "release",
     "trust",
     "rewind",
+    "discover",
     "export",
     "schema",
     "selftest",

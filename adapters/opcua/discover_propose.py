@@ -1,0 +1,113 @@
+"""Which variables a configuration should take, under which machines and names; and why the others stay out.
+
+A machine is what the server calls one: a member of the Machines folder (OPC 40001-1), else of the DeviceSet (OPC 10000-100),
+else an object directly below Objects. `--machine` overrules all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from adapters.discovery import (
+    LeftOut,
+    Proposal,
+    ProposedMachine,
+    ProposedRead,
+    Wishes,
+    every_text,
+    machine_id,
+    names,
+    unique,
+)
+from adapters.opcua.discover_browse import Node
+from adapters.opcua.discover_found import Found
+from adapters.opcua.discover_read import About
+from adapters.opcua.discover_specs import DEVICES, MACHINES
+from pipelines.units import Unit, known_unit_problem, unit_of
+
+_GATHERING: Final = (f"nsu={MACHINES};i=1001", f"nsu={DEVICES};i=5001")
+_FOLDER, _PLAIN = "i=61", "i=58"  # FolderType, BaseObjectType
+PROPERTY: Final = "a property: it says what something is, and does not change"
+
+
+def proposed(name: str, source: Mapping[str, Any], found: Found, wishes: Wishes) -> Proposal:
+    """Everything that can be stored and is wanted, machine by machine in the order of the server."""
+    groups: dict[str, tuple[str, list[tuple[tuple[str, ...], About]]]] = {}
+    gathering = _gathering(found)
+    for about in found.abouts:
+        if about.why or not wishes.wants(about.node.path):
+            continue
+        key, title, path = _place(about.node, gathering, name, wishes.machine)
+        groups.setdefault(key, (title, []))[1].append((path, about))
+    machines: dict[str, ProposedMachine] = {}
+    for title, members in groups.values():
+        made = unique(wishes.machine or machine_id(title), machines, "-")
+        machines[made] = ProposedMachine(made, title if title != made else "", (_read(members),))
+    return Proposal(name, source, tuple(machines.values()), tuple(_left_out(found, wishes)))
+
+
+def _place(
+    node: Node, gathering: frozenset[str], name: str, machine: str
+) -> tuple[str, str, tuple[str, ...]]:
+    """Which machine, what it is called, and the path of the value within it."""
+    line = [node]
+    while line[0].parent is not None and line[0].parent.parent is not None:
+        line.insert(0, line[0].parent)
+    path = node.path
+    if machine:
+        return "", machine, path
+    depth = 2 if line[0].id in gathering and len(line) > 2 else 1
+    if len(line) <= depth or line[depth - 1].variable:
+        return "", name, path
+    return str(line[depth - 1].raw), line[depth - 1].label or line[depth - 1].name, path[depth:]
+
+
+def _gathering(found: Found) -> frozenset[str]:
+    """Folders whose members are machines."""
+    below = found.root.children if found.root else []
+    return frozenset({*_GATHERING, *(node.id for node in below if _holds_machines(node))})
+
+
+def _holds_machines(node: Node) -> bool:
+    """A plain folder with nothing but two or more objects of one type of their own."""
+    kinds = {child.type for child in node.children}
+    alike = len(kinds) == 1 and not kinds & {_FOLDER, _PLAIN, ""}
+    return (
+        node.type == _FOLDER
+        and len(node.children) > 1
+        and alike
+        and not any(c.variable for c in node.children)
+    )
+
+
+def _read(members: list[tuple[tuple[str, ...], About]]) -> ProposedRead:
+    called = names([path for path, _ in members])
+    return ProposedRead(
+        {}, tuple(_signal(name, about) for name, (_, about) in zip(called, members, strict=True))
+    )
+
+
+def _signal(name: str, about: About) -> dict[str, Any]:
+    signal: dict[str, Any] = {"name": name, "node": about.node.id}
+    if unit := unit_text(about.unit):
+        signal["unit"] = unit
+    return {**signal, "every": every_text(about.every)}
+
+
+def unit_text(unit: Unit | None) -> str:
+    """The symbol where it says the same, else the code; empty where the configuration would call it a mistake."""
+    if unit is None:
+        return ""
+    text = unit.symbol if unit_of(unit.symbol) == unit else unit.code
+    return "" if unit_of(text) != unit or known_unit_problem(text) else text
+
+
+def _left_out(found: Found, wishes: Wishes) -> Iterator[LeftOut]:
+    for about in found.abouts:
+        if about.why:
+            yield LeftOut("/".join(about.node.path), about.why)
+        elif not wishes.wants(about.node.path):
+            yield LeftOut("/".join(about.node.path), "not asked for (--under, --select)")
+    for node in found.properties:
+        yield LeftOut("/".join(node.path), PROPERTY)

@@ -1,0 +1,242 @@
+"""Creates or extends a configuration with what a look around proposes: only what is new, and nothing that is there is touched.
+
+What is there already is judged by address and not by name: a signal that somebody renamed, scaled or commented is the same
+signal. The result is loaded before it takes the file's place; a configuration that would not run is never written.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from adapters.discovery import Proposal, ProposedMachine, ProposedRead, unique
+from config.explain import render
+from config.load import Loaded, load
+from config.settings import Machine, Settings, signals_of
+from config.writing_known import Known
+from config.writing_text import Group, Page, Unwritable, child, children, is_empty, word
+from pipelines.derivations.counter import EVENT
+
+HEADER: Final = """\
+# Written by `collector discover`. Change what you like: running it again adds what is new and touches nothing else.
+version: 1
+"""
+
+
+@dataclass(slots=True)
+class Written:
+    """What was added. machines: by id the number of new signals; new: ids of machines that were not there before."""
+
+    file: Path
+    created: bool
+    source: str
+    new_source: bool = False
+    machines: dict[str, int] = field(default_factory=dict)
+    new: list[str] = field(default_factory=list)
+
+    @property
+    def signals(self) -> int:
+        return sum(self.machines.values())
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.machines or self.new_source)
+
+
+def present(file: Path, env: Mapping[str, str]) -> Settings | None:
+    """The settings of a file that is to be extended; None if it does not exist, or has no machines yet.
+
+    Raises Unwritable when it is wrong: what does not run now would not run with more in it.
+    """
+    if not file.exists():
+        return None
+    loaded = load([file], env=env)
+    if loaded.settings is None and child(Page(_text(file)).root, "machines") is not None:
+        raise Unwritable(f"{file} is not in order yet:\n{render(loaded.errors)}")
+    return loaded.settings
+
+
+def extend(file: Path, proposal: Proposal, env: Mapping[str, str]) -> Written:
+    """Write what is new of the proposal into the file. Raises Unwritable; then the file is as it was."""
+    file = file.resolve()
+    before, created = present(file, env), not file.exists()
+    page = Page(HEADER if created else _text(file))
+    written = Written(file, created, proposal.name)
+    if proposal.count:
+        _source(page, proposal, written)
+        _machines(page, _news(proposal, before), before, written)
+    if page.changed:
+        _store(file, page.result(), before, env)
+    return written
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unwritable(f"{file} cannot be read: {error}") from error
+
+
+def _source(page: Page, proposal: Proposal, written: Written) -> None:
+    sources = child(page.root, "sources")
+    if child(sources, proposal.name) is not None:
+        return
+    written.new_source = True
+    if sources is None:
+        page.add_key(page.root, "sources", Group({proposal.name: proposal.source}))
+    elif is_empty(sources):
+        page.fill(page.root, sources, Group({proposal.name: proposal.source}))
+    else:
+        page.add_key(sources, proposal.name, proposal.source)
+
+
+def _news(proposal: Proposal, before: Settings | None) -> Iterator[tuple[ProposedMachine, str]]:
+    """What is not read yet of each proposed machine, and the id of the machine that reads the rest of it (or empty)."""
+    known = Known(before, proposal.name)
+    for machine in proposal.machines:
+        fresh, owner = [], ""
+        for read in machine.reads:
+            held = [known.owner(machine.id, read.keys, signal) for signal in read.signals]
+            owner = owner or next(filter(None, held), "")
+            new = [s for s, has in zip(read.signals, held, strict=True) if not has]
+            if new:
+                fresh.append(ProposedRead(read.keys, tuple(new)))
+        if fresh:
+            yield replace(machine, reads=tuple(fresh)), owner or known.same(machine.id)
+
+
+def _machines(
+    page: Page, news: Iterator[tuple[ProposedMachine, str]], before: Settings | None, written: Written
+) -> None:
+    ids = {machine.id for machine in before.machines} if before else set()
+    whole: list[dict[str, Any]] = []
+    for machine, owner in news:
+        place = _place(page, owner) if before else None
+        if place is not None and before is not None:
+            held = next(m for m in before.machines if m.id == owner)
+            target = owner
+            _grow(page, place, written.source, _renamed(machine, held))
+        else:
+            target = unique(machine.id, ids, "-")
+            ids.add(target)
+            written.new.append(target)
+            whole.append(_as_data(replace(machine, id=target), written.source))
+        written.machines[target] = sum(len(read.signals) for read in machine.reads)
+    _append(page, whole)
+
+
+def _append(page: Page, whole: Sequence[dict[str, Any]]) -> None:
+    machines = child(page.root, "machines")
+    if whole and machines is None:
+        page.add_key(page.root, "machines", list(whole))
+    elif whole and is_empty(machines):
+        page.fill(page.root, machines, list(whole))
+    else:
+        for machine in whole:
+            page.add_item(machines, machine)
+
+
+def _place(page: Page, owner: str) -> Any:
+    """The node of a machine that may be extended: one that is written out under its own id."""
+    found = [m for m in children(child(page.root, "machines")) if owner and word(m, "id") == owner]
+    return found[0] if len(found) == 1 and child(found[0], "for_each") is None else None
+
+
+def _grow(page: Page, place: Any, source: str, machine: ProposedMachine) -> None:
+    """New signals into the read entry that they belong to; new read entries behind the others."""
+    entries = children(child(place, "read")) or [place]
+    for read in machine.reads:
+        fit = [e for e in entries if word(e, "source") == source and _same(e, read.keys)]
+        signals = child(fit[0], "signals") if fit else None
+        if signals is not None and not is_empty(signals):
+            for signal in read.signals:
+                page.add_item(signals, signal)
+        elif child(place, "read") is not None:
+            page.add_item(child(place, "read"), _entry(read, source))
+        else:
+            raise Unwritable(
+                f"line {place.start_mark.line + 1}: write the machine with read: (a list), then it can be extended"
+            )
+
+
+def _same(entry: Any, keys: Mapping[str, Any]) -> bool:
+    return "topic" not in keys or word(entry, "topic") == keys["topic"]
+
+
+def _renamed(machine: ProposedMachine, held: Machine) -> ProposedMachine:
+    """With names that the machine has not given away yet."""
+    taken: dict[str, None] = {}
+    for known in (known for read in held.read for known in signals_of(read)):
+        counting = known.counting
+        made = () if counting is None else (counting.name, counting.name + EVENT, counting.rework)
+        taken.update(dict.fromkeys((known.name, *made)))
+    reads = []
+    for read in machine.reads:
+        signals = []
+        for signal in read.signals:
+            name = unique(signal["name"], taken)
+            taken[name] = None
+            moved = {"item": signal["name"]} if _by_name(read.keys, signal, name) else {}
+            signals.append({**signal, **moved, "name": name})
+        reads.append(replace(read, signals=tuple(signals)))
+    return replace(machine, reads=tuple(reads))
+
+
+def _by_name(keys: Mapping[str, Any], signal: Mapping[str, Any], name: str) -> bool:
+    """Whether the name was the address, too (a topic segment), and must stay it under another name."""
+    return "{signal}" in keys.get("topic", "") and "item" not in signal and name != signal["name"]
+
+
+def _entry(read: ProposedRead, source: str) -> dict[str, Any]:
+    return {"source": source, **read.keys, "signals": list(read.signals)}
+
+
+def _as_data(machine: ProposedMachine, source: str) -> dict[str, Any]:
+    label = {"label": machine.label[:200]} if machine.label and machine.label.isprintable() else {}
+    return {"id": machine.id, **label, "read": [_entry(read, source) for read in machine.reads]}
+
+
+def _store(file: Path, text: str, before: Settings | None, env: Mapping[str, str]) -> None:
+    """Beside the file first, loaded there, and then in its place: whole or not at all."""
+    draft = file.with_name(f".{secrets.token_hex(4)}.{file.name}")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        if file.exists():
+            shutil.copymode(file, draft)
+        _judged(load([draft], env=env), before)
+        draft.replace(file)
+    except OSError as error:
+        raise Unwritable(f"{file} cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _judged(after: Loaded, before: Settings | None) -> None:
+    if after.settings is None:
+        raise Unwritable(f"what would be written would not run:\n{render(after.errors)}")
+    if before is None:
+        return
+    now = after.settings
+    kept = all(now.sources.get(name) == source for name, source in before.sources.items())
+    rest = {"sources", "machines"}
+    kept = kept and before.model_dump(exclude=rest) == now.model_dump(exclude=rest)
+    if not kept or not all(_kept(machine, now) for machine in before.machines):
+        raise Unwritable("its form (aliases, perhaps) would make an addition change what is there")
+
+
+def _kept(machine: Machine, now: Settings) -> bool:
+    """Everything of the machine is there unchanged, in its order; there may be more."""
+    found = next((other for other in now.machines if other.id == machine.id), None)
+    if found is None or found.model_dump(exclude={"read"}) != machine.model_dump(exclude={"read"}):
+        return False
+    pairs = zip(machine.read, found.read, strict=False)
+    same = all(list(signals_of(new))[: len(signals_of(old))] == list(signals_of(old)) for old, new in pairs)
+    return same and len(found.read) >= len(machine.read)

@@ -1,0 +1,52 @@
+"""What a configuration reads already, by address: the same node, or the same place in the same message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adapters.mqtt.settings import MqttRead
+from adapters.opcua.nodeid import parse_node_id
+from adapters.opcua.settings import OpcUaRead
+from config.settings import Settings
+
+
+class Known:
+    """Of one source. `owner` answers which machine reads an address."""
+
+    def __init__(self, settings: Settings | None, source: str) -> None:
+        readings = settings.readings(source) if settings is not None else []
+        self._nodes = {
+            parse_node_id(signal.node): reading.machine
+            for reading in readings
+            if isinstance(reading.read, OpcUaRead)
+            for signal in reading.read.signals
+            if signal.node
+        }
+        self._topics = [(r.machine, r.read) for r in readings if isinstance(r.read, MqttRead)]
+        self._machines = {reading.machine for reading in readings}
+
+    def owner(self, machine: str, keys: Mapping[str, Any], signal: Mapping[str, Any]) -> str:
+        """The id of the machine that reads this signal; empty if none does. machine: id of the proposed one."""
+        if "node" in signal:
+            return self._nodes.get(parse_node_id(signal["node"]), "")
+        item = str(signal.get("item", signal["name"]))
+        topic = str(keys["topic"]).replace("{machine}", machine).replace("{signal}", item)
+        return next((who for who, read in self._topics if _reads(who, read, topic, signal)), "")
+
+    def same(self, machine: str) -> str:
+        """The machine of that id, if it reads from this source."""
+        return machine if machine in self._machines else ""
+
+
+def _reads(machine: str, read: MqttRead, topic: str, signal: Mapping[str, Any]) -> bool:
+    named = read.template.bound(machine=machine).match(topic)
+    if named is None:
+        return False
+    if read.adopt:
+        return True
+    if "signal" in named:
+        return any(s.address == named["signal"] and s.value == signal.get("value", "") for s in read.signals)
+    if read.payload.type == "shdr":
+        return any(s.address == signal.get("item", signal["name"]) for s in read.signals)
+    return any(s.value == signal.get("value", "") for s in read.signals)
