@@ -124,3 +124,19 @@ def test_a_million_topics_are_not_remembered() -> None:
     for n in range(25_000):
         reader.read(message(b"1", topic=f"t/{n}".encode()), n, Sheet())
     assert len(reader._bound) <= 10_000
+
+
+def test_an_adopted_column_that_begins_empty_is_a_point_without_a_value() -> None:
+    payload = {"type": "csv", "columns": ["load", "tool"], "texts": ["tool"]}
+    read, sheet, shop = {"topic": "t", "payload": payload, "adopt": True}, Sheet(), Shop(1)
+    routes(read, shop=shop).read(message(b","), 100, sheet)
+    assert sheet.decoded == 2
+    assert not sheet.refused
+    batches = sheet.batches(100, shop.registry.version)
+    assert all(
+        int(flags) & Flag.NO_VALUE for batch in batches for flags in batch.flags if batch.kind is Kind.NUMBER
+    )
+    assert {(shop.registry[int(p)].name, batch.kind) for batch in batches for p in batch.points} == {
+        ("load", Kind.NUMBER),
+        ("tool", Kind.TEXT),
+    }

@@ -17,7 +17,7 @@ from adapters.mqtt.payload_settings import (
 from adapters.mqtt.payloads.bare import BARE
 from adapters.mqtt.payloads.binary import layout
 from adapters.mqtt.payloads.compressed import inflating
-from adapters.mqtt.payloads.csvrows import rows
+from adapters.mqtt.payloads.csvrows import kind_of_column, rows
 from adapters.mqtt.payloads.document import Parse, adopting, listed, parse_json
 from adapters.mqtt.payloads.lineprotocol import lines
 from adapters.mqtt.payloads.messagepack import parse_messagepack
@@ -76,9 +76,13 @@ class Reader:
 
     def default_kind(self, key: int | str) -> Kind | None:
         """The kind of a point whose first row has no value, where the payload's own rules tell it."""
-        if not isinstance(self.payload, ShdrPayload) or isinstance(key, int):
+        if isinstance(key, int):
             return None
-        return Kind.NUMBER if self.items.is_number(key) else Kind.TEXT
+        if isinstance(self.payload, CsvPayload):
+            return kind_of_column(self.payload, key, self.kinds.get(key))
+        if isinstance(self.payload, ShdrPayload):
+            return Kind.NUMBER if self.items.is_number(key) else Kind.TEXT
+        return None
 
 
 def _parser(payload: DocumentPayload) -> Parse:

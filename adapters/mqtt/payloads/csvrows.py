@@ -117,10 +117,18 @@ def _layout(
     return Layout(len(names), chosen, frozenset(places.values()), *ends)
 
 
-def _reader(payload: CsvPayload, name: str, kind: str | None) -> Callable[[str], tuple[Kind, Any] | None]:
+def kind_of_column(payload: CsvPayload, name: str, kind: str | None) -> Kind:
+    """What the cells of a column are, empty ones too. kind: the signal's own, which counts first."""
     if kind == "text" or (kind is None and any(fnmatchcase(name, pattern) for pattern in payload.texts)):
+        return Kind.TEXT
+    return Kind.FLAG if kind == "flag" else Kind.NUMBER
+
+
+def _reader(payload: CsvPayload, name: str, kind: str | None) -> Callable[[str], tuple[Kind, Any] | None]:
+    column = kind_of_column(payload, name, kind)
+    if column is Kind.TEXT:
         return lambda cell: (Kind.TEXT, cell)
-    if kind == "flag":
+    if column is Kind.FLAG:
         return _flag
     return _comma if payload.decimal == "," else _number
 
