@@ -4,7 +4,7 @@ import base64
 import json
 import sys
 
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]  # in .peers only
+from google.protobuf.json_format import MessageToDict  # as .peers has it
 from pysparkplug._protobuf import Payload  # type: ignore[import-not-found]  # lives in .peers only
 
 sys.stdout.write(json.dumps({"event": "ready"}) + "\n")
