@@ -30,6 +30,21 @@ EVERY = 1 if "JOURNAL_CRASH_STATES" in os.environ else 4
 """Every so-manieth operation of a kind is made to fail."""
 
 
+class NoSpace:
+    """ENOSPC for `lasts` writes in a row, from the nth one on."""
+
+    def __init__(self, nth: int, lasts: int) -> None:
+        self.writes, self.nth, self.lasts = 0, nth, lasts
+
+    def __call__(self, kind: str, name: str) -> apsw.Error | None:
+        self.writes += kind == "write"
+        return full() if kind == "write" and 0 <= self.writes - self.nth < self.lasts else None
+
+    @property
+    def struck(self) -> bool:
+        return self.writes >= self.nth
+
+
 class Once:
     """Fails the nth operation of a kind on a file name's end, and nothing else."""
 
@@ -59,7 +74,9 @@ def io_error(code: int) -> Callable[[], apsw.Error]:
 
 
 def full() -> apsw.Error:
-    return apsw.FullError("database or disk is full")
+    failed = apsw.FullError("database or disk is full")
+    failed.result = failed.extendedresult = apsw.SQLITE_FULL  # type: ignore[attr-defined]  # read by apsw
+    return failed
 
 
 async def until_it_fails(
@@ -142,4 +159,44 @@ def test_d3_an_io_error_at_every_operation(ram: Path, kind: str) -> None:
             folder.mkdir()
             if not run(folder, Once(kind, nth, io_error(code)), seed=nth % 3):
                 return
+            shutil.rmtree(folder)
+
+
+async def time_passes(clock: FakeClock) -> None:
+    while True:
+        await asyncio.sleep(0.001)
+        clock.advance(0.2)
+
+
+async def through_no_space(folder: Path, history: History, fault: NoSpace, dice: random.Random) -> None:
+    """A life in which the disk is full for a while, from some moment after the start: it goes on by itself."""
+    path, clock = folder / "0" / "journal.db", FakeClock()
+    path.parent.mkdir()
+    with living(history.disk) as life:
+        async with open_journal(path, followers=FOLLOWERS, clock=clock, window=0.0) as journal:
+            history.disk.fault = fault
+            passing = asyncio.create_task(time_passes(clock))
+            async with asyncio.timeout(30):
+                await work(journal, history, clock, dice, 2 * STEPS)
+            passing.cancel()
+            life.kill()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("lasts", [1, 7])
+def test_d1_no_space_at_every_write(ram: Path, lasts: int) -> None:
+    """D1, D2: ENOSPC at every write in turn, once or for a while: nobody fails, what waited goes on, the clock jumps
+    meanwhile, and power cuts before, during and after it find everything acknowledged.
+    """
+    with small():
+        for nth in range(1, 400, EVERY):
+            dice, history, fault = random.Random(nth % 3), History(Disk()), NoSpace(nth, lasts)
+            folder = ram / str(nth)
+            folder.mkdir()
+            asyncio.run(through_no_space(folder, history, fault, dice))
+            if not fault.struck:
+                return
+            found = list(cuts(history, dice, 1))
+            for cut, image in dice.sample(found, min(20, len(found))):
+                check(folder / "image", history, cut, image, f"write {nth}, {lasts}, after operation {cut}")
             shutil.rmtree(folder)
