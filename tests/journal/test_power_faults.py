@@ -173,11 +173,14 @@ async def through_no_space(folder: Path, history: History, fault: NoSpace, dice:
     path, clock = folder / "0" / "journal.db", FakeClock()
     path.parent.mkdir()
     with living(history.disk) as life:
-        async with open_journal(path, followers=FOLLOWERS, clock=clock, window=0.0) as journal:
+        async with (
+            open_journal(path, followers=FOLLOWERS, clock=clock, window=0.0) as journal,
+            asyncio.timeout(30),
+            asyncio.TaskGroup() as tasks,
+        ):
             history.disk.fault = fault
-            passing = asyncio.create_task(time_passes(clock))
-            async with asyncio.timeout(30):
-                await work(journal, history, clock, dice, 2 * STEPS)
+            passing = tasks.create_task(time_passes(clock))
+            await work(journal, history, clock, dice, 2 * STEPS)
             passing.cancel()
             life.kill()
 
