@@ -59,12 +59,13 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a configuration could say. source: the keys of the source. address: the keys that make a signal the same signal."""
+    """What a configuration could say. source: the keys of the source. namespaces: URIs by the number that `ns=` means now."""
 
     name: str
     source: Mapping[str, Any]
     machines: tuple[ProposedMachine, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    namespaces: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:

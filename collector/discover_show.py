@@ -66,14 +66,16 @@ def left_out(proposal: Proposal) -> list[str]:
 
 def summary(written: Written) -> list[str]:
     """What was added to the file."""
+    unlike = f"  Not compared: {written.paths} entries with path: (what they read may have been added again)."
+    apart = [unlike] if written.paths else []
     if not written.changed:
-        return [f"{written.file}: nothing new, the file is as it was."]
+        return [f"{written.file}: nothing new, the file is as it was.", *apart]
     lines = [f"{written.file}: {'created' if written.created else 'extended'}"]
     if written.new_source:
         lines.append(f"  source {written.source}")
     for machine, count in written.machines.items():
         lines.append(f"  {'machine' if machine in written.new else 'to machine'} {machine}: {count} signals")
-    return lines
+    return [*lines, *apart]
 
 
 def as_json(report: Report, written: Written | None) -> str:
@@ -101,6 +103,7 @@ def as_json(report: Report, written: Written | None) -> str:
             "created": written.created,
             "new_source": written.new_source,
             "machines": written.machines,
+            "paths_not_compared": written.paths,
         },
     }
     return json.dumps(whole, ensure_ascii=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from adapters.discovery import Proposal, ProposedMachine, ProposedRead, unique
 from config.explain import render
-from config.load import Loaded, load
+from config.load import load
 from config.settings import Machine, Settings, signals_of
+from config.writing_judge import judge
 from config.writing_known import Known
 from config.writing_text import Group, Page, Unwritable, child, children, is_empty, word
 from pipelines.derivations.counter import EVENT
@@ -30,7 +31,10 @@ version: 1
 
 @dataclass(slots=True)
 class Written:
-    """What was added. machines: by id the number of new signals; new: ids of machines that were not there before."""
+    """What was added. machines: by id the number of new signals; new: ids of machines that were not there before.
+
+    paths: entries that were not compared, because they name their signals by `path:`.
+    """
 
     file: Path
     created: bool
@@ -38,6 +42,7 @@ class Written:
     new_source: bool = False
     machines: dict[str, int] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
+    paths: int = 0
 
     @property
     def signals(self) -> int:
@@ -56,9 +61,18 @@ def present(file: Path, env: Mapping[str, str]) -> Settings | None:
     if not file.exists():
         return None
     loaded = load([file], env=env)
-    if loaded.settings is None and child(Page(_text(file)).root, "machines") is not None:
+    if loaded.settings is None and not _only_begun(file):
         raise Unwritable(f"{file} is not in order yet:\n{render(loaded.errors)}")
     return loaded.settings
+
+
+def _only_begun(file: Path) -> bool:
+    """Whether the file can be told to be wrong for want of machines only: what else is wrong is found when it is stored."""
+    try:
+        machines = child(Page(_text(file)).root, "machines")
+    except Unwritable:
+        return False
+    return machines is None or is_empty(machines) or machines.value == []
 
 
 def extend(file: Path, proposal: Proposal, env: Mapping[str, str]) -> Written:
@@ -69,9 +83,11 @@ def extend(file: Path, proposal: Proposal, env: Mapping[str, str]) -> Written:
     written = Written(file, created, proposal.name)
     if proposal.count:
         _source(page, proposal, written)
-        _machines(page, _news(proposal, before), before, written)
+        known = Known(before, proposal.name, proposal.namespaces)
+        written.paths = known.paths
+        _machines(page, _news(proposal, known), before, written)
     if page.changed:
-        _store(file, page.result(), before, env)
+        _store(written, page.result(), before, env)
     return written
 
 
@@ -95,9 +111,8 @@ def _source(page: Page, proposal: Proposal, written: Written) -> None:
         page.add_key(sources, proposal.name, proposal.source)
 
 
-def _news(proposal: Proposal, before: Settings | None) -> Iterator[tuple[ProposedMachine, str]]:
+def _news(proposal: Proposal, known: Known) -> Iterator[tuple[ProposedMachine, str]]:
     """What is not read yet of each proposed machine, and the id of the machine that reads the rest of it (or empty)."""
-    known = Known(before, proposal.name)
     for machine in proposal.machines:
         fresh, owner = [], ""
         for read in machine.reads:
@@ -114,19 +129,22 @@ def _machines(
     page: Page, news: Iterator[tuple[ProposedMachine, str]], before: Settings | None, written: Written
 ) -> None:
     ids = {machine.id for machine in before.machines} if before else set()
+    names: dict[str, dict[str, None]] = {}
     whole: list[dict[str, Any]] = []
     for machine, owner in news:
         place = _place(page, owner) if before else None
         if place is not None and before is not None:
             held = next(m for m in before.machines if m.id == owner)
             target = owner
-            _grow(page, place, written.source, _renamed(machine, held))
+            _grow(page, place, written.source, _renamed(machine, names.setdefault(owner, _names(held))))
         else:
             target = unique(machine.id, ids, "-")
             ids.add(target)
             written.new.append(target)
             whole.append(_as_data(replace(machine, id=target), written.source))
-        written.machines[target] = sum(len(read.signals) for read in machine.reads)
+        written.machines[target] = written.machines.get(target, 0) + sum(
+            len(read.signals) for read in machine.reads
+        )
     _append(page, whole)
 
 
@@ -156,6 +174,8 @@ def _grow(page: Page, place: Any, source: str, machine: ProposedMachine) -> None
         if signals is not None and not is_empty(signals):
             for signal in read.signals:
                 page.add_item(signals, signal)
+        elif fit and signals is None and fit[0] is place:
+            page.add_key(place, "signals", list(read.signals))
         elif child(place, "read") is not None:
             page.add_item(child(place, "read"), _entry(read, source))
         else:
@@ -168,13 +188,18 @@ def _same(entry: Any, keys: Mapping[str, Any]) -> bool:
     return "topic" not in keys or word(entry, "topic") == keys["topic"]
 
 
-def _renamed(machine: ProposedMachine, held: Machine) -> ProposedMachine:
-    """With names that the machine has not given away yet."""
+def _names(held: Machine) -> dict[str, None]:
+    """What the machine's signals are called, and what is made of them."""
     taken: dict[str, None] = {}
     for known in (known for read in held.read for known in signals_of(read)):
         counting = known.counting
         made = () if counting is None else (counting.name, counting.name + EVENT, counting.rework)
         taken.update(dict.fromkeys((known.name, *made)))
+    return taken
+
+
+def _renamed(machine: ProposedMachine, taken: dict[str, None]) -> ProposedMachine:
+    """With names that are not taken yet; then they are."""
     reads = []
     for read in machine.reads:
         signals = []
@@ -201,17 +226,13 @@ def _as_data(machine: ProposedMachine, source: str) -> dict[str, Any]:
     return {"id": machine.id, **label, "read": [_entry(read, source) for read in machine.reads]}
 
 
-def _store(file: Path, text: str, before: Settings | None, env: Mapping[str, str]) -> None:
+def _store(written: Written, text: str, before: Settings | None, env: Mapping[str, str]) -> None:
     """Beside the file first, loaded there, and then in its place: whole or not at all."""
+    file = written.file
     draft = file.with_name(f".{secrets.token_hex(4)}.{file.name}")
     try:
-        with draft.open("w", encoding="utf-8", newline="") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        if file.exists():
-            shutil.copymode(file, draft)
-        _judged(load([draft], env=env), before)
+        _write(draft, text, _mode(file))
+        judge(load([draft], env=env), before, written, str(draft))
         draft.replace(file)
     except OSError as error:
         raise Unwritable(f"{file} cannot be written: {error.strerror or error}") from error
@@ -219,24 +240,21 @@ def _store(file: Path, text: str, before: Settings | None, env: Mapping[str, str
         draft.unlink(missing_ok=True)
 
 
-def _judged(after: Loaded, before: Settings | None) -> None:
-    if after.settings is None:
-        raise Unwritable(f"what would be written would not run:\n{render(after.errors)}")
-    if before is None:
-        return
-    now = after.settings
-    kept = all(now.sources.get(name) == source for name, source in before.sources.items())
-    rest = {"sources", "machines"}
-    kept = kept and before.model_dump(exclude=rest) == now.model_dump(exclude=rest)
-    if not kept or not all(_kept(machine, now) for machine in before.machines):
-        raise Unwritable("its form (aliases, perhaps) would make an addition change what is there")
+def _mode(file: Path) -> int:
+    """Rights of the new file: those of the old one. Raises Unwritable when that may not be written: replacing would."""
+    if not file.exists():
+        return 0o666
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if not mode & 0o222 or not os.access(file, os.W_OK):
+        raise Unwritable(
+            f"{file} is write-protected: give yourself the right to write it, or name another file"
+        )
+    return mode
 
 
-def _kept(machine: Machine, now: Settings) -> bool:
-    """Everything of the machine is there unchanged, in its order; there may be more."""
-    found = next((other for other in now.machines if other.id == machine.id), None)
-    if found is None or found.model_dump(exclude={"read"}) != machine.model_dump(exclude={"read"}):
-        return False
-    pairs = zip(machine.read, found.read, strict=False)
-    same = all(list(signals_of(new))[: len(signals_of(old))] == list(signals_of(old)) for old, new in pairs)
-    return same and len(found.read) >= len(machine.read)
+def _write(draft: Path, text: str, mode: int) -> None:
+    """With its rights from the beginning: what is in it may be for few eyes."""
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+        out.write(text.encode("utf-8"))
+        out.flush()
+        os.fsync(out.fileno())

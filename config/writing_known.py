@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adapters.mqtt.settings import MqttRead
-from adapters.opcua.nodeid import parse_node_id
+from adapters.opcua.nodeid import NodeAddress, parse_node_id
 from adapters.opcua.settings import OpcUaRead
 from config.settings import Settings
 
 
 class Known:
-    """Of one source. `owner` answers which machine reads an address."""
+    """Of one source. `owner` answers which machine reads an address.
 
-    def __init__(self, settings: Settings | None, source: str) -> None:
+    namespaces: the server's, so that ns=2 is the same as its URI. paths: how many entries name a path and cannot be compared.
+    """
+
+    def __init__(self, settings: Settings | None, source: str, namespaces: Sequence[str] = ()) -> None:
+        self._namespaces = namespaces
         readings = settings.readings(source) if settings is not None else []
         self._nodes = {
-            parse_node_id(signal.node): reading.machine
+            self._address(signal.node): reading.machine
             for reading in readings
             if isinstance(reading.read, OpcUaRead)
             for signal in reading.read.signals
             if signal.node
         }
+        opcua = (reading.read for reading in readings if isinstance(reading.read, OpcUaRead))
+        self.paths = sum(1 for read in opcua for signal in read.signals if signal.path)
         self._topics = [(r.machine, r.read) for r in readings if isinstance(r.read, MqttRead)]
         self._machines = {reading.machine for reading in readings}
 
     def owner(self, machine: str, keys: Mapping[str, Any], signal: Mapping[str, Any]) -> str:
         """The id of the machine that reads this signal; empty if none does. machine: id of the proposed one."""
         if "node" in signal:
-            return self._nodes.get(parse_node_id(signal["node"]), "")
+            return self._nodes.get(self._address(signal["node"]), "")
         item = str(signal.get("item", signal["name"]))
         topic = str(keys["topic"]).replace("{machine}", machine).replace("{signal}", item)
         return next((who for who, read in self._topics if _reads(who, read, topic, signal)), "")
+
+    def _address(self, node: str) -> NodeAddress:
+        """By number, whichever way it is written; a URI that the server does not know stays one."""
+        address = parse_node_id(node)
+        if address.uri in self._namespaces:
+            return replace(address, uri=None, index=self._namespaces.index(address.uri))
+        return address
 
     def same(self, machine: str) -> str:
         """The machine of that id, if it reads from this source."""

@@ -40,7 +40,12 @@ def scalar(value: Any) -> str:
         text = text.replace("${", "$${")  # words of a stranger never look anything up
     if _PLAIN.fullmatch(text) and resolve(text) == text:
         return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    return "".join(map(_escaped, json.dumps(text, ensure_ascii=False)))
+
+
+def _escaped(char: str) -> str:
+    """Not as json has it, in two halves: what lies beyond 16 bits is one character in YAML."""
+    return char if char.isprintable() else f"\\U{ord(char):08x}"
 
 
 def flow(value: Any) -> str:
@@ -98,7 +103,10 @@ class Page:
     def add_key(self, mapping: Any, key: str, value: Any) -> None:
         """A key that is not there yet. Raises Unwritable for a place that is no group of keys."""
         if not isinstance(mapping, MappingNode):
-            raise Unwritable(f"line {mapping.start_mark.line + 1}: no group of keys to extend")
+            raise Unwritable(
+                f"line {mapping.start_mark.line + 1}: this is no group of keys: write it as one, then it can be extended"
+            )
+        _unnamed(mapping)
         if mapping.flow_style:
             self._before_bracket(mapping, f"{scalar(key)}: {flow(value)}")
         else:
@@ -106,7 +114,10 @@ class Page:
 
     def add_item(self, sequence: Any, value: Any) -> None:
         if not isinstance(sequence, SequenceNode):
-            raise Unwritable(f"line {sequence.start_mark.line + 1}: no list to extend")
+            raise Unwritable(
+                f"line {sequence.start_mark.line + 1}: this is no list: write it with a dash per entry, then it can be extended"
+            )
+        _unnamed(sequence)
         if sequence.flow_style:
             self._before_bracket(sequence, flow(value))
         else:
@@ -115,7 +126,13 @@ class Page:
     def fill(self, parent: Any, empty: Any, value: Any) -> None:
         """What an empty key (`machines:` and nothing behind it) should hold."""
         if parent.flow_style:
-            raise Unwritable(f"line {empty.start_mark.line + 1}: an empty key within brackets")
+            raise Unwritable(
+                f"line {empty.start_mark.line + 1}: a key within brackets that holds nothing: remove it"
+            )
+        if empty.value:
+            raise Unwritable(
+                f"line {empty.start_mark.line + 1}: {empty.value} stands where a list or group belongs: remove it"
+            )
         self._insert(self._line_end(empty), block(value), _column(parent) + 2)
 
     def _below(self, node: Any, lines: Sequence[str], column: int) -> None:
@@ -123,15 +140,20 @@ class Page:
 
     def _insert(self, at: int, lines: Sequence[str], column: int) -> None:
         end = "\r\n" if "\r\n" in self.text else "\n"
-        lead = "" if at == 0 or self.text[at - 1] == "\n" else end
+        begun = at == 0 or self.text[at - 1] == "\n" or any(edit[0] == at for edit in self._edits)
+        lead = "" if begun else end
         body = "".join(f"{' ' * column}{line}{end}" for line in lines)
         self._edits.append((at, len(self._edits), lead + body))
 
     def _before_bracket(self, node: Any, words: str) -> None:
-        at = node.end_mark.index - 1
-        inside = self.text[node.start_mark.index + 1 : at].rstrip()
+        start = node.start_mark.index + 1
+        inside = self.text[start : node.end_mark.index - 1].rstrip()
         if node.value and "#" in inside.rpartition("\n")[2]:
-            raise Unwritable(f"line {node.end_mark.line + 1}: a comment stands before the closing bracket")
+            raise Unwritable(
+                f"line {node.end_mark.line + 1}: a # stands in the last line before the closing bracket: "
+                "move the comment above it, or write the list with a dash per line"
+            )
+        at = start + len(inside) if node.value else start
         mine = [edit for edit in self._edits if edit[0] == at]
         comma = ", " if mine or (node.value and not inside.endswith(",")) else ""
         self._edits.append((at, len(self._edits), comma + words))
@@ -149,6 +171,15 @@ class Page:
             made += [self.text[last:at], words]
             last = at
         return "".join([*made, self.text[last:]])
+
+
+def _unnamed(node: Any) -> None:
+    """Raises Unwritable for what other places may refer to: an addition would count there, too."""
+    if node.anchor:
+        raise Unwritable(
+            f"line {node.start_mark.line + 1}: &{node.anchor} stands for this in other places, too, and would be extended "
+            "in all of them: write it out, then it can be extended"
+        )
 
 
 def _root(text: str) -> MappingNode:

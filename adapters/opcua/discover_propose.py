@@ -44,7 +44,8 @@ def proposed(name: str, source: Mapping[str, Any], found: Found, wishes: Wishes)
     for title, members in groups.values():
         made = unique(wishes.machine or machine_id(title), machines, "-")
         machines[made] = ProposedMachine(made, title if title != made else "", (_read(members),))
-    return Proposal(name, source, tuple(machines.values()), tuple(_left_out(found, wishes)))
+    left_out, namespaces = tuple(_left_out(found, wishes)), tuple(found.namespaces)
+    return Proposal(name, source, tuple(machines.values()), left_out, namespaces)
 
 
 def _place(
