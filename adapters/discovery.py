@@ -1,4 +1,4 @@
-"""What a look at a machine or broker brings home, in words that every adapter shares: a report, and a proposal for a configuration.
+"""What a look at a machine brings home, in words that every adapter could share (OPC UA does so far): a report, and a proposal for a configuration.
 
 The adapters know protocols and the configuration knows YAML; neither imports the other, so what is to be written travels as
 plain data. Nothing here touches the network, and nothing imports a protocol library.
@@ -138,7 +138,7 @@ def names(paths: Sequence[Sequence[str]]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What to look at. nodes, depth, seconds: bounds of the look. watch: s to observe changes, or to listen.
+    """What to look at. nodes, depth, seconds: bounds of the look. watch: s to observe changes.
 
     under: path whose inside alone is proposed. select: pattern over paths (* also goes across /). machine: id of the one
     machine that everything belongs to; empty: as found.

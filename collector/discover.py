@@ -36,7 +36,6 @@ class Typed:
     security: str = ""
     username: str = ""
     password: tuple[Reference, str] | None = None
-    ca: str = ""
     state: str = ""
     file: Path | None = None
 
@@ -51,10 +50,6 @@ class Target:
     state: Path
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     known: bool = False
-
-    @property
-    def protocol(self) -> str:
-        return str(self.settings.type)
 
 
 def target_of(typed: Typed) -> Target:
@@ -91,10 +86,8 @@ def _keys(typed: Typed) -> dict[str, Any]:
             f"{typed.url} is no address that can be looked at: only OPC UA servers can be, as opc.tcp://host:4840"
         )
     keys: dict[str, Any] = {"type": kind, "url": typed.url}
-    if typed.security and kind == "opcua":
+    if typed.security:
         keys["security"] = typed.security
-    if typed.ca and kind == "mqtt":
-        keys["ca"] = typed.ca
     if typed.username:
         keys["username"] = typed.username
     if typed.password is not None:
@@ -120,8 +113,7 @@ def _settings(typed: Typed, keys: Mapping[str, Any]) -> Any:
 def _name(url: str, settings: Any) -> str:
     """After its address, so that two machines are never taken for one: what is trusted is stored by this name."""
     parts = urlsplit(settings.url)
-    usual = {"opc.tcp": 4840, "mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}[parts.scheme]
-    port = "" if parts.port in (None, usual) else f"-{parts.port}"
+    port = "" if parts.port in (None, 4840) else f"-{parts.port}"
     return machine_id(f"{settings.type}-{(parts.hostname or url)[:40]}{port}")
 
 

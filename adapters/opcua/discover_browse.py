@@ -8,6 +8,7 @@ and an answer that cannot be decoded costs the children of one node, not the wal
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class Walk:
     def __init__(self, channel: Channel, namespaces: Sequence[str], size: int, bounds: Bounds) -> None:
         self._channel, self._namespaces, self._size, self._bounds = channel, namespaces, size, bounds
         self._seen: set[ua.NodeId] = set()
+        self._end = math.inf
         self.unread: list[tuple[Node, str]] = []
         self.cut = ""
 
@@ -127,19 +129,23 @@ class Walk:
         root = Node(make(OBJECTS), f"i={OBJECTS}", "Objects")
         self._seen = {root.raw}
         level = [root]
-        end = asyncio.get_running_loop().time() + self._bounds.seconds
+        self._end = asyncio.get_running_loop().time() + self._bounds.seconds
         while level and not self.cut:
             following: list[Node] = []
             for start in range(0, len(level), self._size):
                 async with Rest():
                     following += await self._batch(level[start : start + self._size])
                 progress("looking around", len(self._seen), 0)
-                if asyncio.get_running_loop().time() > end:
-                    self.cut = f"after {self._bounds.seconds:g} s"
-                if self.cut:
+                if self._late() or self.cut:
                     break
             level = following
         return root
+
+    def _late(self) -> bool:
+        late = asyncio.get_running_loop().time() > self._end
+        if late:
+            self.cut = self.cut or f"after {self._bounds.seconds:g} s"
+        return late
 
     async def _batch(self, nodes: Sequence[Node]) -> list[Node]:
         found = await in_batches(nodes, self._size, self._browse)
@@ -220,7 +226,7 @@ class Walk:
         references = list(result.References or ())
         point = result.ContinuationPoint
         while point:
-            enough = len(self._seen) + len(references) > self._bounds.nodes
+            enough = len(self._seen) + len(references) > self._bounds.nodes or self._late()
             request = ua.BrowseNextRequest()
             request.Parameters.ReleaseContinuationPoints = enough
             request.Parameters.ContinuationPoints = [point]

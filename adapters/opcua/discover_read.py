@@ -125,9 +125,13 @@ class Reader:
         return [found[at : at + len(_ASKED)] for at in range(0, len(found), len(_ASKED))]
 
     async def _found(self, asked: Sequence[tuple[Any, AttributeIds]]) -> list[Found]:
-        found = decode_read(await self._channel.call_raw(_request(asked)))
-        if len(found) != len(asked):
-            raise ValueError("an answer with another number of results")
+        found: list[Found] = []
+        for start in range(0, len(asked), self._most):
+            part = asked[start : start + self._most]
+            answer = decode_read(await self._channel.call_raw(_request(part)))
+            if len(answer) != len(part):
+                raise ValueError("an answer with another number of results")
+            found += answer
         return found
 
     async def watch(self, abouts: Sequence[About], seconds: float, progress: Progress) -> None:

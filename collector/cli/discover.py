@@ -1,4 +1,4 @@
-"""`collector discover ADDRESS`: what a machine or broker has to say, without any configuration; with --write, a configuration.
+"""`collector discover ADDRESS`: what an OPC UA server has to say, without any configuration; with --write, a configuration.
 
 It only reads. Whom nobody trusts yet is asked for nothing but his certificate; a password comes from the keyboard, a
 variable or a file, never from the command line, where every user of the computer could read it.
@@ -38,10 +38,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--machine", default="", metavar="ID", help="everything belongs to this machine")
     parser.add_argument("--name", default="", help="name of the source; left out: after its address")
     parser.add_argument(
-        "--for", dest="watch", default=None, metavar="10s",
-        help="how long to watch values change (default 5s) or listen to topics (default 10s)",
-    )  # fmt: skip
-    parser.add_argument("--max-nodes", type=_count, default=20_000, metavar="N", help="nodes, or topics")
+        "--for", dest="watch", default="5s", metavar="5s", help="how long to watch values change"
+    )
+    parser.add_argument(
+        "--max-nodes", type=_count, default=20_000, metavar="N", help="nodes to look at, at most"
+    )
     parser.add_argument("--max-depth", type=_depth, default=24, metavar="N")
     parser.add_argument("--max-seconds", type=_count, default=120, metavar="N", help="for looking around")
     _add_entrance(parser)
@@ -56,15 +57,12 @@ def _add_entrance(parser: argparse.ArgumentParser) -> None:
         "--security",
         choices=["none", "sign", "sign_and_encrypt"],
         default="",
-        help="OPC UA; none only by name",
+        help="none only by name",
     )
     parser.add_argument(
         "--fingerprint", metavar="SHA256", help="trust the machine if it shows this; asks nothing"
     )
     parser.add_argument("-y", "--yes", action="store_true", help="trust whoever answers now")
-    parser.add_argument(
-        "--ca", default="", metavar="FILE", help="MQTT: the authority of the broker's certificate"
-    )
     parser.add_argument(
         "--state", default="", metavar="FOLDER", help="state folder; default: beside the file"
     )
@@ -103,9 +101,8 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
     from adapters.settings import parse_duration
     from collector.discover import Unusable
 
-    usual = "5s" if arguments.url.startswith("opc.tcp") else "10s"
     try:
-        watch = parse_duration(arguments.watch or usual)
+        watch = parse_duration(arguments.watch)
     except ValueError as error:
         raise Unusable(f"--for: {error}") from None
     if arguments.machine and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", arguments.machine) is None:
@@ -123,7 +120,7 @@ def _typed(arguments: argparse.Namespace) -> Typed:
         raise Unusable("--state cannot stand beside --write: the file says where its state is")
     return Typed(
         arguments.url, arguments.name, arguments.security, arguments.username, _password(arguments),
-        arguments.ca, arguments.state, arguments.write,
+        arguments.state, arguments.write,
     )  # fmt: skip
 
 
@@ -160,7 +157,7 @@ def _run(target: Target, wishes: Wishes, arguments: argparse.Namespace) -> int:
     from collector.discover_trust import trusted
 
     try:
-        if target.protocol == "opcua" and not trusted(target, arguments):
+        if not trusted(target, arguments):
             return Exit.PROBLEMS
         with progress_bar() as progress:
             report = asyncio.run(look(target, wishes, progress))

@@ -44,3 +44,9 @@ def test_whom_nobody_knows_is_not_unprotected_by_itself(workshop: Simulation, tm
     refused = command("discover", workshop.ready["endpoints"]["cnc-1"], "--state", tmp_path)
     assert refused.returncode == Exit.PROBLEMS
     assert "does not offer SignAndEncrypt" in refused.stderr
+
+
+def test_an_mqtt_address_is_refused_with_what_is_possible() -> None:
+    refused = command("discover", "mqtt://127.0.0.1")
+    assert refused.returncode == Exit.USAGE
+    assert "only OPC UA servers can be, as opc.tcp://host:4840" in refused.stderr

@@ -293,7 +293,8 @@ class Machine:
 
     def _on_BrowseNext(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
         known = [self.points.pop(point, None) for point in asked["points"]]
-        results = [BAD_POINT if rest is None else self._page(rest) for rest in known]
+        given_back = bool(asked["release"])  # then nothing more is said (OPC 10000-4, 5.9.3)
+        results = [BAD_POINT if rest is None else self._page([] if given_back else rest) for rest in known]
         return answer(asked, several(results) + no_diagnostics())
 
     def _page(self, references: list[Ref]) -> bytes:
