@@ -77,7 +77,7 @@ class Buffer(Strict):
     path: str = Field("buffer.sqlite", min_length=1, description="File; relative to the state folder")
     max: Size = Field("2GB", validate_default=True, description="Size at which reading waits for the sinks")
     window: Duration = Field(
-        "200ms", validate_default=True, description="How long values are collected into one commit, at most"
+        "250ms", validate_default=True, description="How long values are collected into one commit, at most"
     )
     min_free: Size = Field("200MB", validate_default=True, description="Space that stays free on the disk")
     on_full: Literal["wait", "drop_oldest"] = Field(

@@ -57,7 +57,7 @@ async def open_journal(
     *,
     followers: Sequence[str],
     clock: Clock,
-    window: float = 0.2,
+    window: float = 0.25,
     max_bytes: int = MAX_BYTES,
     min_free: int = MIN_FREE,
     on_full: Literal["wait", "drop_oldest"] = "wait",
