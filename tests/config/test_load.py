@@ -134,7 +134,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.history is not None
     assert settings.page is not None
     assert (settings.history.path, settings.page.host, settings.page.port) == ("history", "127.0.0.1", 8080)
-    assert (settings.buffer.max, settings.buffer.window) == (2 * 10**9, 0.2)
+    assert (settings.buffer.max, settings.buffer.window) == (2 * 10**9, 0.25)
     assert settings.sink_names == ("influxdb",)
     assert settings.sinks[0].name == "influxdb"
 
