@@ -15,6 +15,7 @@ from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.columns import Segment, overflowed, segments, ticks_to_ns, to_batch
 from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
 from adapters.opcua.items import Item, Items
+from adapters.opcua.late import FUTURE, Late
 from adapters.opcua.layouts import Layouts
 from adapters.opcua.parts import Parts
 from adapters.opcua.publishing import Arrival, Broken
@@ -24,9 +25,6 @@ from pipelines.batch import Batch, Flag, Kind, batch_of
 from pipelines.stage import Gap, Refusal
 
 _RAW: Final = 65536
-_FUTURE: Final = (
-    24 * 3600 * 10**9
-)  # a time of a value further ahead than this is no measure of how far we have come
 
 
 class Missing(NamedTuple):
@@ -99,6 +97,7 @@ class Assembler:
         self._resumed_at = 0
         self._layouts = Layouts()
         self._parts = Parts(items)
+        self._late = Late()
         self.newest = 0 if since is None else since.newest
 
     def resumed(self) -> None:
@@ -169,6 +168,8 @@ class Assembler:
             made.numbers.clear()
             made.following, made.renewed = 1, thing.subscription
             self._since = self._since or Since(self.newest, thing.received, self._life, thing.why)
+            self._resumed_at = self.newest
+            self._items.columns.last.fill(0)  # first values come again
         else:
             for batch in self._silent(thing):
                 made.batches.append(batch)
@@ -199,7 +200,9 @@ class Assembler:
         lasted = max(0, received - since.received) / 1e9
         begins = since.newest or since.received
         ends = self.newest = max(begins, self.newest)
-        made.gaps.append(Gap(begins, ends, *self._words(since, lasted)))
+        gap = Gap(begins, ends, *self._words(since, lasted))
+        made.gaps.append(gap)
+        self._late.told(gap, received)
         self._since = None
         return fresh
 
@@ -245,8 +248,9 @@ class Assembler:
         full = overflowed(segment.quality)
         if full.any() and items is self._items:
             made.gaps += self._overflow(segment.handles[full], batch.at[full])
+        made.gaps += self._late.longer(segment.handles, batch, items)
         items.columns.last[segment.handles] = batch.at
-        credible = batch.at[batch.at <= batch.received + _FUTURE]
+        credible = batch.at[batch.at <= batch.received + FUTURE]
         self.newest = max(self.newest, int(credible.max())) if len(credible) else self.newest
         made.batches.append(batch)
 

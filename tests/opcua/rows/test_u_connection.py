@@ -57,7 +57,7 @@ async def test_u2_a_dead_line_is_noticed(still: Bed, clock: FakeClock) -> None:
     assert isinstance(taken.error, NotConnected)
 
 
-@pytest.mark.parametrize("count", [1000 if LONG else 200])
+@pytest.mark.parametrize("count", [200, 10_000 if LONG else 1500])  # more than one notification holds
 async def test_u3_after_a_restart_all_tags_are_back(bed: Bed, count: int) -> None:
     """U3: session and subscription are gone: all tags within 15 s after the port opens, with a gap record."""
     names = bed.variables(count)
@@ -76,7 +76,7 @@ async def test_u3_after_a_restart_all_tags_are_back(bed: Bed, count: int) -> Non
         verdict = await line.verdict()
         assert verdict.clean
         assert verdict.explained == count
-        assert [gap.reason for gap in line.gaps] == ["connection_lost"]
+        assert {gap.reason for gap in line.gaps} == {"connection_lost"}
 
 
 @pytest.mark.parametrize("first", range(1, 51, 1 if LONG else 7))
