@@ -79,7 +79,12 @@ class PeerRig(SourceRig):
         reading = Reading(machine="m", tags={}, read=read)
         wishes = {"publishing_interval": "50ms", "keep_alive": "1s", "unacknowledged": 10, **self.wishes}
         settings = OpcUaSource.model_validate({"type": "opcua", "url": url, **wishes})
-        return OpcUaReader("plc", settings, (reading,), Bench(self.registry, SystemClock()))
+        return OpcUaReader(
+            "plc",
+            settings,
+            (reading,),
+            Bench(self.registry, SystemClock(), str(self.server.folder / "collector")),
+        )
 
     async def emit(self, n: int) -> Sequence[Emitted]:
         made, rows = [], []
