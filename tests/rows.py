@@ -146,6 +146,7 @@ LONG: dict[str, tuple[str, str]] = {
 
 SCRIPTS: dict[str, str] = {
     "M2": "`Link.publish` with dup",
+    "M3": "`Link.publish` while the gate of the line is closed",
     "M4": "`Link.cut` between receipt and acknowledgement",
     "M5": "`Link.acknowledges`; `Rules.slices`",
     "M6": "`Rules.granted`",
@@ -154,6 +155,7 @@ SCRIPTS: dict[str, str] = {
     "M10": "`Rules.pings`, `Rules.props`",
     "M12": "`Link.publish` of any bytes; `raw.publish`",
     "M13": "`Link.publish` of a declared length, with QoS 2; `Link.send`; `Link.disconnect`",
+    "M14": "`break_rule` with each rule of the simulated edge (`python -m simulators sparkplug --list`)",
     "U1": "`Torn` in the middle of an answer; `policy.reactivate`, `policy.transfer`",
     "U2": "`Mute`",
     "U3": "`stop`, `start`: nobody is remembered",

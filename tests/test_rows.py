@@ -31,13 +31,14 @@ def test_the_table_has_every_row() -> None:
 
 def test_the_scripts_of_the_rows_exist() -> None:
     assert {row for row in SCRIPTS if row.startswith("U")} == {row for row in ROWS if row.startswith("U")}
+    assert {"M3", "M4", "M5", "M6", "M12", "M13", "M14"} <= set(SCRIPTS)
     assert scripts() in README.read_text(encoding="utf-8"), "the table is old: python -m tests.rows --write"
     folders = (ROOT / "opcua", ROOT / "mqtt")
     code = "\n".join(
         path.read_text(encoding="utf-8")
         for folder in folders
         for path in [*folder.glob("scripted/**/*.py"), *folder.glob("rows/*.py")]
-    )
+    ) + (ROOT.parent / "simulators/sparkplug/breaks.py").read_text(encoding="utf-8")
     names = {
         name.rpartition(".")[2] for words in SCRIPTS.values() for name in re.findall(r"`([\w.]+)`", words)
     }
