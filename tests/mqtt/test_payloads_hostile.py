@@ -43,7 +43,7 @@ ONE = {"number": {"name": "a"}}
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
-def test_a_hostile_megabyte_holds_the_loop_for_less_than_a_tenth_of_a_second(name: str) -> None:
+def test_a_hostile_megabyte_holds_the_loop_briefly(name: str) -> None:
     """M13: CPU time of the best of three tries. Three times the tenth: who shares core and caches is charged for others."""
     payload, message = HOSTILE[name]
     decode = decoder(payload, *([ONE[name]] if name in ONE else []))
