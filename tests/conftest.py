@@ -22,6 +22,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long bytes are named by their length: they may hold a time or a random number, and workers must agree on every name."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 16 else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what a suite's CANNOT names: by the test's name, or with its parameter as `name[parameter]`."""
     out = [item for item in items if {item.name, getattr(item, "originalname", "")} & set(_cannot(item))]
