@@ -17,7 +17,6 @@ from adapters.mqtt.payloads.compressed import LARGEST, RATIO, Compression, infla
 from adapters.mqtt.payloads.shape import Decoded
 from tests.mqtt.decoding import check, decoder, rows, why
 
-
 # Without the second in which it was made: that would be part of the names of the tests, and no two workers agree on it.
 gzipped = partial(gzip.compress, mtime=0)
 
