@@ -4,6 +4,11 @@ A value without a time of its own gets the time of receipt. When its acknowledge
 broker sends it again (dup), and a second receipt time would make a second value of it. So the times of the last messages
 of that kind are kept, durable together with their values: packet id and checksum find them again, and the identity rule
 then drops the repetition. The ring holds as many as can be in flight.
+
+Some brokers (aedes) send again without saying so, against MQTT 3.1.1, 3.3.1.1. So those that were not acknowledged in the connection before
+are suspected without DUP too: packet id, topic and payload must be the same, once each, and only early in a session that the broker
+kept. Those that were acknowledged before are not, and nothing is at a broker that was seen to say so once: most brokers do, and some
+use the lowest free packet id, so that a new message may look like the last one.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +24,7 @@ import msgspec
 from adapters.mqtt.channel import Message
 
 _ENTRY = struct.Struct("<HIq")
+EARLY = 20_000  # messages of a connection after which nothing is suspected any more: packet ids come round after 65,535
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -28,6 +35,8 @@ class _Stored(msgspec.Struct, array_like=True):
     ring: bytes
     dropped: int = -1
     sparkplug: bytes = b""
+    owed: int = 0
+    marks: bool = False
 
 
 @dataclass(slots=True)
@@ -35,6 +44,8 @@ class Checkpoint:
     """filters: what is subscribed. last: ns, when the connection was last known to live. fresh: nothing was stored yet.
 
     dropped: the broker's count of dropped messages as last read, -1 if never. sparkplug: see sparkplug/keep.py.
+    owed: how many of the ring, at its end, were not acknowledged when it was stored. marks: the broker was seen to mark a
+    repetition (DUP). repeats: how many were recognised without it.
     """
 
     client_id: str
@@ -46,15 +57,51 @@ class Checkpoint:
     remembered: int = 0
     dropped: int = -1
     sparkplug: bytes = b""
+    owed: int = 0
+    marks: bool = False
+    repeats: int = 0
+    _acknowledged: int = 0
+    _suspects: dict[int, int] = field(default_factory=dict)
+    _passed: int = 0
 
     def __post_init__(self) -> None:
-        self.remembered = len(self.ring)
+        self.remembered = self._acknowledged = len(self.ring)
+
+    def connected(self, *, present: bool) -> None:
+        """The broker goes on with the session, or has begun a new one: then nothing of the old one comes again."""
+        keys = list(self.ring)[max(0, len(self.ring) - self.owed) :]
+        self._suspects = dict(keys) if present and not self.marks else {}
 
     def stamp(self, message: Message) -> int:
         """The time that stands for the receipt of a message: of its first receipt, if it is known to be a repetition."""
-        if not message.dup:
+        if message.dup:
+            return self._marked(message)
+        check = self._suspects.get(message.mid)
+        if check is None or not message.qos or check != _checksum(message):
             return message.at
-        return self.ring.get((message.mid, _checksum(message)), message.at)
+        self.repeats += 1
+        return self.ring.get((message.mid, check), message.at)
+
+    def _marked(self, message: Message) -> int:
+        first = self.ring.get((message.mid, _checksum(message)))
+        if first is None:  # some brokers pass on the DUP of whoever published it
+            return message.at
+        self.marks = True
+        self._suspects.clear()
+        return first
+
+    def passed(self, messages: Iterable[Message]) -> None:
+        """These were read: their packet ids stand for them from now on, whatever they were before."""
+        if self._suspects:
+            for message in messages:
+                self._suspects.pop(message.mid, None)
+                self._passed += 1
+            if self._passed > EARLY:
+                self._suspects.clear()
+
+    def acknowledged(self, mark: int) -> None:
+        """The acknowledgements of what was remembered before `remembered` stood at `mark` were sent, and not just now."""
+        self._acknowledged = max(mark, self._acknowledged)
 
     def remember(self, message: Message, stamp: int) -> None:
         if message.qos:
@@ -71,10 +118,31 @@ class Checkpoint:
             self.ring.popitem(last=False)
 
     def dump(self) -> bytes:
-        ring = b"".join(_ENTRY.pack(mid, check, stamp) for (mid, check), stamp in self.ring.items())
+        keys, owed = self._sorted()
+        ring = b"".join(_ENTRY.pack(*key, self.ring[key]) for key in keys)
         return msgspec.msgpack.encode(
-            _Stored(1, self.client_id, self.filters, self.last, ring, self.dropped, self.sparkplug)
+            _Stored(
+                1,
+                self.client_id,
+                self.filters,
+                self.last,
+                ring,
+                self.dropped,
+                self.sparkplug,
+                owed,
+                self.marks,
+            )
         )
+
+    def _sorted(self) -> tuple[list[tuple[int, int]], int]:
+        """The ring's keys with those at the end that are not acknowledged, and how many these are."""
+        keys = list(self.ring)
+        done = max(0, len(keys) - (self.remembered - self._acknowledged))
+        held = [key for key in keys[:done] if self._suspects.get(key[0]) == key[1]] if self._suspects else []
+        if held:
+            apart = set(held)
+            keys = [*(key for key in keys[:done] if key not in apart), *held, *keys[done:]]
+        return keys, len(keys) - done + len(held)
 
 
 def _checksum(message: Message) -> int:
@@ -92,4 +160,5 @@ def load(blob: bytes | None, client_id: str, size: int) -> Checkpoint:
     ring = OrderedDict(((mid, check), stamp) for mid, check, stamp in _ENTRY.iter_unpack(stored.ring))
     known = Checkpoint(client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring)
     known.dropped, known.sparkplug = stored.dropped, stored.sparkplug
+    known.owed, known.marks = stored.owed, stored.marks
     return known

@@ -33,8 +33,10 @@ VOLUME = 16_000_000  # bytes of payload that may wait for their acknowledgement
 SURE = (
     3.0  # keep-alives after which a connection that still lives has carried an acknowledgement to the broker
 )
+LATELY = 2.0  # seconds in which an acknowledgement may be lost with the connection, for brokers that send again without DUP
 
 
+REPEATED = "messages came again without saying so (DUP); recognised by packet id and content"
 AT_ONCE = 0.05  # seconds of reading before the event loop gets its turn
 SLICE = 256  # messages between two looks at the clock
 
@@ -62,10 +64,11 @@ class MqttSession:
         self._connection, self._routes, self._memory = connection, routes, memory
         self._checkpoint, self._clock = checkpoint, memory.clock
         self._begun = False
-        self._settled = self._volume = 0
+        self._handed = self._settled = self._volume = 0
         self._past: deque[tuple[float, int]] = (
             deque()
         )  # when deliveries were acknowledged; what was remembered
+        self._lately: deque[tuple[float, int]] = deque()
         self._sure = SURE * connection.settings.keep_alive
         self._pressing = asyncio.Event()
         five = connection.version == "5"
@@ -83,12 +86,21 @@ class MqttSession:
         """All that was received and not yet handed over; the end of the connection only after that."""
         if not self._begun:
             return self._beginning()
-        while not self._connection.wire.messages and not self._is_due():
+        while not self._room() and not self._is_due():
             if self._connection.lost is not None:
                 raise self._memory.rivals.judge(self._connection.lost)
             self._connection.woken.clear()
             await self._connection.woken.wait()
         return self._delivery()
+
+    def _room(self) -> int:
+        """How many of the messages that wait may be handed over now: those handed over and not acknowledged count. Where
+        the connection is lost nothing is held back.
+        """
+        waiting = len(self._connection.wire.messages)
+        if self._connection.lost is not None:
+            return waiting
+        return max(0, min(waiting, self._bound - self._handed + self._settled))
 
     def _is_due(self) -> bool:
         host = self._routes.host
@@ -136,14 +148,18 @@ class MqttSession:
         """What waits, on the sheet; what takes longer than AT_ONCE stays for the next delivery: the event loop is not ours."""
         waiting, routes, checkpoint = self._connection.wire.messages, self._routes, self._checkpoint
         read: list[Message] = []
-        until = self._clock.monotonic() + AT_ONCE
-        while waiting and (len(read) % SLICE or not read or self._clock.monotonic() < until):
+        until, room = self._clock.monotonic() + AT_ONCE, self._room()
+        while len(read) < room and (len(read) % SLICE or not read or self._clock.monotonic() < until):
             message = waiting.popleft()
             read.append(message)
             if not routes.read_quickly(message, sheet):
                 stamp = checkpoint.stamp(message)
                 if routes.read(message, stamp, sheet):
                     checkpoint.remember(message, stamp)
+        self._handed += len(read)
+        checkpoint.passed(read)
+        if checkpoint.repeats:
+            self.stated(repeats_without_dup=f"{checkpoint.repeats} {REPEATED}")
         return read
 
     def _ticked(self) -> None:
@@ -163,9 +179,11 @@ class MqttSession:
         now = self._clock.monotonic()
         while self._past and now - self._past[0][0] > self._sure:
             self._checkpoint.forget(self._past.popleft()[1])
+        while self._lately and now - self._lately[0][0] > LATELY:
+            self._checkpoint.acknowledged(self._lately.popleft()[1])
 
     def _received(self) -> None:
-        """Called after every look at the socket."""
+        """Called after every look at the socket, and when there is room again."""
         if self._connection.wire.messages:
             self._connection.woken.set()
         self._look()
@@ -185,10 +203,12 @@ class MqttSession:
     def settle(self, messages: Sequence[Message], mark: int) -> None:
         """These are durable: acknowledge them, in the order of their receipt. mark: see `Checkpoint.forget`."""
         self._connection.acknowledge(messages)
-        self._past.append((self._clock.monotonic(), mark))
+        if self._connection.lost is None:
+            self._past.append((self._clock.monotonic(), mark))
+            self._lately.append(self._past[-1])
         self._settled += len(messages)
         self._volume += sum(len(message.payload) for message in messages)
-        self._look()
+        self._received()
 
     def stated(self, **facts: str) -> Self:
         self.facts.update({name: fact for name, fact in facts.items() if fact})

@@ -26,7 +26,7 @@ from adapters.mqtt.sparkplug.host import Policy
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
-RING_311 = 1000  # receipt times kept: more than any broker is known to have in flight (aedes: some 170)
+RING_311 = 1000  # receipt times kept, at least: some brokers of 3.1.1 have more in flight than we let wait (aedes: all there is)
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,11 @@ class MqttBroker:
         self._memory = Memory(clock, lambda: registry.version, rivals, silence)
         self._statistics = settings.broker_statistics
         self._policy = Policy(
-            settings.sparkplug_namespace, settings.reorder, settings.rebirth and not bench.scratch, {}
+            settings.sparkplug_namespace,
+            settings.reorder,
+            settings.rebirth and not bench.scratch,
+            {},
+            settings.aliases == "strict",
         )
 
     @asynccontextmanager
@@ -59,8 +63,10 @@ class MqttBroker:
         routes = Routes(self._readings, self._bench, self._adopted, self._memory.silence.heard, self._policy)
         connection = await self._connect()
         try:
-            size = self._settings.receive_maximum if connection.version == "5" else RING_311
+            maximum = self._settings.receive_maximum
+            size = maximum if connection.version == "5" else max(RING_311, maximum)
             checkpoint = load(resume, self.client_id, size)
+            checkpoint.connected(present=connection.answer is not None and connection.answer.session_present)
             _restore(routes, checkpoint, connection, self._bench.clock.monotonic())
             session = MqttSession(connection, routes, checkpoint, self._memory)
             session.lacking = _gap(connection, checkpoint, self._bench.clock.now())

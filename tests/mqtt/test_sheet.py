@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,89 @@ def test_only_a_repetition_gets_an_earlier_time() -> None:
     assert restored.stamp(message(b"21.6", dup=True, at=200)) == 200
     assert restored.stamp(message(b"21.5", mid=2, dup=True, at=200)) == 200
     assert not restored.fresh
+
+
+def restored(*messages: Message, acknowledged: int = 0, present: bool = True) -> Checkpoint:
+    """What a collector knows after a kill that came when these were stored and the first of them acknowledged."""
+    before = Checkpoint("c")
+    for n, each in enumerate(messages):
+        before.remember(each, each.at)
+        if n + 1 == acknowledged:
+            before.acknowledged(before.remembered)
+    after = load(before.dump(), "c", 10)
+    after.connected(present=present)
+    return after
+
+
+def read(checkpoint: Checkpoint, *messages: Message) -> list[int]:
+    """The stamps of one delivery."""
+    stamps = [checkpoint.stamp(each) for each in messages]
+    checkpoint.passed(messages)
+    for each, stamp in zip(messages, stamps, strict=True):
+        checkpoint.remember(each, stamp)
+    return stamps
+
+
+def test_a_broker_that_sends_again_without_saying_so() -> None:
+    """M2: packet id, topic and payload of what was not acknowledged are the same: its first time, once, and counted."""
+    first, second = message(b"1", mid=7, at=100), message(b"2", mid=8, at=101)
+    known = restored(first, second)
+    assert read(known, first._replace(at=200), second._replace(at=201)) == [100, 101]
+    assert known.repeats == 2
+    assert read(known, first._replace(at=300), second._replace(at=301)) == [300, 301], "once each"
+    assert known.repeats == 2
+
+
+def test_what_is_no_repetition_keeps_its_own_time() -> None:
+    """M2: acknowledged before, another content or packet id, a session that is new, a packet id in use again, QoS 0."""
+    first, second = message(b"1", mid=7, at=100), message(b"2", mid=8, at=101)
+    late = first._replace(at=200)
+    assert read(restored(first, second, acknowledged=1), late) == [200]
+    assert read(restored(first, second, acknowledged=1), second._replace(at=201)) == [101]
+    assert read(restored(first, present=False), late) == [200]
+    for other in ({"payload": b"3"}, {"topic": b"u"}, {"mid": 9}, {"mid": 0, "qos": 0}):
+        assert read(restored(first), late._replace(**other)) == [200]
+    known = restored(first)
+    assert read(known, late._replace(payload=b"3")) == [200]
+    assert read(known, late._replace(at=300)) == [300], "the packet id has been used for something else"
+    known = restored(first)
+    for n in range(3):
+        read(known, *(message(b"x", mid=10_000 + n, at=400 + n) for n in range(n * 9_000, n * 9_000 + 9_000)))
+    assert read(known, late) == [200], "packet ids come round"
+
+
+def test_a_broker_that_says_so_is_believed_from_then_on() -> None:
+    """M2: it would say so the next time: who uses the lowest free packet id sends a new message that looks like the last one."""
+    known = restored(message(b"1", mid=1, at=100))
+    assert read(known, message(b"1", mid=1, at=200, dup=True)) == [100]
+    again = load(known.dump(), "c", 10)
+    again.connected(present=True)
+    assert read(again, message(b"1", mid=1, at=300)) == [300]
+    passed_on = restored(message(b"1", mid=1, at=100))
+    read(passed_on, message(b"9", mid=5, at=150, dup=True))  # the DUP of who published it
+    assert read(passed_on, message(b"1", mid=1, at=200)) == [100]
+
+
+def test_what_did_not_come_yet_is_suspected_in_the_next_connection_too() -> None:
+    """M2: killed again before the repetitions came."""
+    known = restored(message(b"1", mid=7, at=100), message(b"2", mid=8, at=101), message(b"3", mid=9, at=102))
+    read(known, message(b"2", mid=8, at=200), message(b"4", mid=20, at=201))
+    known.acknowledged(known.remembered)
+    again = load(known.dump(), "c", 10)
+    again.connected(present=True)
+    stamps = read(again, *(message(b"%d" % (mid - 6), mid=mid, at=300) for mid in (7, 8, 9)))
+    assert stamps == [100, 300, 102]
+
+
+def test_a_checkpoint_without_these_words_is_read() -> None:
+    """M2: one of an earlier version: nothing is suspected."""
+    known = Checkpoint("c", ["a"], 5)
+    known.remember(message(b"1", at=100), 100)
+    words = msgspec.msgpack.decode(known.dump())
+    old = load(msgspec.msgpack.encode(words[:7]), "c", 10)
+    old.connected(present=True)
+    assert (old.filters, old.last, list(old.ring.values())) == (["a"], 5, [100])
+    assert read(old, message(b"1", at=200)) == [200]
 
 
 def test_the_ring_is_bounded_and_forgets_the_oldest() -> None:

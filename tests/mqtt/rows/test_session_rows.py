@@ -77,6 +77,27 @@ async def test_a_crash_with_unacknowledged_messages(tmp_path: Path, version: str
 
 
 @VERSIONS
+async def test_a_repetition_that_does_not_say_so_is_stored_once(tmp_path: Path, version: str) -> None:
+    """M2: a broker that sends again without DUP, and a new message of the same text in between: the one once, the other too."""
+    async with scripted(Rules(present=True)) as broker:
+        async with line(tmp_path, broker.port, TIMED, NUMBERS, version=version) as running:
+            link = await broker.link(1)
+            for mid in (1, 2, 3):
+                link.publish("shop/m1/a", b"5", mid=mid)
+            await link.acknowledges(3)
+        async with line(tmp_path, broker.port, TIMED, NUMBERS, version=version) as running:
+            link = await broker.link(2)
+            link.publish("t/m1", str(timed(1)[0][1]).encode(), mid=9)
+            link.publish("shop/m1/a", b"5", mid=2)
+            link.publish("shop/m1/a", b"5", mid=10)
+            link.publish("shop/m1/a", b"5", mid=3)
+            await link.acknowledges(4)
+            assert sorted(running.values()) == [1.0, 5.0, 5.0, 5.0, 5.0]
+            await eventually(lambda: "repeats_without_dup" in running.facts, "it is told")
+            assert running.facts["repeats_without_dup"].startswith("2 messages")
+
+
+@VERSIONS
 async def test_no_acknowledgement_reaches_another_connection(tmp_path: Path, version: str) -> None:
     """M4: received, cut, and only then journaled: on the new connection nothing of it is acknowledged."""
     async with (
