@@ -12,45 +12,21 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from adapters.opcua.checkpoint import Checkpoint, Ticket
-from adapters.opcua.columns import Segment, overflowed, segments, ticks_to_ns, to_batch
+from adapters.opcua.columns import Segment, overflowed, segments, to_batch
 from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
-from adapters.opcua.items import Item, Items
+from adapters.opcua.events_decode import EVENTS
+from adapters.opcua.items import Items
 from adapters.opcua.late import FUTURE, Late
 from adapters.opcua.layouts import Layouts
 from adapters.opcua.parts import Parts
 from adapters.opcua.publishing import Arrival, Broken
 from adapters.opcua.sequence import after
+from adapters.opcua.things import Missing, Renewed, Silent, Thing
 from adapters.opcua.values import Malformed, int32
 from pipelines.batch import Batch, Flag, Kind, batch_of
 from pipelines.stage import Gap, Refusal
 
 _RAW: Final = 65536
-
-
-class Missing(NamedTuple):
-    """`lost` notifications that the server cannot send again, told by a message published at `published` (ns)."""
-
-    lost: int
-    published: int
-    following: int = 0  # the number after them
-
-
-class Renewed(NamedTuple):
-    """The subscription is another one from here on; the server said `why` the old one ended."""
-
-    subscription: int
-    why: str
-    received: int
-
-
-class Silent(NamedTuple):
-    """Items that cannot be read: a row without a value each, at our time."""
-
-    items: tuple[Item, ...]
-    received: int
-
-
-Thing = Arrival | Broken | Missing | Silent | Renewed
 
 
 @dataclass(slots=True)
@@ -138,6 +114,8 @@ class Assembler:
         for part in arrival.message.parts:
             if part.type_id == DATA_CHANGE:
                 self._decode_part(body, part, rows, arrival.received, made)
+            elif part.type_id == EVENTS:
+                self._take_events(body, part, arrival.received, made)
             elif part.type_id != STATUS_CHANGE:
                 raw = body[part.start : part.end][:_RAW]
                 reason = f"a notification of type {part.type_id}, which this version cannot read"
@@ -154,6 +132,21 @@ class Assembler:
                 made,
                 Refusal(self._name, f"a notification that breaks the encoding: {error}", raw, received, lost),
             )
+
+    def _take_events(self, body: bytes, part: Part, received: int, made: Assembled) -> None:
+        """Where there are only events, they are what tells how far we have come."""
+        taken = self._items.events.take(body, part.start, part.end, self._name, received)
+        made.batches += taken.batches
+        made.refused += taken.refused
+        made.gaps += taken.gaps
+        made.decoded += taken.decoded
+        if not self._items.wanted and taken.batches:
+            since, self._since = self._since, None
+            if since is not None:
+                ends = max(since.newest or since.received, taken.newest)
+                lasted = max(0, received - since.received) / 1e9
+                made.gaps.append(Gap(since.newest or since.received, ends, *self._words(since, lasted)))
+            self.newest = max(self.newest, min(taken.newest, received + FUTURE))
 
     def _note(self, thing: Broken | Missing | Silent | Renewed, made: Assembled) -> None:
         if isinstance(thing, Broken):
@@ -280,11 +273,6 @@ def _pointed(segment: Segment, rows: Rows, made: Assembled, items: Items) -> Seg
         reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
         made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
     return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment
-
-
-def publish_time_ns(ticks: int) -> int:
-    """A PublishTime as ns since 1970, 0 if there is none."""
-    return int(ticks_to_ns(np.array([ticks], np.int64))[0])
 
 
 def _refuse(made: Assembled, refusal: Refusal) -> None:

@@ -24,7 +24,7 @@ class Ticket:
 
     token, nonce: hexadecimal. timeout: s, of the session (revised). interval, keep_alive: s, revised. wanted: a digest of all
     items; marks: base64 of 8 bytes per client handle, empty if there were too many; live: [handle, server's id, count], runs
-    of neighbours among the items that the server monitors, id 0 where there were too many runs.
+    of neighbours among the items that the server monitors, id 0 where there were too many runs. events: [handle, server's id].
     """
 
     url: str
@@ -41,6 +41,7 @@ class Ticket:
     wanted: str
     marks: str = field(repr=False)
     live: list[list[int]] = field(repr=False)
+    events: list[list[int]] = field(default_factory=list, repr=False)
 
     @cached_property
     def text(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from adapters.opcua.columns import Columns
+from adapters.opcua.events import Events
 from adapters.opcua.nodeid import NodeAddress, parse_node_id
 from adapters.opcua.paths import BrowsePath, Step, parse_path
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal
@@ -117,6 +118,7 @@ class Items:
     registry: Registry
     wishes: Sequence[Wish] = ()
     named: set[int] = field(default_factory=set)  # handles of those whose values have names
+    events: Events = field(default_factory=Events)
     columns: Columns = field(init=False)
 
     def __post_init__(self) -> None:

@@ -132,6 +132,7 @@ class Beginning:
             for item in self._items.all:
                 item.live = False
             return await self._anew(server, first.refusal)
+        arrangement.superfluous.extend(self._items.events.resume(ticket.events))
         subscription = Subscription(ticket.subscription, ticket.interval, ticket.keep_alive)
         return Start(subscription, server, True, how, "", following, first, arrangement)
 
@@ -187,6 +188,7 @@ def ticket_of(peer: Peer, subscription: Subscription, server: Mapping[str, Any],
         wanted=digest_of(items.all, hold) if not any(item.gone for item in items.all) else "",
         marks=marks_of(items.all, hold),
         live=live_runs(items.all),
+        events=items.events.live,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from adapters.base import Bench, Delivery
 from adapters.errors import AdapterError, NotConnected
-from adapters.opcua.assembly import Assembled, Assembler, Silent, Thing
+from adapters.opcua.assembly import Assembled, Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
@@ -29,6 +29,7 @@ from adapters.opcua.services import delete_items
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.stream import Stream
 from adapters.opcua.subscription import Desk
+from adapters.opcua.things import Silent, Thing
 from adapters.opcua.watch import DEGRADED, Watch
 
 log = logging.getLogger("adapters.opcua")
@@ -86,7 +87,14 @@ class OpcUaSession:
                 await self._desk.traits.recall([item for item in self._items.wanted if item.live])
             spawn(self._watched(partial(self._stream.run, start, self._renewed)))
             await self._attach_first(start)
-        jobs = (watch.keep_watch, watch.stay_known, watch.renew_keys, self._retry, self._stream.keep_present)
+        jobs = (
+            watch.keep_watch,
+            watch.stay_known,
+            watch.renew_keys,
+            self._retry,
+            self._stream.keep_present,
+            self._refresh,
+        )
         for job in jobs:
             spawn(self._watched(job))
         if self._failure is not None:
@@ -192,6 +200,7 @@ class OpcUaSession:
         """All items for a new subscription on this session."""
         for item in self._items.wanted:
             item.live = False
+        self._items.events.forget()
         log.warning("%s: the server ended the subscription; there is a new one", self._name)
         await self._attach(self._items.wanted)
 
@@ -204,6 +213,7 @@ class OpcUaSession:
                     self._items.adopt_known(item)
             fit = [item for item in found if not item.failure]
             await self._desk.monitor(self._stream.subscription, fit)
+            await self._items.events.attach(self._channel, self._desk, self._stream.subscription.id)
         changed = [item for item in self._items.failed if self._reported.get(item.handle) != item.failure]
         silent = tuple(item for item in changed if self._items.adopt_known(item))
         if silent:
@@ -215,6 +225,7 @@ class OpcUaSession:
         """What people and the next session are told, as it is now."""
         subscription = self._stream.subscription
         self.facts |= facts_of(self._settings, self._server, subscription, self._items)
+        self.facts |= self._items.events.facts()
         if self.redelivers:
             ticket = ticket_of(self._peer, subscription, self._server, self._items)
             self._tickets = {subscription.id: ticket}
@@ -222,17 +233,21 @@ class OpcUaSession:
             self._announce = True
             self._something.set()
 
+    async def _refresh(self) -> None:
+        await self._items.events.keep_fresh(self._channel, self._clock, lambda: self._stream.subscription.id)
+
     async def _retry(self) -> None:
         """Failed items again and again, more and more patiently; the namespaces may have changed in the meantime."""
         first, last = 1.0, 60.0
         delay, again = first, self._clock.monotonic() + _LOOK_AGAIN
         while True:
             await self._clock.sleep(delay)
-            delay = min(2 * delay, last) if self._items.failed else first
+            wanting = bool(self._items.failed) or self._items.events.waiting
+            delay = min(2 * delay, last) if wanting else first
             before = self._desk.namespaces
-            if self._items.failed or (self._items.wishes and self._clock.monotonic() >= again):
+            if wanting or (self._items.wishes and self._clock.monotonic() >= again):
                 self._server = await self._desk.learn()
                 again = self._clock.monotonic() + _LOOK_AGAIN
-            if self._items.failed or self._desk.namespaces != before:
+            if wanting or self._desk.namespaces != before:
                 await find(self._channel, self._desk, self._items)
                 await self._attach(self._items.wanted)

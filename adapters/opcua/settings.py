@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from adapters.base import Bench, Source
+from adapters.opcua.events_settings import OpcUaEvents
 from adapters.opcua.nodeid import parse_node_id
 from adapters.opcua.paths import (
     BrowsePath,
@@ -149,6 +150,9 @@ class OpcUaRead(ReadSettings):
     root: RootText | None = Field(
         None, description="Where paths begin: a NodeId or a path from Objects; left out: Objects"
     )
+    events: list[OpcUaEvents] = Field(
+        default_factory=list, description="Events and alarms: an entry for each notifier"
+    )
 
     @field_validator("signals")
     @classmethod
@@ -161,8 +165,8 @@ class OpcUaRead(ReadSettings):
 
     @model_validator(mode="after")
     def _reads_something(self) -> OpcUaRead:
-        if not self.signals and self.signals_file is None:
-            raise ValueError("nothing to read: give signals or a signals_file")
+        if not (self.signals or self.events) and self.signals_file is None:
+            raise ValueError("nothing to read: give signals, a signals_file or events")
         return self
 
 

@@ -20,6 +20,7 @@ from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.errors import crossing
+from adapters.opcua.events import entries_of
 from adapters.opcua.items import Items, items_of, wishes_of
 from adapters.opcua.peer import Peer
 from adapters.opcua.probe import probe
@@ -53,6 +54,7 @@ class OpcUaReader:
         def attempt(url: str) -> tuple[OpcUaSession, Gate]:
             gate = self._gate(url)
             items = Items(items_of(self._readings), self._bench.registry, wishes_of(self._readings))
+            items.events = entries_of(self._readings, self._bench.registry)
             assembler = Assembler(self.name, items, since, self._life)
             session = OpcUaSession(
                 self.name, gate.settings, items, self._bench, assembler, since=since, memory=self._memory

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from adapters.errors import AdapterError, NotConnected
-from adapters.opcua.assembly import Missing, Renewed, Thing, publish_time_ns
 from adapters.opcua.decode import STATUS_CHANGE, Message
 from adapters.opcua.errors import status_name
 from adapters.opcua.items import Items
@@ -21,6 +20,7 @@ from adapters.opcua.resumption import Start
 from adapters.opcua.sequence import SequenceBook, Verdict, after, distance, to_republish
 from adapters.opcua.services import GONE, delete_subscription, republish, resend_data
 from adapters.opcua.subscription import Subscription
+from adapters.opcua.things import Missing, Renewed, Thing, publish_time_ns
 from adapters.opcua.values import uint32
 
 _TRANSFERRED: Final = 0x002D0000  # GoodSubscriptionTransferred: to another session

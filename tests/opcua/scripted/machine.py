@@ -18,6 +18,7 @@ from tests.opcua.encoder import DataValue
 from tests.opcua.scripted import codes
 from tests.opcua.scripted.codec.services import Asked, answer, fault
 from tests.opcua.scripted.codec.wire import ItemWish, NodeId, array, no_diagnostics, node_bytes, several
+from tests.opcua.scripted.events import CONDITION_REFRESH, EVENT_NOTIFIER, Alarms
 from tests.opcua.scripted.record import Record, Told, plain
 from tests.opcua.scripted.scripts import Script
 from tests.opcua.scripted.space import Ref, Space
@@ -111,6 +112,7 @@ class Machine:
         self.subscriptions: dict[int, Subscription] = {}
         self.points: dict[bytes, list[Ref]] = {}  # by continuation point
         self.mute = False
+        self.alarms = Alarms()
         self._ids = 0
 
     def next_id(self) -> int:
@@ -418,7 +420,7 @@ class Machine:
     def _restate(self, subscription: Subscription) -> None:
         """The present value of every reporting item whose queue is empty (ResendData, OPC 10000-5, 9.2)."""
         for item in subscription.items.values():
-            if item.mode == REPORTING and not item.queue:
+            if item.mode == REPORTING and not item.queue and item.node:
                 self._put(subscription, item, self.space.variables[item.node].value)
 
     def _on_CreateMonitoredItems(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
@@ -429,6 +431,8 @@ class Machine:
 
     def _monitor(self, subscription: Subscription, wish: ItemWish) -> bytes:
         """A MonitoredItemCreateResult; the present value is queued at once."""
+        if wish.attribute == EVENT_NOTIFIER:
+            return self.alarms.monitor(self, subscription, wish)
         known = self.space.find(wish.node)
         code = codes.NODE_ID_UNKNOWN if known is None else known[1].create
         sampling, size = self._granted(wish.sampling, wish.queue)
@@ -525,6 +529,8 @@ class Machine:
         """A CallMethodResult: status, no results of single arguments, output."""
         self.record.called.append((method.identifier, [value for _, value in arguments]))
         found = self._mine(session, int(arguments[0][1])) if arguments else None
+        if method.identifier == CONDITION_REFRESH and found is not None:
+            return struct.pack("<Iiii", self.alarms.refreshed(self), -1, -1, -1)
         if method.namespace or method.identifier not in (RESEND_DATA, GET_MONITORED_ITEMS):
             return struct.pack("<Iiii", codes.METHOD_INVALID, -1, -1, -1)
         if found is None:

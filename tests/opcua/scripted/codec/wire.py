@@ -39,6 +39,7 @@ class ItemWish(NamedTuple):
     sampling: float
     queue: int
     discard_oldest: bool
+    filter: Extension
 
 
 class ItemChange(NamedTuple):
@@ -168,15 +169,16 @@ class Reader:
 
     def item_wish(self) -> ItemWish:
         wanted, mode = self.read_wish(), self.u32()
-        return ItemWish(wanted.node, wanted.attribute, mode, *self._parameters())
+        handle, sampling, chosen, queue, oldest = self._parameters()
+        return ItemWish(wanted.node, wanted.attribute, mode, handle, sampling, queue, oldest, chosen)
 
     def item_change(self) -> ItemChange:
-        return ItemChange(self.u32(), *self._parameters())
+        number = self.u32()
+        handle, sampling, _, queue, oldest = self._parameters()
+        return ItemChange(number, handle, sampling, queue, oldest)
 
-    def _parameters(self) -> tuple[int, float, int, bool]:
-        handle, sampling = self.u32(), self.double()
-        self.extension()  # the filter
-        return handle, sampling, self.u32(), self.boolean()
+    def _parameters(self) -> tuple[int, float, Extension, int, bool]:
+        return self.u32(), self.double(), self.extension(), self.u32(), self.boolean()
 
     def method_call(self) -> MethodCall:
         return MethodCall(self.node(), self.node(), self.many(self.scalar))
