@@ -121,10 +121,31 @@ class JsonPayload(DocumentPayload):
     type: Literal["json"] = "json"
 
 
-class MessagePackPayload(DocumentPayload):
+class BinaryDocumentPayload(DocumentPayload):
+    """A document that can say of a value that it is a moment: such a one counts, whatever unit other times have."""
+
+    def when(self) -> Callable[[Any], int | None]:
+        from adapters.mqtt.times import rfc3339
+
+        configured = super().when()
+
+        def read(value: Any) -> int | None:
+            at = configured(value)
+            return rfc3339(value) if at is None and type(value) is str and value.endswith("Z") else at
+
+        return read
+
+
+class MessagePackPayload(BinaryDocumentPayload):
     """A MessagePack document, read by the same paths as JSON."""
 
     type: Literal["msgpack"] = "msgpack"
+
+
+class CborPayload(BinaryDocumentPayload):
+    """A CBOR document (RFC 8949), read by the same paths as JSON."""
+
+    type: Literal["cbor"] = "cbor"
 
 
 class NumberPayload(Payload):
@@ -218,6 +239,7 @@ class BinaryPayload(TimedPayload):
 AnyPayload = Annotated[
     JsonPayload
     | MessagePackPayload
+    | CborPayload
     | NumberPayload
     | TextPayload
     | FlagPayload
@@ -228,7 +250,7 @@ AnyPayload = Annotated[
     Field(discriminator="type"),
 ]
 
-PayloadName = Literal["json", "msgpack", "number", "text", "flag", "shdr", "csv", "line"]
+PayloadName = Literal["json", "msgpack", "cbor", "number", "text", "flag", "shdr", "csv", "line"]
 
 
 def payload_by_name(payload: Any) -> Any:

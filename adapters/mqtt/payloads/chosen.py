@@ -8,6 +8,7 @@ from adapters.mqtt.paths import parse_path
 from adapters.mqtt.payload_settings import (
     AnyPayload,
     BinaryPayload,
+    CborPayload,
     CsvPayload,
     DocumentPayload,
     LinePayload,
@@ -16,6 +17,7 @@ from adapters.mqtt.payload_settings import (
 )
 from adapters.mqtt.payloads.bare import BARE
 from adapters.mqtt.payloads.binary import layout
+from adapters.mqtt.payloads.cbor import parse_cbor
 from adapters.mqtt.payloads.compressed import inflating
 from adapters.mqtt.payloads.csvrows import kind_of_column, rows
 from adapters.mqtt.payloads.document import Parse, adopting, listed, parse_json
@@ -86,6 +88,8 @@ class Reader:
 
 
 def _parser(payload: DocumentPayload) -> Parse:
+    if isinstance(payload, CborPayload):
+        return parse_cbor
     return parse_messagepack if isinstance(payload, MessagePackPayload) else parse_json
 
 

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -199,7 +199,19 @@ def row_of(key: int | str | Series, value: Any, at: int | None) -> Row | Refused
         return Row(key, None, None, at, q.BAD_NO_DATA)
     if type(value) is list and value and all(type(item) in (int, float) for item in value):
         return Row(key, Kind.WAVEFORM, value, at)
-    return Refused(f"{'a list' if type(value) is list else 'an object'} where a value was expected")
+    return Refused(f"{_what(value)} where a value was expected")
+
+
+class Unreadable(NamedTuple):
+    """What a binary document holds where JSON has nothing like it. what: in words."""
+
+    what: str
+
+
+def _what(value: Any) -> str:
+    if type(value) is Unreadable:
+        return value.what
+    return "a list" if type(value) is list else "a byte string" if type(value) is bytes else "an object"
 
 
 _KINDS = {int: Kind.NUMBER, float: Kind.NUMBER, bool: Kind.FLAG, str: Kind.TEXT}
