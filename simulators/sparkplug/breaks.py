@@ -121,8 +121,7 @@ def alias_reused(edge: Edge) -> None:
 
 def name_and_alias(edge: Edge) -> None:
     """Data with both"""
-    fresh = _fresh(edge)
-    _say(edge, [(each.name, replace(edge.metric(each, birth=False), name=each.name, alias=each.alias)) for each in fresh])  # fmt: skip
+    _say(edge, [(each.name, replace(edge.metric(each, birth=False), name=each.name, alias=each.alias)) for each in _fresh(edge)])  # fmt: skip
 
 
 def neither(edge: Edge) -> None:
@@ -156,8 +155,7 @@ def wrong_field(edge: Edge) -> None:
 
 def null_and_value(edge: Edge) -> None:
     """is_null and a value in one metric"""
-    fresh = [each for each in _fresh(edge, 50) if each.value is not None][:1]
-    _say(edge, _named(edge, fresh, is_null=True), "is_null and a value")
+    _say(edge, _named(edge, [each for each in _fresh(edge, 50) if each.value is not None][:1], is_null=True), "is_null and a value")  # fmt: skip
 
 
 def no_value(edge: Edge) -> None:
@@ -204,21 +202,29 @@ def ragged_dataset(edge: Edge) -> None:
 def template_change(edge: Edge) -> None:
     """A birth whose template instance has other members than its definition"""
     inner = (Metric("torque", datatype=DataType.FLOAT, value=1.5),)
-    metric = Metric(
-        "Motor", timestamp=now_ms(), datatype=DataType.TEMPLATE, value=Template(inner, ref="Motor")
-    )
+    metric = Metric("Motor", timestamp=now_ms(), datatype=DataType.TEMPLATE, value=Template(inner, ref="Motor"))  # fmt: skip
     kind = "DBIRTH" if _device(edge) else "NBIRTH"
-    metrics = [*edge.birth_metrics(_device(edge)), ("Motor", metric)]
-    edge.send(edge.make(kind, _device(edge), metrics))
+    edge.send(edge.make(kind, _device(edge), [*edge.birth_metrics(_device(edge)), ("Motor", metric)]))
+
+
+def _born_anew(edge: Edge) -> Message:
+    """The birth of the first device with all aliases moved by one."""
+    signals, kind = edge.cell.devices[_device(edge)], "DBIRTH" if _device(edge) else "NBIRTH"
+    aliases = [each.alias for each in signals]
+    for signal, alias in zip(signals, aliases[1:] + aliases[:1], strict=True):
+        signal.alias = alias
+    return edge.make(kind, _device(edge), edge.birth_metrics(_device(edge)))
 
 
 def changed_birth(edge: Edge) -> None:
     """A device is born again with all aliases moved by one and nobody was told to forget the old ones"""
-    signals = edge.cell.devices[_device(edge)]
-    aliases = [each.alias for each in signals]
-    for signal, alias in zip(signals, aliases[1:] + aliases[:1], strict=True):
-        signal.alias = alias
-    edge.send(edge.make("DBIRTH" if _device(edge) else "NBIRTH", _device(edge), edge.birth_metrics(_device(edge))))  # fmt: skip
+    edge.send(_born_anew(edge))
+    _changed(edge)
+
+
+def lost_birth(edge: Edge) -> None:
+    """The same, and the birth takes its number and is never sent"""
+    _born_anew(edge)
     _changed(edge)
 
 
@@ -248,9 +254,7 @@ def compressed(edge: Edge) -> None:
                    uuid="SPBV1.0_COMPRESSED", body=b"no gzip")  # fmt: skip
     topic, machine = edge.topic(_kind(edge), _device(edge)), _device(edge) or edge.place.node
     edge.next_seq()
-    edge.send(
-        Message(topic, edge.encoder.payload(body), machine, unreadable="the envelope's body is no gzip")
-    )
+    edge.send(Message(topic, edge.encoder.payload(body), machine, unreadable="the envelope's body is no gzip"))  # fmt: skip
 
 
 def truncated(edge: Edge) -> None:
@@ -280,7 +284,7 @@ BREAKS: Final[Mapping[str, Break]] = {
     act.__name__.replace("_", "-"): act
     for act in (
         seq_gap, out_of_order, duplicate, no_seq, data_before_birth, device_data_before_birth, missing_device_birth,
-        unknown_device, old_death, alias_unknown, alias_reused, name_and_alias, neither, new_metric, changed_birth,
+        unknown_device, old_death, alias_unknown, alias_reused, name_and_alias, neither, new_metric, changed_birth, lost_birth,
         wrong_datatype, unknown_datatype, wrong_field, null_and_value, no_value, null, historical, old_unmarked, no_times,
         ragged_dataset, template_change, retained_birth, rebirth, device_death, compressed, truncated, garbage, empty, lost,
     )

@@ -15,7 +15,8 @@ from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
 from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
 from adapters.mqtt.sparkplug.meaning import Sense
-from adapters.mqtt.sparkplug.node import BREAK, LOSS, Act, Entity, Node, Packet
+from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
+from adapters.mqtt.sparkplug.node import Node
 from adapters.mqtt.sparkplug.packets import packet_of, rebirth
 from adapters.mqtt.sparkplug.reading import Taker
 from adapters.settings import Reading
@@ -33,13 +34,30 @@ _DEVICE: Final = ("DBIRTH", "DDATA", "DDEATH")
 Key = tuple[str, str]
 
 
+OTHER_TIME: Final = (
+    "an alias of another time: the message came after later ones (seq), and a birth may lie between"
+)
+DOUBTED: Final = (
+    "by alias alone, and a birth that gave it another meaning may have been missed (see status, sparkplug): "
+    "allow rebirth: true, or wait for the next birth of the edge"
+)
+UNNUMBERED: Final = (
+    "by alias alone in a message without seq: nobody can tell whether a birth before it was lost; "
+    "if the aliases of this edge never change, write aliases: trusting"
+)
+
+
 class Policy(NamedTuple):
-    """What the source's settings say. patience: seconds. asked: when each node was asked last, over all connections."""
+    """What the source's settings say. patience: seconds. asked: when each node was asked last, over all connections.
+
+    strict: an alias is believed only while its birth is certain (decision 0009).
+    """
 
     namespace: str
     patience: float
     rebirth: bool
     asked: dict[Key, float]
+    strict: bool = True
 
 
 class Seat:
@@ -149,9 +167,10 @@ class Host:
         message, stamp, where = packet.origin
         stamps = Stamps(stamp, int(Flag.RETAINED) if packet.retain else 0)
         born, why = _state(seat.node, entity, packet)
+        void = OTHER_TIME if act.what == "STRAY" else self._void(entity, packet)
         sense = Sense(
-            sheet, stamps, message.payload, where, packet.time, self._doubts(entity), act.what == "STRAY", born, why
-        )  # fmt: skip
+            sheet, stamps, message.payload, where, packet.time, self._doubts(entity), void, born, why
+        )
         for taker in takers:
             if act.what == "BIRTH":
                 taker.born()
@@ -163,6 +182,12 @@ class Host:
     def _doubts(self, entity: Entity) -> bool:
         """A loss is doubted where a birth can be asked for; who only listens would doubt for ever (README)."""
         return entity.doubt >= (LOSS if self.policy.rebirth else BREAK)
+
+    def _void(self, entity: Entity, packet: Packet) -> str:
+        """Why values by alias are not read, if they are not."""
+        if not self.policy.strict or packet.kind.endswith("BIRTH"):
+            return ""
+        return DOUBTED if entity.doubt else UNNUMBERED if packet.seq is None else ""
 
     def _account(self, seat: Seat) -> None:
         """Losses to gaps."""
@@ -203,14 +228,14 @@ class Host:
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
     def restore(self, blob: bytes, now: float, *, continued: bool) -> None:
-        """continued: the broker kept our session, so that no death of an edge connection was missed."""
+        """continued: the broker kept our session, so that no death of an edge connection was missed; births it does not keep (QoS 0)."""
         for key, fill in load_nodes(blob):
             seat = self.seats.get(key)
             if seat is None:
                 continue
             fill(seat.node, now, self._again)
             seat.node.resumed = True
-            if not continued:
+            if not continued or self.policy.strict:
                 seat.node.doubt(BREAK)
             for entity in seat.node.entities.values():
                 for taker in seat.takers(entity.device):
@@ -261,5 +286,5 @@ def _words(seat: Seat) -> str:
         *(f"{n} {name}" for name, n in sorted(counts.items())),
     ]
     if doubted:
-        told.append("messages were lost since its last birth")
+        told.append("a birth may have been missed: what is known by alias is in doubt until the next one")
     return f"{'/'.join(seat.key)}: {state}, {', '.join(told)}"

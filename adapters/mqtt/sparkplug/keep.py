@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from adapters.mqtt.channel import Message
-from adapters.mqtt.sparkplug.node import REMEMBERED, Entity, Known, Node, Packet
+from adapters.mqtt.sparkplug.model import Entity, Known, Packet
+from adapters.mqtt.sparkplug.node import REMEMBERED, Node
 
 Reopen = Callable[[str, Message, int], Packet | None]
 
@@ -33,6 +34,7 @@ class _Node(msgspec.Struct, array_like=True):
     recent: list[tuple[str, int]]
     waiting: list[tuple[bytes, bytes, int, int, bool, int, int]]
     births: msgspec.Raw
+    former: int | None = None
 
 
 def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, bytes]:
@@ -41,8 +43,8 @@ def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, b
     waiting = [_waiting(packet) for packet in node.held]
     doubts = [(entity.device, entity.doubt) for entity in node.entities.values() if entity.doubt]
     stored = _Node(
-        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births)
-    )
+        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former
+    )  # fmt: skip
     return msgspec.msgpack.encode(stored), births
 
 
@@ -83,6 +85,7 @@ def load_nodes(blob: bytes) -> Iterator[tuple[tuple[str, str], Callable[[Node, f
 def _filler(stored: _Node, entities: list[_Entity]) -> Callable[[Node, float, Reopen], None]:
     def fill(node: Node, now: float, reopen: Reopen) -> None:
         node.bd_seq, node.expected, node.dead = stored.bd_seq, stored.expected, stored.dead
+        node.former = stored.former
         node.recent.extend(stored.recent[-REMEMBERED:])
         for each in entities:
             _fill(node, each)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from adapters.mqtt.binding import Stamps
 from adapters.mqtt.sheet import Sheet
-from adapters.mqtt.sparkplug.node import Entity, Known
+from adapters.mqtt.sparkplug.model import Entity, Known
 from adapters.mqtt.sparkplug.values import NAMES, READERS, Reader
 from pipelines.batch import Kind
 
@@ -31,8 +31,8 @@ class Mark(NamedTuple):
 class Sense(NamedTuple):
     """How a message is to be read, and where to. time: ms, of the payload, 0 if it has none.
 
-    doubtful: values by alias are uncertain. stray: they are refused. born: what no birth names may be taken by name and
-    datatype. why: no alias can be known.
+    doubtful: values by alias are uncertain. void: why they are refused, if they are. born: what no birth names may be taken by name
+    and datatype. why: no alias can be known.
     """
 
     sheet: Sheet
@@ -41,7 +41,7 @@ class Sense(NamedTuple):
     where: str
     time: int
     doubtful: bool = False
-    stray: bool = False
+    void: str = ""
     born: bool = True
     why: str = ""
 
@@ -50,7 +50,7 @@ def named(entity: Entity, metric: Any, sense: Sense) -> Known | str:
     """By its name; an alias beside it must not contradict."""
     name, known = metric.name, entity.by_name.get(metric.name)
     other = entity.by_alias.get(metric.alias) if metric.HasField("alias") else None
-    if known is not None and other is not None and other.name != name:
+    if known is not None and other is not None and other.name != name and not (sense.doubtful or sense.void):
         return f"'{name[:80]}' with alias {metric.alias}, which its birth gave to '{other.name[:80]}'"
     if known is None and not (metric.datatype and sense.born):
         return f"'{name[:80]}' is in no birth and {sense.why or 'has no datatype'}"

@@ -4,93 +4,23 @@ MQTT keeps the order of one publisher, brokers in a cluster may not, and QoS 0 l
 held back until those before it came or `patience` is over (3.0, 6.4.5 and the reorder timeout of 5.x, operational-behavior-host-reordering).
 Then what is missing is lost: a lost message may have been a birth that gave the aliases another meaning, so what is known by alias
 is in doubt until the next birth. A message that fits nowhere although later ones came in order is a stray: its aliases
-belong to another time and are never read.
+belong to another time and are never read. A number far behind its turn tells of a birth that never came (its numbers begin anew), so it is
+doubted at once and not when the patience is over: before that the new numbers may have reached the one that was waited for.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final
+
+from adapters.mqtt.sparkplug.model import BREAK, LOSS, SURE, Act, Entity, Loss, Packet
 
 MOST_HELD: Final = 64  # messages of a node that wait for an earlier one
 MOST_BYTES: Final = 256_000  # of them: they stand in the checkpoint
 REMEMBERED: Final = 64  # messages by which a repetition is recognised
 DEVICES: Final = 1000  # of a node; more are strangers' inventions
 UNBORN: Final = 10.0  # seconds that a device has for its birth after the node was born again
-
-# doubts, rising; LOSS: messages of this edge connection were lost; BREAK: nobody knows whether it is still the same one
-SURE, LOSS, BREAK = 0, 1, 2
-
-
-class Known(NamedTuple):
-    """A metric as its birth told it. alias: None where it has none. unit: its engineering unit, if it told one."""
-
-    name: str
-    alias: int | None
-    datatype: int
-    unit: str = ""
-
-
-@dataclass(slots=True)
-class Entity:
-    """The node itself (device "") or a device. by_alias: None for an alias that one birth gave to several metrics."""
-
-    device: str
-    alive: bool = False
-    dead: bool = False  # said to be, and not born again
-    by_name: dict[str, Known] = field(default_factory=dict)
-    by_alias: dict[int, Known | None] = field(default_factory=dict)
-    doubt: int = SURE
-    born_at: int = 0  # ms, the timestamp of its birth
-    due: float | None = None  # until when its birth must follow the node's
-
-    def bear(self, metrics: list[Known]) -> None:
-        self.by_name = {known.name: known for known in metrics}
-        self.by_alias = {}
-        for known in metrics:
-            if known.alias is not None:
-                self.by_alias[known.alias] = None if known.alias in self.by_alias else known
-
-    def forget(self) -> None:
-        self.alive, self.dead, self.due = False, True, None
-        self.by_name, self.by_alias = {}, {}
-
-
-@dataclass(slots=True)
-class Packet:
-    """One message. kind: NBIRTH and so on. payload: of the schema. check: of its bytes. metrics: what a birth says."""
-
-    kind: str
-    device: str
-    payload: Any
-    seq: int | None
-    time: int  # ms, the payload's timestamp, 0 where it has none
-    check: int
-    retain: bool = False
-    bd_seq: int | None = None
-    metrics: list[Known] = field(default_factory=list)
-    size: int = 0
-    origin: Any = None  # what the host wants to find again
-    since: float = 0.0
-    progress: int = 0
-
-
-class Act(NamedTuple):
-    """What a message turned out to be: BIRTH, DATA, DEATH (without packet: found out by waiting), STRAY."""
-
-    what: str
-    entity: Entity
-    packet: Packet | None
-
-
-class Loss(NamedTuple):
-    """Messages that never came. after, before: what the host wanted to find again of the messages around the hole."""
-
-    messages: int
-    seq: int
-    before: Any
 
 
 class Node:
@@ -100,6 +30,7 @@ class Node:
         self.name, self.patience = name, patience
         self.entities: dict[str, Entity] = {"": Entity("")}
         self.bd_seq: int | None = None
+        self.former: int | None = None  # bdSeq of the birth before
         self.expected: int | None = None
         self.held: list[Packet] = []
         self.recent: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
@@ -138,8 +69,12 @@ class Node:
         return packet.seq is not None and packet.time > 0 and not (packet.kind == "DBIRTH" and follows)
 
     def _in_turn(self, packet: Packet, now: float) -> Iterator[Act]:
+        if packet.seq is None and self.expected == 0:
+            packet.seq = 0  # libraries of proto3 leave zeros out
         if packet.seq is None or self.expected is None:
             self.counts["without seq"] += packet.seq is None
+            if self.alive and packet.seq not in (None, 1):
+                self.doubt(LOSS)  # the birth said no number: what came between is not known
             self._advance(packet)
             yield from self._apply(packet)
             return
@@ -149,6 +84,8 @@ class Node:
         packet.since, packet.progress = now, self._progress
         self.held.append(packet)
         self.counts["out of order"] += 1
+        if (packet.seq - self.expected) % 256 > 127 and not self._is_from_before(packet):
+            self.doubt(LOSS)
         while self.held and (self.resumed or len(self.held) > MOST_HELD or self._weight > MOST_BYTES):
             yield from self._give_up()
 
@@ -165,10 +102,17 @@ class Node:
 
     def _drain(self) -> Iterator[Act]:
         """Those that waited for just this."""
-        while (following := next((p for p in self.held if p.seq == self.expected), None)) is not None:
+        while (following := next((p for p in self.held if self._follows(p)), None)) is not None:
             self.held.remove(following)
             self._advance(following)
             yield from self._apply(following)
+
+    def _follows(self, packet: Packet) -> bool:
+        return packet.seq == self.expected and not self._is_from_before(packet)
+
+    def _is_from_before(self, packet: Packet) -> bool:
+        """Sent before the node's birth that is known: late, and no sign of another birth."""
+        return 0 < packet.time < self.entities[""].born_at
 
     def due(self, now: float) -> Iterator[Act]:
         """What the passing of time tells."""
@@ -193,6 +137,8 @@ class Node:
         if self._progress > first.progress:
             self.held.pop(0)
             self.counts["strays"] += 1
+            if not self._is_from_before(first):
+                self.doubt(LOSS)
             entity = self.entity(first.device)
             if entity is not None:
                 yield Act("STRAY", entity, first)
@@ -259,7 +205,7 @@ class Node:
             if entity.device:
                 entity.due = now + UNBORN if entity.alive or entity.due is not None else None
                 entity.alive, entity.by_name, entity.by_alias = False, {}, {}
-        self.bd_seq = packet.bd_seq
+        self.former, self.bd_seq = self.bd_seq, packet.bd_seq
         self.expected = None
         self._advance(packet)
         self._bear(self.entities[""], packet)
@@ -276,6 +222,8 @@ class Node:
         if said is not None and ours is not None and said != ours:
             if said % 256 != (ours + 1) % 256:
                 self.counts["old deaths"] += 1
+                if said not in (self.former, (ours - 1) % 256):
+                    self.doubt(BREAK)  # it may be of a connection whose birth never came
                 return
             self.counts["deaths with the next bdSeq"] += 1
         while self.held:

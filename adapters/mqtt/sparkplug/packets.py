@@ -6,7 +6,7 @@ import zlib
 from typing import Any, Final
 
 from adapters.mqtt.channel import Message
-from adapters.mqtt.sparkplug.node import Known, Packet
+from adapters.mqtt.sparkplug.model import Known, Packet
 from adapters.mqtt.sparkplug.payload import opened
 from adapters.mqtt.sparkplug.properties import unit_of
 from adapters.mqtt.sparkplug.reading import LATEST_MS

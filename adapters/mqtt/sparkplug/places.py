@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,11 @@ class HostSettings(SourceSettings):
         default=False,
         description="Sparkplug: ask a node for its births when they are needed (publishes NCMD, at most once per node in 30 s)",
     )
+    aliases: Literal["strict", "trusting"] = Field(
+        "strict",
+        description="Sparkplug: strict sets values by alias aside while a missed birth may have given it another meaning; trusting "
+        "reads them by the last birth that is known, for edges whose aliases never change",
+    )
     sparkplug_namespace: str = Field(
         "spBv1.0",
         min_length=1,
@@ -31,6 +36,11 @@ class HostSettings(SourceSettings):
         """For `check`."""
         if self.rebirth:
             yield "rebirth: true publishes rebirth requests (NCMD) to the Sparkplug nodes that are read"
+        elif self.aliases == "strict" and any(reading.read.sparkplug for reading in readings):
+            yield (
+                "rebirth is not allowed: after every new connection and every lost message Sparkplug values by alias are set aside "
+                "until the edge's next birth; rebirth: true asks for it"
+            )
 
 
 class NodeRead(ReadSettings):

@@ -16,7 +16,7 @@ from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Cell
 from adapters.mqtt.sparkplug.flatten import Leaf, leaves
 from adapters.mqtt.sparkplug.meaning import Mark, Plan, Sense, aliased, named, sort, type_name
-from adapters.mqtt.sparkplug.node import Entity, Known, Packet
+from adapters.mqtt.sparkplug.model import Entity, Known, Packet
 from adapters.mqtt.sparkplug.properties import quality_of
 from adapters.mqtt.sparkplug.values import DATASET, NAMES, READERS, TEMPLATE, Reader, Unreadable
 from adapters.settings import Reading, SignalSettings, intern
@@ -29,9 +29,6 @@ LATEST: Final = LATEST_MS * 10**6
 HISTORICAL: Final = int(Flag.HISTORICAL)
 REMEMBERED: Final = 20_000  # metrics of an entity whose place is known without looking
 HOUSEKEEPING: Final = ("bdSeq", "Node Control/", "Device Control/")
-OTHER_TIME: Final = (
-    "an alias of another time: the message came after later ones (seq), and a birth may lie between"
-)
 
 
 class Taker:
@@ -79,7 +76,7 @@ class Taker:
                 self._odd(entity, metric, sense)
                 continue
             plan = plans.get(known, False)
-            if not plan or metric.is_null or metric.properties or sense.stray:
+            if not plan or metric.is_null or metric.properties or sense.void:
                 if plan is not None:
                     self._one(known, metric, sense)
                 continue
@@ -142,9 +139,10 @@ class Taker:
 
     def _one(self, known: Known, metric: Any, sense: Sense) -> None:
         """The careful way for one metric."""
-        if sense.stray and not metric.name:
+        if sense.void and not metric.name:
+            self.unknown = True
             if self._wanted(known.name):
-                self._refuse(OTHER_TIME, sense)
+                self._refuse(sense.void, sense)
             return
         said = quality_of(metric.properties) if metric.properties else q.GOOD
         quality = max(said, q.UNCERTAIN if sense.doubtful and not metric.name else q.GOOD)

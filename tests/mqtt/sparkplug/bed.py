@@ -58,6 +58,7 @@ class Bed:
 
     reads: Sequence[Mapping[str, Any]] = HERE
     rebirth: bool = False
+    strict: bool = True
     patience: float = 2.0
     registry: Registry = field(default_factory=Registry)
     clock: Hands = field(default_factory=Hands)
@@ -83,7 +84,7 @@ class Bed:
             )
             for read in self.reads
         ]
-        policy = Policy("spBv1.0", self.patience, self.rebirth, self.asked)
+        policy = Policy("spBv1.0", self.patience, self.rebirth, self.asked, self.strict)
         return Routes(readings, Bench(self.registry, self.clock), self.adopted, policy=policy)  # type: ignore[arg-type]
 
     @property

@@ -45,6 +45,7 @@ class Collected:
         self.refused: list[str] = []
         self.gaps: list[str] = []
         self.marks = 0
+        self.checkpoint: bytes | None = None
 
     async def collect(self) -> None:
         async for delivery in self.session:
@@ -54,6 +55,7 @@ class Collected:
     def _keep(self, delivery: Delivery) -> None:
         kept = sum(map(len, delivery.batches)) + sum(each.values for each in delivery.refused)
         assert delivery.decoded == kept
+        self.checkpoint = delivery.checkpoint or self.checkpoint
         self.refused += [each.reason for each in delivery.refused]
         self.gaps += [gap.reason for gap in delivery.gaps]
         for batch in delivery.batches:
@@ -78,10 +80,12 @@ class Collected:
 
 
 @asynccontextmanager
-async def hosting(broker: Mosquitto, **settings: Any) -> AsyncIterator[Collected]:
+async def hosting(
+    broker: Mosquitto, resume: bytes | None = None, **settings: Any
+) -> AsyncIterator[Collected]:
     shop = Shop(broker.port)
     source = shop.source(*READS, MARK, reorder="500ms", **settings)
-    async with source.session(None) as session:
+    async with source.session(resume) as session:
         collected = Collected(session, shop)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(collected.collect())
@@ -249,3 +253,34 @@ async def test_a_rebirth_is_asked_for_only_when_it_is_allowed(broker: Mosquitto)
                 asked = sum(row["kind"] == "command" for row in truth(broker.folder))
                 assert asked == allowed
                 assert sum(row["kind"] == "birth" for row in truth(broker.folder)) == births + allowed
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_who_was_away_while_aliases_moved_stores_nothing_under_a_wrong_name(
+    broker: Mosquitto, kept: bool
+) -> None:
+    """M14: births have QoS 0, so that no session brings them: with one or without, nothing is read by aliases of before."""
+    expiry: dict[str, Any] = {"client_id": "away", "session_expiry": "1h" if kept else "0s"}
+    async with living(broker, replace(Habits(), metric_times=True)) as edge:
+        async with hosting(broker, **expiry) as first:
+            edge.birth()
+            await confirm(edge)
+            await first.settled(broker.port)
+        break_rule(edge, "changed-birth")
+        await confirm(edge)
+        async with hosting(broker, first.checkpoint, **expiry) as collected:
+            assert (collected.session.facts["session"] == "continued") == kept
+            step(edge)
+            await confirm(edge)
+            await collected.settled(broker.port)
+            check(broker.folder, collected)
+            assert any(reason.startswith("by alias alone") for reason in collected.refused)
+            refused = len(collected.refused)
+            await later(now_ms())
+            edge.birth()
+            step(edge)
+            await confirm(edge)
+            await collected.settled(broker.port)
+            check(broker.folder, collected)
+            assert len(collected.refused) == refused
+            assert len(collected.values) > 20

@@ -371,6 +371,7 @@ CHECKS: dict[str, Any] = {
     "neither": lambda h: not {"name", "alias"} & set(only(h)),
     "new-metric": lambda h: only(h)["name"] == "Surprise",
     "changed-birth": lambda h: [e.kind for e in h] == ["DBIRTH", "DDATA"],
+    "lost-birth": lambda h: [e.kind for e in h] == ["DDATA"] and seqs(h) == [4],
     "wrong-datatype": lambda h: (only(h)["datatype"], only(h)["string"]) == (12, "12,5"),
     "unknown-datatype": lambda h: only(h)["datatype"] == 99,
     "wrong-field": lambda h: only(h)["string"] == "a text",
