@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 ROOT = Path(__file__).parent
 README = ROOT / "README.md"
@@ -264,6 +264,54 @@ def scripts() -> str:
     )
 
 
+V_BEGIN, V_END = "<!-- servers: made by python -m tests.rows --write -->", "<!-- end of servers -->"
+_PEERS: Final = "peers/test_opcua_rows.py"
+
+
+def servers(root: Path = ROOT) -> str:
+    """What OPC UA servers of other people show of the rows U, and why not the rest: from the suite's classes and their CANNOT."""
+    tree = ast.parse((root / _PEERS).read_text(encoding="utf-8"))
+    said = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    tests: dict[str, list[str]] = {}
+    for test in found(root):
+        if test.file == _PEERS:
+            tests.setdefault(test.name.rpartition("::")[2], []).append(test.row)
+    kinds = {name: _cannot(node, said) for name, node in classes.items() if name.startswith("Test")}
+    lines = [f"| row | {' | '.join(kinds)} |".replace("Test", ""), "|---" * (1 + len(kinds)) + "|"]
+    for row in (row for row in ROWS if row.startswith("U")):
+        mine = [name for name, rows in tests.items() if row in rows]
+        cells = [_shown(row, mine, cannot) for cannot in kinds.values()]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _shown(row: str, tests: list[str], cannot: dict[str, str]) -> str:
+    left = [name for name in tests if name not in cannot]
+    if left:
+        return "shown"
+    reasons = [cannot[name] for name in [row, *tests] if name in cannot]
+    return reasons[0] if reasons else "**not shown, not declared**"
+
+
+def _cannot(node: ast.ClassDef, said: dict[str, Any]) -> dict[str, str]:
+    for child in node.body:
+        if isinstance(child, ast.AnnAssign) and isinstance(child.value, ast.Dict):
+            pairs = zip(child.value.keys, child.value.values, strict=True)
+            return {_text(key, said): _text(value, said) for key, value in pairs}
+    return {}
+
+
+def _text(node: ast.expr | None, said: dict[str, Any]) -> str:
+    return str(said[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node or ast.Constant("")))
+
+
 def between(text: str, begin: str, made: str, end: str) -> str:
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
@@ -272,7 +320,8 @@ def between(text: str, begin: str, made: str, end: str) -> str:
 
 def write(readme: Path = README) -> None:
     text = between(readme.read_text(encoding="utf-8"), BEGIN, table(list(found())), END)
-    readme.write_text(between(text, S_BEGIN, scripts(), S_END), encoding="utf-8")
+    text = between(text, S_BEGIN, scripts(), S_END)
+    readme.write_text(between(text, V_BEGIN, servers(), V_END), encoding="utf-8")
 
 
 def main() -> int:

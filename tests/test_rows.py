@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.rows import END, README, ROOT, ROWS, SCRIPTS, Named, found, scripts, table, without_test, written
+from tests.rows import (
+    END,
+    README,
+    ROOT,
+    ROWS,
+    SCRIPTS,
+    Named,
+    found,
+    scripts,
+    servers,
+    table,
+    without_test,
+    written,
+)
 
 
 def test_every_row_has_a_test() -> None:
@@ -44,6 +57,12 @@ def test_the_scripts_of_the_rows_exist() -> None:
     }
     unknown = [name for name in names if not re.search(rf"(class |def |    ){name}\b *[:(]", code)]
     assert unknown == []
+
+
+def test_what_real_servers_show_is_said_for_every_row() -> None:
+    """Shown, or declared with the reason why this server cannot."""
+    assert "not declared" not in servers()
+    assert servers() in README.read_text(encoding="utf-8"), "the table is old: python -m tests.rows --write"
 
 
 def _tests(path: Path) -> set[str]:

@@ -1,11 +1,14 @@
 """OPC UA servers of other people, each a process that lives for a module; a fault proxy before it cuts the connection.
 
-A line for a server is a list of [signal, value or null, source time in ms, source picoseconds]; `{"done": n}` is the answer.
+A line for a server is a list of [signal, value or null, source time in ms, source picoseconds], or of five things, the last being
+{"type", "status", "source", "server"} where they differ; or what it shall do: {"do": "add" | "end", …}.
+`{"done": n}` is the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import sys
 from collections.abc import Sequence
@@ -29,22 +32,36 @@ START_MS = 1_700_000_000_000
 
 
 class Server:
-    """A running server and what it was told last: its values outlive a test."""
+    """A running server and what it was told last: its values outlive a test.
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    options: shift (namespaces before ours), more (signals v0 …), limit (operations per call), lifetime (ms, of the channel's keys).
+    """
+
+    def __init__(self, kind: str, folder: Path, **options: int) -> None:
+        self.kind, self.folder = kind, folder
         self.port = free_port()
         self.count = 0
         self.last = dict.fromkeys(SIGNALS, 0.0)
-        command = {
+        self.present: dict[
+            str, tuple[int, Any, int]
+        ] = {}  # (ns, value, status) by signal, for tests/peers/rows.py
+        self._command = {
             "asyncua": lambda: [sys.executable, str(found.HERE / "servers" / "asyncua_server.py")],
             "python-opcua": lambda: found.python("python_opcua.py"),
             "node-opcua": lambda: found.node("node_opcua.js"),
         }[kind]()
-        self.folder = folder
-        self.peer = Peer([*command, str(self.port), str(folder)], folder / "peer.log")
+        self.begin(**options)
 
-    def write(self, rows: Sequence[tuple[str, float | None, int, int]]) -> None:
+    def begin(self, **options: int) -> None:
+        """Another process on the same port; the one before it has stopped."""
+        command = [*self._command, str(self.port), str(self.folder), json.dumps(options)]
+        self.peer = Peer(command, self.folder / "peer.log")
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
         assert self.peer.ask(rows) == {"done": len(rows)}
+
+    def do(self, what: str, **wish: Any) -> None:
+        assert self.peer.ask({"do": what, **wish}) == {"done": 0}
 
 
 def free_port() -> int:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from adapters.base import Bench, Delivery
 from adapters.clock import Clock, SystemClock
@@ -83,10 +83,18 @@ class Verdict:
         return not (self.missing or self.spurious or self.altered or self.unaccounted)
 
 
+class Told(Protocol):
+    """What a line reads, and what was emitted there: (value, status) by signal and time."""
+
+    def source(self, registry: Registry) -> OpcUaReader: ...
+
+    def emitted(self) -> Mapping[tuple[str, int], tuple[Any, int]]: ...
+
+
 class Line:
     """The running line of one source. `rows` and `gaps` are what a follower of the journal has read so far."""
 
-    def __init__(self, bed: Bed, journal: SqliteJournal, clock: Clock) -> None:
+    def __init__(self, bed: Told, journal: SqliteJournal, clock: Clock) -> None:
         self.bed, self.journal, self.health = bed, journal, Health()
         self.rows: list[Cell] = []
         self.gaps: list[Gap] = []

@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from opcua import Server, ua  # type: ignore[import-not-found]  # lives in .peers only
 
@@ -16,36 +17,83 @@ def say(row: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def data_value(value: float | None, ms: int) -> ua.DataValue:
-    made = ua.DataValue(ua.Variant(value, ua.VariantType.Double) if value is not None else ua.Variant())
-    if value is None:
-        made.StatusCode = ua.StatusCode(ua.StatusCodes.BadSensorFailure)
-    made.SourceTimestamp = made.ServerTimestamp = datetime.fromtimestamp(ms / 1000, UTC).replace(tzinfo=None)
+def data_value(value: object, ms: int, more: dict[str, object]) -> ua.DataValue:
+    kind = getattr(ua.VariantType, str(more.get("type", "Double")))
+    made = ua.DataValue(ua.Variant(value, kind) if value is not None else ua.Variant())
+    made.StatusCode = ua.StatusCode(
+        more.get("status", 0 if value is not None else ua.StatusCodes.BadSensorFailure)
+    )
+    made.SourceTimestamp, made.ServerTimestamp = stamp(more.get("source", ms)), stamp(more.get("server", ms))
     return made
+
+
+def stamp(ms: float | None) -> datetime | None:
+    return None if ms is None else datetime(1970, 1, 1) + timedelta(milliseconds=ms)  # noqa: DTZ001 (the library's own way)
+
+
+class Machine:
+    """The server, and what it is told to do besides writing."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self._index = server, 0
+        self._nodes: dict[str, Any] = {}
+
+    def write(self, rows: list[list[Any]]) -> None:
+        for name, value, ms, _, *more in rows:
+            self._nodes[name].set_value(data_value(value, ms, more[0] if more else {}))
+
+    def add(self, name: str, kind: str = "Double") -> None:
+        value, where = ua.Variant(0.0, ua.VariantType.Double), ua.NodeId(name, self._index)
+        data_type = ua.NodeId(26) if kind == "Any" else None
+        self._nodes[name] = self._server.nodes.objects.add_variable(where, name, value, datatype=data_type)
+        self.write([[name, None if kind == "Any" else 0.0, 1_700_000_000_000, 0]])
+
+    def prepare(self, shift: int = 0, more: int = 0, limit: int = 0, lifetime: int = 0) -> int:
+        """Namespaces before ours, each with nodes of the same names; more signals; operations per call. Our index."""
+        for number in range(shift):
+            index = self._server.register_namespace(f"urn:test:other:{number}")
+            for name in NAMES:
+                self._server.nodes.objects.add_variable(ua.NodeId(name, index), name, -1.0)
+        self._index = self._server.register_namespace(URI)
+        for name in (*NAMES, *(f"v{number}" for number in range(more))):
+            self.add(name)
+        for node in (
+            (11705, 11714) if limit else ()
+        ):  # OperationLimits: MaxNodesPerRead, MaxMonitoredItemsPerCall
+            self._server.get_node(ua.NodeId(node)).set_value(ua.Variant(limit, ua.VariantType.UInt32))
+        return self._index
+
+    def end(self, silently: bool) -> None:
+        """Every subscription of a client, with or without a word."""
+        service = self._server.iserver.subscription_service
+        for number, subscription in list(service.subscriptions.items()):
+            if silently:
+                service.delete_subscriptions([number])
+            else:
+                subscription.enqueue_statuschange(ua.StatusCode(ua.StatusCodes.BadTimeout))
+
+    def do(self, wish: Any) -> int:
+        if isinstance(wish, list):
+            self.write(wish)
+            return len(wish)
+        word = wish.pop("do")
+        {"add": self.add, "end": self.end}[word](**wish)
+        return 0
 
 
 def main() -> None:
     logging.basicConfig(level=logging.CRITICAL)
+    options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     server = Server()
     server.set_endpoint(f"opc.tcp://127.0.0.1:{sys.argv[1]}/")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = server.register_namespace(URI)
-    nodes = {
-        name: server.nodes.objects.add_variable(
-            ua.NodeId(name, index), name, ua.Variant(0.0, ua.VariantType.Double)
-        )
-        for name in NAMES
-    }
-    for node in nodes.values():
-        node.set_value(data_value(0.0, 1_700_000_000_000))
+    machine = Machine(server)
+    index = machine.prepare(**options)
     server.start()
     say({"event": "ready", "namespace": index})
     try:
         for line in sys.stdin:
-            rows = json.loads(line)
-            for name, value, ms, _ in rows:
-                nodes[name].set_value(data_value(value, ms))
-            say({"done": len(rows)})
+            say({"done": machine.do(json.loads(line))})
     finally:
         server.stop()
 
