@@ -12,6 +12,7 @@ from adapters.base import Bench, Finding
 from adapters.errors import AdapterError
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import crossing
+from adapters.opcua.events import Entry, entries_of
 from adapters.opcua.facts import shortfalls
 from adapters.opcua.finding import find
 from adapters.opcua.items import Item, Items, items_of, wishes_of
@@ -36,6 +37,7 @@ async def probe(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
 async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[Finding]:
     name, settings = gate.source, gate.settings
     items = Items(items_of(readings), _copy(bench.registry), wishes_of(readings))
+    items.events = entries_of(readings, items.registry)
     channel = Channel(settings.url, settings.request_timeout)
     desk = Desk(channel, settings)
     with crossing(settings.url):
@@ -48,6 +50,7 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
             subscription = await desk.subscribe()
             found = await desk.describe(items, items.all)
             await desk.monitor(subscription, found)
+            await items.events.attach(channel, desk, subscription.id)
         finally:
             await channel.close()
     for item in items.all:
@@ -56,6 +59,7 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
         *_connection(name, settings, server, subscription, shown.words),
         *(Finding("warning", name, words, _SHORT) for words in shortfalls(items)),
         *(_about(item, desk.namespaces) for item in items.all),
+        *(_listened(entry) for entry in items.events.entries),
     ]
 
 
@@ -89,6 +93,13 @@ def _connection(
             f"the server publishes every {subscription.interval:g} s, not every {settings.publishing_interval:g} s",
             "nothing is lost as long as its queues are large enough; values come later",
         )
+
+
+def _listened(entry: Entry) -> Finding:
+    if entry.failure:
+        hint = "check the node and the event type with an OPC UA browser, and the user's rights; left out, `from` is the Server object"
+        return Finding("error", entry.name, entry.failure, hint)
+    return Finding("ok", entry.name, "listening")
 
 
 def _about(item: Item, namespaces: Sequence[str]) -> Finding:

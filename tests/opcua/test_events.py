@@ -317,3 +317,13 @@ async def test_an_event_without_anything_is_stored_under_the_time_of_its_receipt
     await eventually(lambda: bool(rows(line, "alarm.unnamed.message")), "it arrives")
     ((_, message, flags),) = rows(line, "alarm.unnamed.message")
     assert (message, flags) == ("", int(Flag.TIME_SUBSTITUTED))
+
+
+async def test_check_online_says_which_notifiers_listen(bed: Bed) -> None:
+    entries = {"name": "x", "from": "nsu=urn:nobody;i=1"}, {"name": "y"}
+    found = await source(bed, *entries).probe()
+    by_place = {finding.where: finding for finding in found}
+    assert by_place["m/y (events of i=2253)"].level == "ok"
+    x = by_place["m/x (events of nsu=urn:nobody;i=1)"]
+    assert (x.level, x.message) == ("error", "the server has no namespace urn:nobody")
+    assert bed.registry.version == 0
