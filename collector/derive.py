@@ -35,7 +35,10 @@ BYTES_PER_VALUE: Final = 4
 """A large memory is stored more rarely, so that it wears the disk less than the values themselves do."""
 
 IDLE: Final = 30.0
-"""Seconds without anything new after which a snapshot is stored: a full buffer may be waiting for what we hold."""
+"""Seconds without anything new after which a snapshot is stored, so that little has to be read again."""
+
+PRESSED: Final = 1.0
+"""The same while something waits for space: a full buffer may be waiting for what we hold."""
 
 
 class Due:
@@ -46,9 +49,10 @@ class Due:
         self._first = standing.snapshot is None
         self._values = 0
 
-    def now(self, position: Position, values: int) -> bool:
+    def now(self, position: Position, values: int, *, pressed: bool = False) -> bool:
+        """pressed: something waits for space. Then as often as the disk bears it, because that lets go of entries."""
         self._values += values
-        enough = max(self._every, self._size // BYTES_PER_VALUE)
+        enough = max(0 if pressed else self._every, self._size // BYTES_PER_VALUE)
         return self._first or self._values >= enough or position - self._covered >= SNAPSHOT_POSITIONS
 
     def behind(self, position: Position) -> bool:
@@ -83,7 +87,8 @@ async def derive(
         derived = derivation.feed(_read(select, span.entries))
         step = _step(derived, journal.identity(name))
         values = sum(len(entry.batch) for entry in span.entries)
-        snapshot = derivation.snapshot() if due.now(span.last, values) else None
+        wanted = due.now(span.last, values, pressed=journal.pressed.is_set())
+        snapshot = derivation.snapshot() if wanted else None
         at = await journal.append_derived(name, span.last, *step, snapshot)
         if snapshot is not None:
             due.stored(at, snapshot)
@@ -142,8 +147,13 @@ def _step(derived: Derived, identity: Identity) -> _Step:
 async def _idle(journal: Journal, at: Position, clock: Clock) -> bool:
     """Whether nothing came for a while; returns at once when something is there."""
     if journal.tail.position <= at:
-        await first_of(journal.tail.beyond(at), clock.sleep(IDLE))
+        await first_of(journal.tail.beyond(at), clock.sleep(IDLE), _pressed(journal, clock))
     return journal.tail.position <= at
+
+
+async def _pressed(journal: Journal, clock: Clock) -> None:
+    await journal.pressed.wait()
+    await clock.sleep(PRESSED)
 
 
 async def _save(journal: Journal, derivation: Derivation, at: Position, due: Due) -> Position:

@@ -20,12 +20,15 @@ Laws (tests/contracts/journal.py, run over every implementation)
   6. `identity(source)` equals the fold of `Identity.replay` over the source's journaled batches, also after a crash.
   7. After kill -9 at any moment: 1 to 6 and 8 hold, everything whose append returned is there, nothing is invented or altered.
   8. A derivation is a follower and a source of the same name. `append_derived` makes its output, its account, its cursor
-     and its snapshot durable together, once per position; it never waits for space. Whatever lies behind a derivation's
-     last snapshot is held.
+     and its snapshot durable together, once per position. Output has a reserve that the sources leave, and waits where it
+     ends; a cursor and a snapshot never wait for space, nor does the output of the derivation that holds the buffer: what
+     stands between a full journal and the entries to let go of goes on. Whatever lies behind a derivation's last snapshot
+     is held.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -180,6 +183,8 @@ class Journal(Protocol):
 
     registry: Registry
     tail: Tail
+    pressed: asyncio.Event
+    """Set while something waits for space: who holds some and need not, lets go of it."""
 
     @property
     def quarantine(self) -> Quarantine:

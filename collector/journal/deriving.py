@@ -4,8 +4,9 @@ Exactly once without any identity of derived values: what is derived from the po
 and then the memory at p become durable together or not at all. After a crash the memory is the last snapshot and a replay
 from there to the cursor, so the entries behind the last snapshot are held for as long (`slowest`), whoever has read them.
 
-A derived append needs no space to be free, as little as a cursor does: it stands between a full buffer and the entries that
-it lets go of. It is bounded by what was taken in before the sources were told to wait.
+A derived append has the reserve that the sources leave, and waits where that ends (decision 0009): a derivation that begins
+behind two gigabytes of backlog must not fill the disk with what can be made again. Nobody waits for itself: the derivation
+that holds the buffer is let through (`holds`), step by step, and each step under pressure brings a snapshot (derive.py).
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ def _keep(store: Store, follower: str, covered: Position, snapshot: bytes) -> No
         (follower, covered, snapshot),
     )
     store.logged += len(snapshot)
+
+
+def holds(connection: sqlite3.Connection, follower: str) -> bool:
+    """Whether nobody holds more of the buffer than this derivation: then only its own next step can make room."""
+    row = connection.execute(
+        "SELECT coalesce(d.covered, f.cursor) FROM followers f LEFT JOIN derivations d ON d.name = f.name"
+        " WHERE f.name = ?",
+        (follower,),
+    ).fetchone()
+    return row is not None and row[0] == slowest(connection)
 
 
 def forget(connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ share their arithmetic would agree on its mistakes. What the two do share is how
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -15,22 +15,15 @@ from typing import Final, Literal
 
 from adapters.base import Delivery, Position
 from adapters.clock import Clock
-from collector.journal.base import (
-    Ledger,
-    NumberedGap,
-    Quarantined,
-    Range,
-    Slice,
-    Standing,
-    StoredGap,
-)
+from collector.journal.base import Ledger, NumberedGap, Quarantined, Range, Slice, Standing, StoredGap
 from collector.journal.deriving import behind, is_nothing
 from collector.journal.following import Chunk, Pace, ranges, slices
-from collector.journal.memory_books import Books, Cursor, Row, entries_of, first, losses
+from collector.journal.memory_books import Books, Cursor, Row, entries_of, first, losses, numbered
 from collector.journal.quarantine import MemoryQuarantine
 from collector.journal.queries import First
+from collector.journal.store import RESERVE
 from collector.journal.viewers import Viewers
-from collector.journal.waiting import Tail
+from collector.journal.waiting import Space, Tail
 from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
@@ -41,7 +34,7 @@ ROWS: Final = 10_000  # refusals and gaps that are kept
 
 
 class MemoryJournal:
-    """See `collector.journal.base.Journal`. Holds at most `max_values`; then `append` waits for the followers."""
+    """See `collector.journal.base.Journal`. Holds at most `max_values`, the last sixteenth for what is derived."""
 
     def __init__(
         self,
@@ -65,7 +58,8 @@ class MemoryJournal:
         self.quarantine = MemoryQuarantine(self)
         self._quarantine_number = self._gaps_told = 0
         self._viewers = Viewers()
-        self._space = asyncio.Condition()
+        self.pressed = asyncio.Event()
+        self._space = Space(self.pressed)
 
     def checkpoint(self, source: str) -> bytes | None:
         return self._books.setdefault(source, Books()).checkpoint
@@ -75,26 +69,32 @@ class MemoryJournal:
 
     async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
         values = sum(len(batch) for batch in refined.batches)
-        async with self._space:
-            await self._space.wait_for(lambda: self._fits(values))
-            if values:
-                self._add(source, tuple(refined.batches), values)
-            self._book(source, delivery, refined, values)
+        await self._space.wait(lambda: self._fits(values, self._max - self._max // RESERVE))
+        if values:
+            self._add(source, tuple(refined.batches), values)
+        self._book(source, delivery, refined, values)
         return self.tail.position
 
-    def _fits(self, values: int) -> bool:
+    def _fits(self, values: int, most: int) -> bool:
         if not self._cursors:
-            while self._rows and self._held() + values > self._max:
+            while self._rows and self._held() + values > most:
                 self._rows.popleft()
         elif self._drops:
-            self._drop(values)
-        return not values or not self._rows or self._held() + values <= self._max
+            self._drop(values, most)
+        return not values or not self._rows or self._held() + values <= most
 
-    def _drop(self, values: int) -> None:
+    def _derivable(self, values: int, cursor: Cursor) -> bool:
+        """Law 8: up to the end of the reserve, or because nobody holds more than this derivation."""
+        return self._fits(values, self._max) or cursor.hold == self._slowest()
+
+    def _slowest(self) -> Position:
+        return min((cursor.hold for cursor in self._cursors.values()), default=0)
+
+    def _drop(self, values: int, most: int) -> None:
         """The oldest rows until so many values fit, moving on whoever had not read them. Derivations keep what they need."""
         needed = min((c.covered for c in self._cursors.values() if c.snapshot is not None), default=1 << 62)
         doomed: list[Row] = []
-        while self._rows and self._rows[0].position <= needed and self._held() + values > self._max:
+        while self._rows and self._rows[0].position <= needed and self._held() + values > most:
             doomed.append(self._rows.popleft())
         behind = sorted(n for n, c in self._cursors.items() if doomed and c.position < doomed[-1].position)
         for loss in losses(doomed, [self._cursors[name] for name in behind]):
@@ -184,11 +184,10 @@ class MemoryJournal:
         return count
 
     async def _delete(self) -> None:
-        slowest = min((cursor.hold for cursor in self._cursors.values()), default=0)
-        async with self._space:
-            while self._rows and self._rows[0].position <= slowest:
-                self._rows.popleft()
-            self._space.notify_all()
+        slowest = self._slowest()
+        while self._rows and self._rows[0].position <= slowest:
+            self._rows.popleft()
+        self._space.changed()
 
     async def standing(self, derivation: str) -> Standing:
         cursor = self._cursor(derivation)
@@ -212,6 +211,7 @@ class MemoryJournal:
         if position < cursor.position or (position == cursor.position and not nothing):
             return cursor.position
         end, values = position, sum(len(batch) for batch in refined.batches)
+        await self._space.wait(lambda: self._derivable(values, cursor))
         if values:
             self._add(derivation, tuple(refined.batches), values)
             end += self.tail.position == position + 1
@@ -260,14 +260,7 @@ class MemoryJournal:
         return list(self._gaps)[-limit:]
 
     async def gaps_after(self, number: int, limit: int) -> Sequence[NumberedGap]:
-        first, told = self._gaps_told - len(self._gaps) + 1, list(self._gaps)
-        ranks = Counter[tuple[str, int]]()
-        found: list[NumberedGap] = []
-        for place, (source, _, gap) in enumerate(told, first):
-            if place > number:
-                found.append(NumberedGap(place, source, gap, ranks[source, gap.begins]))
-            ranks[source, gap.begins] += 1
-        return found[:limit]
+        return numbered(self._gaps, self._gaps_told, number)[:limit]
 
     async def quarantined(self, limit: int = 1000) -> Sequence[Quarantined]:
         return list(self.refusals)[-limit:]

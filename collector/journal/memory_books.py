@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from adapters.base import Entry, Position
-from collector.journal.base import SinkAccount, SourceAccount
+from collector.journal.base import NumberedGap, SinkAccount, SourceAccount, StoredGap
 from collector.journal.queries import First
 from pipelines.batch import Batch
 from pipelines.identity import Identity
@@ -116,3 +116,15 @@ def first(rows: Iterable[Row], after: Position, values: int) -> First | None:
         if held >= values:
             return First(behind[0].position, behind[0].appended, row.position)
     return First(behind[0].position, behind[0].appended, None) if behind else None
+
+
+def numbered(kept: Iterable[StoredGap], told: int, after: int) -> list[NumberedGap]:
+    """Those of the kept gaps behind number `after`. told: how many there ever were, the last of them is the last kept."""
+    listed = list(kept)
+    ranks = Counter[tuple[str, int]]()
+    found: list[NumberedGap] = []
+    for number, (source, _, gap) in enumerate(listed, told - len(listed) + 1):
+        if number > after:
+            found.append(NumberedGap(number, source, gap, ranks[source, gap.begins]))
+        ranks[source, gap.begins] += 1
+    return found

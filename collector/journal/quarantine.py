@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from adapters.base import Delivery, Position
 from collector.journal import books, setaside
 from collector.journal.base import Contents, Quarantined
+from collector.journal.flushing import Job
 from collector.journal.setaside import Purged, Waiting, Wanted
 from collector.journal.store import Appending, Store
-from collector.journal.writer import Job
 from pipelines.stage import Refined, Refusal
 
 if TYPE_CHECKING:

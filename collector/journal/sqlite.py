@@ -29,6 +29,7 @@ from collector.journal.base import (
     Standing,
     StoredGap,
 )
+from collector.journal.flushing import Job
 from collector.journal.following import Chunk, Pace, ranges, slices
 from collector.journal.lock import locked
 from collector.journal.place import refuse_network
@@ -40,7 +41,7 @@ from collector.journal.space import space
 from collector.journal.store import Appending, Store
 from collector.journal.viewers import Viewers
 from collector.journal.waiting import Tail
-from collector.journal.writer import Job, Writer
+from collector.journal.writer import Writer
 from pipelines.identity import Identity
 from pipelines.registry import Registry
 from pipelines.stage import Refined, Refusal
@@ -125,6 +126,7 @@ class SqliteJournal:
         self.clock = store.clock
         self.tail = Tail(store.standing.position)
         self.pace = pace
+        self.pressed = writer.pressed
         self._store, self._writer, self._reader, self._followers = store, writer, reader, followers
         self._viewers = Viewers()
         self.quarantine = SqliteQuarantine(writer.submit, self._ask, self._durable)
@@ -196,12 +198,13 @@ class SqliteJournal:
         refined: Refined,
         snapshot: bytes | None = None,
     ) -> Position:
-        item = Appending(self._known(derivation), delivery, refined)
-        work = partial(deriving.append, follower=derivation, position=position, item=item, snapshot=snapshot)
-        done = await self._writer.submit(
-            Job(work, _future(), then=partial(self._derived, item), urgent=derivation in self._behind)
-        )
-        return int(done.cursor)
+        known = self._known(derivation)
+        item = Appending(known, delivery, refined, derived=True, beside=len(snapshot or b""))
+        work = partial(deriving.append, follower=known, position=position, item=item, snapshot=snapshot)
+        job = Job(work, _future(), then=partial(self._derived, item), urgent=known in self._behind)
+        # Only what it puts out takes space: a cursor or a memory goes in the place of the one before.
+        job.append = item if refined.batches else None
+        return int((await self._writer.submit(job)).cursor)
 
     def _derived(self, item: Appending, done: deriving.Done) -> None:
         if done.appended is not None:
@@ -266,8 +269,8 @@ class SqliteJournal:
         return await self._ask(queries.first_behind, after, values)
 
     async def plan(self, follower: str, first: Position, last: Position) -> None:
-        work = partial(_plan, follower=follower, first=first, last=last)
-        await self._writer.submit(Job(work, _future(), urgent=True))
+        job = Job(lambda store: store.plan(follower, first, last), _future(), urgent=True)
+        await self._writer.submit(job)
 
     async def read(self, follower: str, after: Position, values: int, last: Position | None = None) -> Chunk:
         """Never beyond the tail: the file may be ahead of what the event loop has been told."""
@@ -293,7 +296,3 @@ def _is_nothing(delivery: Delivery, refined: Refined) -> bool:
 
 def _future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
-
-
-def _plan(store: Store, follower: str, first: Position, last: Position) -> None:
-    store.plan(follower, first, last)

@@ -47,13 +47,15 @@ Work = Callable[["Store"], Any]
 class Appending:
     """One append on its way; encoded once, on the writer's thread, however often it has to wait for space.
 
-    derived: made from what is in the journal; may use the reserve, because holding it up would hold a follower up.
+    derived: made from what is in the journal; may use the reserve, because holding it up holds a follower up. beside:
+    bytes that are stored with it in the same transaction.
     """
 
     source: str
     delivery: Delivery
     refined: Refined
     derived: bool = False
+    beside: int = 0
     blob: bytes = b""
     count: int = 0
 
@@ -227,16 +229,18 @@ class Store:
     def fits(self, more: int, *, derived: bool = False) -> bool:
         """Whether `more` bytes may be added. What is larger than the bound fits once nothing else is held.
 
-        derived: may also use the reserve that is kept from the sources.
+        derived: may also use the reserve that is kept from the sources: a sixteenth of both bounds.
         """
         if self.room.slack >= more and self.room.condition is None:
             return True
         room, pages = self.room, queries.pages(self.connection)
         used = pages.used + wal_bytes(self.path)
-        bound = room.max_bytes if derived else room.max_bytes - room.max_bytes // RESERVE
+        bound = room.max_bytes - room.max_bytes // RESERVE
         left = shutil.disk_usage(self.path.parent).free - room.min_free
         # A quarter, because what is appended is in the log and in the file for a while, and others use the disk, too.
         room.slack = max(0, min(bound - used, left, 4 * CHECKPOINT) // 4)
+        if derived:
+            bound, left = room.max_bytes, left + room.min_free // RESERVE
         if more > pages.free and left < more:
             room.condition = (
                 f"disk full: less than {megabytes(room.min_free + more)} is free beside the buffer"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from adapters.base import Position
@@ -34,6 +34,30 @@ class Tail:
         """Returns when so many values have come."""
         while self.values < values:
             await self._moved.wait()
+
+
+class Space:
+    """Waiting for space where one thread has both the waiters and those who make it. pressed: set while somebody waits."""
+
+    def __init__(self, pressed: asyncio.Event) -> None:
+        self._pressed, self._waiting = pressed, 0
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def wait(self, fits: Callable[[], bool]) -> None:
+        """Returns when it fits, without letting anybody run between that answer and the caller."""
+        self._waiting += 1
+        try:
+            while not fits():
+                self._pressed.set()
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._pressed.clear()
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:

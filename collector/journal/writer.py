@@ -11,17 +11,16 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.clock import Clock
 from collector.journal import housekeeping
 from collector.journal.base import JournalFailed
+from collector.journal.flushing import Job, flush, tidy
 from collector.journal.recovery import suspect_path
-from collector.journal.room import is_full
-from collector.journal.store import BUFFER_FULL, OVERHEAD, Appending, Store, Work
+from collector.journal.store import BUFFER_FULL, Store
 from collector.journal.waiting import first_of
 
 log = logging.getLogger("collector.journal")
@@ -36,27 +35,6 @@ RETRY: Final = 1.0
 """Seconds between two looks at a full disk that nobody here can make room on."""
 
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """One change and who waits for it. append: set for the changes that need space. then: on the loop, once durable."""
-
-    work: Work
-    done: asyncio.Future[Any]
-    append: Appending | None = None
-    then: Callable[[Any], None] | None = None
-    urgent: bool = False
-    taken: bool = False
-    withdrawn: bool = False
-
-    @property
-    def values(self) -> int:
-        return 0 if self.append is None else sum(len(batch) for batch in self.append.refined.batches)
-
-    @property
-    def pressing(self) -> asyncio.Event | None:
-        return None if self.append is None else self.append.delivery.pressing
-
-
 class Writer:
     """Runs in the journal's task group until closed. After a disk error everything fails and nothing is tried again."""
 
@@ -67,6 +45,7 @@ class Writer:
         self._last = -window
         self._dropped = -AGAIN  # when it was last said that values are dropped
         self._full = False
+        self.pressed = asyncio.Event()  # set while something waits for space that tidying did not make
         self._hurrying = False
         self._closing = False
         self._failure: str | None = None
@@ -112,6 +91,8 @@ class Writer:
                 await self._reason()
                 await self._flush()
                 await self._tidy()
+                if self._full:
+                    self.pressed.set()
             await self._flush()
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
@@ -137,7 +118,7 @@ class Writer:
 
     def _waiting(self) -> list[Job]:
         """What a commit could do something about now: appends that found no space wait for followers, or for time."""
-        return [job for job in self._jobs if job.append is None or not self._full]
+        return [job for job in self._jobs if not job.held]
 
     def _now(self) -> bool:
         if self._closing:
@@ -165,7 +146,7 @@ class Writer:
         left = [job for job in jobs if id(job) not in settled]
         self._jobs = deque(job for job in self._jobs if id(job) not in settled and not job.withdrawn)
         for job in left:
-            job.taken = False
+            job.taken, job.held = False, job.append is not None
             if job.withdrawn:
                 job.done.cancel()
         self._turn_full(any(job.append for job in left))
@@ -185,6 +166,8 @@ class Writer:
         if not full:
             self._store.room.condition = None
         self._full = full
+        if not full:
+            self.pressed.clear()
 
     def _settle(self, job: Job, result: Any) -> None:
         if job.then is not None:
@@ -200,7 +183,7 @@ class Writer:
                 name: self._store.identities[name].snapshot()
                 for name in housekeeping.wanted(self._store, pressed=self._full)
             }
-            deleted = await self._on_thread(_tidy, self._store, kept, self._full)
+            deleted = await self._on_thread(tidy, self._store, kept, self._full)
             if self._full and deleted:
                 await self._flush()
             elif self._jobs or not deleted:
@@ -238,54 +221,3 @@ def _hurries(job: Job) -> bool:
 
 def _corrupt(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def flush(store: Store, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
-    """On the thread: the jobs that became durable, with their results. On a full disk the followers still go on."""
-    admitted = _admitted(store, jobs)
-    followers = [job for job in admitted if job.append is None]
-    for attempt in (admitted, followers, followers):
-        try:
-            done = store.group([job.work for job in attempt]) if attempt else []
-            return list(zip(attempt, done, strict=True))
-        except sqlite3.Error as error:
-            if not is_full(error):
-                raise
-            store.make_room(error)
-            _catch_up(store)
-    return []
-
-
-def _catch_up(store: Store) -> None:
-    """Make the log's room free again, if its pages find theirs in the file."""
-    try:
-        store.checkpoint()
-    except sqlite3.Error as error:
-        if not is_full(error):
-            raise
-
-
-def _admitted(store: Store, jobs: Sequence[Job]) -> list[Job]:
-    """All that frees space, and of those that take it the first ones that fit: nobody overtakes an older append."""
-    admitted: list[Job] = []
-    more, fits = 0, True
-    for job in jobs:
-        if job.append is not None and fits:
-            job.append.encode()
-            more += len(job.append.blob) + OVERHEAD
-            fits = store.fits(more, derived=job.append.derived)
-        if job.append is None or fits:
-            admitted.append(job)
-    return admitted
-
-
-def _tidy(store: Store, kept: dict[str, bytes], pressed: bool) -> int:
-    for _ in range(2):
-        try:
-            return housekeeping.step(store, kept, pressed=pressed)
-        except sqlite3.Error as error:
-            if not is_full(error):
-                raise
-            if not store.make_room(error):
-                break
-    return 0

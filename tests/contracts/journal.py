@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -359,10 +360,7 @@ class JournalLaws:
                     appended = n + 400
 
             feeding = tasks.create_task(feed())
-            before = -1
-            while appended != before:
-                before = appended
-                await asyncio.sleep(0.2)
+            await _presses(journal)
             assert appended < 60_000
             assert await journal.gaps() == []
             feeding.cancel()
@@ -522,7 +520,7 @@ class JournalLaws:
                     appended = n + 400
 
             feeding = tasks.create_task(feed())
-            await _stands_still(lambda: appended)
+            await _presses(journal)
             assert not feeding.done()
             stopped = appended
             seen: list[float] = []
@@ -620,27 +618,48 @@ class JournalLaws:
             span = await journal.behind("derived.sum", 1, values=1_000_000)
             assert values_of(entry.batch for entry in span.entries) == list(map(float, range(1, 1001)))
 
-    async def test_law_8_a_derived_append_waits_for_no_space_and_a_snapshot_makes_some(
+    async def test_law_8_the_derivation_that_holds_a_full_journal_is_let_through(
         self, rig: JournalRig
     ) -> None:
+        """However much it puts out: nobody else could make room, and each snapshot makes some."""
         async with rig.open_small("derived.sum") as journal, asyncio.TaskGroup() as tasks:
             await append(journal, [0.5])
             at = await derived(journal, 1, snapshot=b"one")
-            appended = 0
-
-            async def feed() -> None:
-                nonlocal appended
-                for n, value in enumerate(noise(200)):
-                    await append(journal, [value + k for k in range(400)])
-                    appended = n + 1
-
-            feeding = tasks.create_task(feed())
-            await _stands_still(lambda: appended)
+            feeding = tasks.create_task(_feed(journal, 200))
+            await _presses(journal)
             assert not feeding.done()
+            made = iter(noise(400_000))
             while not feeding.done():
                 span = await journal.behind("derived.sum", at)
-                at = await derived(journal, span.last, [float(at)], snapshot=b"again")
+                at = await derived(journal, span.last, list(islice(made, 4000)), snapshot=b"again")
                 await asyncio.sleep(0.001)
+            assert (await journal.ledger()).unaccounted == 0
+
+    async def test_law_8_derived_values_have_a_reserve_and_wait_where_it_ends(self, rig: JournalRig) -> None:
+        """A dead sink holds everything: what is derived must not fill the disk. Then it goes on, and nothing is lost."""
+        async with rig.open_small("dead", "derived.sum") as journal, asyncio.TaskGroup() as tasks:
+            await append(journal, [0.5])
+            await derived(journal, 1, snapshot=b"one")
+            feeding = tasks.create_task(_feed(journal, 200))
+            await _presses(journal)
+            full = (await journal.ledger()).tail
+            made, given = noise(400 * full), list[float]()
+            for position in range(2, full + 1):
+                given += (values := made[400 * position - 400 : 400 * position])
+                waiting = tasks.create_task(derived(journal, position, values, snapshot=b"more"))
+                if not await _goes_through(journal, waiting):
+                    break
+            ledger = await journal.ledger()
+            assert 3 <= position <= 2 + full // 8
+            assert ledger.space is None or ledger.space.bytes <= ledger.space.max_bytes
+            assert (await journal.standing("derived.sum")).cursor == position - 1
+            assert await derived(journal, position - 1, snapshot=b"again") == position - 1  # takes no space
+            assert journal.pressed.is_set()
+            assert not feeding.done()
+            seen = await _drained(journal, "dead", 1 + 200 * 400 + len(given), waiting)
+            assert [value for machine, value in seen if machine == "derived.sum"] == given
+            await feeding
+            assert not journal.pressed.is_set()
             assert (await journal.ledger()).unaccounted == 0
 
 
@@ -672,9 +691,37 @@ def _plain(cell: object) -> object:
     return cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
 
 
-async def _stands_still(count: Callable[[], int]) -> None:
-    """Returns when the count has not moved for a good while (a journal that waits; there is no event to wait for)."""
-    before = -1
-    while count() != before or before <= 0:
-        before = count()
-        await asyncio.sleep(0.3)
+async def _feed(journal: Journal, appends: int) -> None:
+    for value in noise(appends):
+        await append(journal, [value + k for k in range(400)])
+
+
+async def _presses(journal: Journal) -> None:
+    """Returns when the journal is full, and whoever is to wait does."""
+    await asyncio.wait_for(journal.pressed.wait(), 60)
+
+
+async def _goes_through(journal: Journal, appending: asyncio.Task[Position]) -> bool:
+    """Whether it is done by the time when something that came behind it, and takes no space, is done."""
+    await asyncio.sleep(0)
+    await journal.commit("dead", 0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return appending.done()
+
+
+async def _drained(
+    journal: Journal, follower: str, count: int, derived_append: asyncio.Task[Position]
+) -> list[tuple[str, float]]:
+    """So many values with their machines, as a sink takes them; the derivation goes on behind its append."""
+    seen: list[tuple[str, float]] = []
+    async with asyncio.timeout(60), aclosing(following(journal, follower, values=4000)) as slices:
+        while len(seen) < count:
+            one = await anext(slices)
+            for batch in one.batches:
+                machine = journal.registry[int(batch.points[0])].machine
+                seen += [(machine, float(value)) for value in batch.values]
+            await journal.commit(follower, one.position)
+            if derived_append.done():
+                await derived(journal, one.position, snapshot=b"on")
+    return seen

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from adapters.base import Delivery
-from collector.derive import IDLE, Build, derive, recalled
+from collector.derive import IDLE, PRESSED, Build, derive, recalled
 from collector.journal.base import Journal, Standing
 from collector.journal.memory import MemoryJournal
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
@@ -89,7 +89,7 @@ async def test_the_first_step_stores_a_snapshot_and_then_one_now_and_then(journa
     assert covered == set(range(1, 101, max(30, size // 4)))
 
 
-async def test_a_full_buffer_that_waits_for_us_gets_a_snapshot(journal: MemoryJournal) -> None:
+async def test_a_snapshot_is_stored_when_nothing_new_comes(journal: MemoryJournal) -> None:
     clock = journal.clock
     assert isinstance(clock, FakeClock)
     async with at_work(journal, counter(journal)):
@@ -102,6 +102,18 @@ async def test_a_full_buffer_that_waits_for_us_gets_a_snapshot(journal: MemoryJo
         clock.advance(IDLE)
         await eventually(lambda: journal._cursors[NAME].covered == before.cursor)
     assert before.covered < before.cursor
+
+
+async def test_a_full_buffer_that_waits_for_us_gets_a_snapshot() -> None:
+    """Long before the next one is due: everything that it holds is behind our last one."""
+    clock = FakeClock()
+    journal = MemoryJournal(followers=[NAME], clock=clock, max_values=40)
+    async with asyncio.TaskGroup() as tasks, at_work(journal, counter(journal), every=1_000_000):
+        feeding = tasks.create_task(count(journal, *((k, k % 7) for k in range(400))))
+        while not feeding.done():
+            await eventually(lambda: feeding.done() or (journal.pressed.is_set() and clock.sleeping > 1))
+            clock.advance(PRESSED)
+    assert (await journal.ledger()).unaccounted == 0
 
 
 async def test_a_snapshot_that_does_not_read_back_is_made_anew(
