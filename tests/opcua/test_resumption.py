@@ -6,6 +6,7 @@ The server is the scripted one, whose own record is the oracle: what it emitted,
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ import pytest
 
 from adapters.base import GRACE
 from adapters.clock import SystemClock
+from adapters.errors import NotConnected
+from adapters.opcua.certificate import own_certificate
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.publishing import IN_FLIGHT, MOST_IN_FLIGHT, Publisher
 from pipelines.registry import Registry
 from tests.contracts.rig import Alive, eventually
+from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
-from tests.opcua.rows.bed import Bed, Taken, value
-from tests.opcua.scripted import Refuse, Swallow, Unsupported, Variable
+from tests.opcua.rows.bed import Bed, Taken, passing, value
+from tests.opcua.scripted import Identity, Refuse, Swallow, Unsupported, Variable
 from tests.opcua.scripted.codes import USER_ACCESS_DENIED
 
 
@@ -76,6 +80,61 @@ async def test_what_happened_between_two_sessions_arrives_once(
     assert taken.session is not None
     assert taken.session.redelivers
     assert taken.session.facts["session"] == {"session": "session continued", "transfer": "transferred"}[way]
+
+
+def secured(bed: Bed, tmp_path: Path) -> None:
+    """The server signs, encrypts and knows one user; it takes every activation only with a signature over its last nonce."""
+    own = own_certificate(str(tmp_path / "server"), None, None)
+    bed.server.entrance.identity = Identity.load(own.certificate, own.key)
+    bed.server.entrance.users = {"reader": "right"}
+    bed.server.space.application_uri = own.application_uri
+    shown = hashlib.sha256(own.certificate).hexdigest()
+    bed.settings |= {"security": "sign_and_encrypt", "server_certificate_sha256": shown}
+    bed.settings |= {"username": "reader", "password": "right"}
+
+
+async def test_an_encrypted_session_is_revived_with_a_signature_over_the_last_nonce(
+    bed: Bed, registry: Registry, tmp_path: Path
+) -> None:
+    """U1: ActivateSession on another secure channel, three times in a row, each with another nonce."""
+    secured(bed, tmp_path)
+    bed.variable("a", Variable(value=value(0)))
+    checkpoint = await first_life(bed, registry)
+    nonces = set()
+    for life in range(1, 4):
+        bed.emit("a", 5)
+        nonces |= {session.nonce for session in bed.server.machine.sessions.values()}
+        taken = await bed.begin(registry, checkpoint)
+        await eventually(lambda now=taken: len(now.values()) == 5, "all of them arrive")  # type: ignore[misc]
+        assert taken.values() == [float(n) for n in range(5 * life - 4, 5 * life + 1)]
+        assert taken.gaps == []
+        assert taken.session is not None
+        assert taken.session.facts["session"] == "session continued"
+        await end(taken)
+        assert taken.checkpoint is not None
+        checkpoint = taken.checkpoint
+    assert len(nonces) == 3
+    assert bed.server.record.count("CreateSession") == bed.server.record.count("CreateSubscription") == 1
+    assert bed.server.record.users == [("reader", b"right")] * 4
+
+
+async def test_a_nonce_that_was_used_is_a_transfer_and_no_loss(
+    bed: Bed, registry: Registry, tmp_path: Path
+) -> None:
+    """U1: killed between the revival and the next commit: the stored nonce is not the last one, the server says no."""
+    secured(bed, tmp_path)
+    bed.variable("a", Variable(value=value(0)))
+    checkpoint = await first_life(bed, registry)
+    (session,) = bed.server.machine.sessions.values()
+    session.nonce = b"another one, given to a life that was killed"
+    bed.emit("a", 5)
+    taken = await bed.begin(registry, checkpoint)
+    await eventually(lambda: len(taken.values()) == 5, "all of them arrive")
+    assert taken.values() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert taken.gaps == []
+    assert taken.session is not None
+    assert taken.session.facts["session"] == "transferred"
+    assert bed.server.record.count("CreateSubscription") == 1
 
 
 async def test_what_was_stored_and_not_acknowledged_is_not_taken_twice(bed: Bed, registry: Registry) -> None:
@@ -373,6 +432,60 @@ async def test_a_server_without_data_is_left_for_another(tmp_path: Path, bed: Be
     assert "degraded (service level 150)" in taken.session.facts["warning"]
     await end(taken)
     await other.server.stop()
+
+
+async def test_a_level_that_drops_in_mid_session_is_told_and_left(tmp_path: Path, bed: Bed) -> None:
+    """Degraded: a warning and nothing more. No data: to the other address, with the gap; back to none by itself."""
+    other = Bed(tmp_path)
+    await other.server.start()
+    registry, clock = Registry(), FakeClock(SystemClock().now())
+    bed.clock = clock
+    bed.settings["keep_alive"] = other.settings["keep_alive"] = "600s"  # the servers are on their own time
+    for each in (bed, other):
+        each.variable("a", Variable(value=value(0)))
+    bed.settings["also"] = [other.server.url]
+    source = bed.source(registry)
+    taken = Taken(registry)
+    taken.task = asyncio.get_running_loop().create_task(taken.run(source))
+    bed.tasks.append(taken.task)
+    await passing(clock, lambda: taken.values() == [0.0], 1.0)
+    assert taken.session is not None
+    assert "warning" not in taken.session.facts
+    bed.server.space.service_level = 150
+    facts = taken.session.facts
+    await passing(clock, lambda: "degraded (service level 150)" in facts.get("warning", ""), 30.0, 1.0)
+    assert not taken.task.done()
+    bed.server.space.service_level = 255
+    await passing(clock, lambda: "warning" not in facts, 30.0, 1.0)
+    bed.server.space.service_level = 1
+    await passing(clock, taken.task.done, 30.0, 1.0)
+    assert isinstance(taken.error, NotConnected)
+    assert "without data (service level 1); there is another address" in str(taken.error)
+    again = Taken(registry)
+    again.task = asyncio.get_running_loop().create_task(again.run(source, taken.checkpoint))
+    bed.tasks.append(again.task)
+    await passing(clock, lambda: again.values() == [0.0], 1.0)
+    assert again.session is not None
+    assert again.session.facts["endpoint"] == other.server.url
+    assert [gap.reason for gap in again.gaps] == ["connection_lost"]
+    await end(again)
+    await other.server.stop()
+
+
+async def test_a_level_that_drops_is_only_a_warning_where_there_is_no_other_address(bed: Bed) -> None:
+    bed.clock = clock = FakeClock(SystemClock().now())
+    bed.settings["keep_alive"] = "600s"  # the server is on its own time
+    bed.variable("a", Variable(value=value(0)))
+    taken = await bed.begin(Registry())
+    await passing(clock, lambda: taken.values() == [0.0], 1.0)
+    assert taken.session is not None
+    facts = taken.session.facts
+    bed.server.space.service_level = 1
+    await passing(clock, lambda: "without data (service level 1)" in facts.get("warning", ""), 30.0, 1.0)
+    bed.emit("a")
+    await passing(clock, lambda: taken.values() == [0.0, 1.0], 2.0)
+    assert bed.server.record.opened == 1
+    await end(taken)
 
 
 class Wire:

@@ -88,6 +88,23 @@ class PeerRows:
         assert bed.wire.count("CreateSubscription") == (1 if self.RESUMES else 4)
         assert bed.wire.count("Republish") <= 4 * bed.proxy.connections
 
+    async def test_u1_an_encrypted_session_is_revived(self, bed: PeerBed) -> None:
+        """U1: signed, encrypted, with a user: ActivateSession on another channel, with a signature over the server's last nonce."""
+        pin = {"server_certificate_sha256": fingerprint(bed.server)}
+        bed.settings |= {"security": "sign_and_encrypt", "username": "reader", "password": "right", **pin}
+        bed.read(*SIGNALS)
+        async with bed.line() as line:
+            await line.runs()
+            for _ in range(3):
+                connections = bed.proxy.connections
+                bed.proxy.reset()
+                await bed.emit(*SIGNALS, count=3)
+                await eventually(lambda n=connections: bed.proxy.connections > n, "it comes back")  # type: ignore[misc]
+                await line.runs()
+                assert line.facts["session"] == "session continued"
+            await line.conserved()
+        assert line.gaps == []
+
     async def test_u2_a_dead_line(self, bed: PeerBed) -> None:
         """U2: bytes vanish and nobody says so: noticed within two and a half keep-alives, and not before two."""
         bed.settings |= {"keep_alive": "500ms", "request_timeout": "500ms"}
@@ -460,6 +477,7 @@ async def _told_to_all(beds: list[PeerBed]) -> None:
 class TestAsyncua(PeerRows):
     KIND = "asyncua"
     CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_u1_an_encrypted_session_is_revived": AS_SCRIPTED,
         "test_u12_a_queue_of_the_server_overflows": NO_OVERFLOW,
         "test_u17_what_the_server_makes_of_wishes": GRANTS_ALL,
         "test_u20_the_certificate_is_another_one": AS_SCRIPTED,
@@ -474,6 +492,7 @@ class TestAsyncua(PeerRows):
 class TestPythonOpcua(PeerRows):
     KIND = "python-opcua"
     CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_u1_an_encrypted_session_is_revived": AS_SCRIPTED,
         "test_u12_a_queue_of_the_server_overflows": NO_OVERFLOW,
         "test_u17_what_the_server_makes_of_wishes": GRANTS_ALL,
         "test_u20_the_certificate_is_another_one": AS_SCRIPTED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,7 @@ class Entrance:
             session.waiting.clear()
         session.connection, session.active = connection, True
         session.heard = self.machine.clock.monotonic()
+        session.nonce = os.urandom(32)  # each one serves once (5.7.3.2)
         return answer(asked, enc.octets(session.nonce) + struct.pack("<ii", -1, -1))
 
     def _proven(self, connection: Connection, asked: Asked, nonce: bytes) -> bool:
