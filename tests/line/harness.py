@@ -100,18 +100,21 @@ def simulation(folder: Path, *arguments: str) -> Iterator[Simulation]:
 class Collector:
     """`collector run` as a process that can be asked, killed and started again with the same state."""
 
+    module = "collector"
+
     def __init__(self, *config: Path) -> None:
         self.config = config
+        self.environment = ENVIRONMENT
         self.folder = config[0].parent
         self.state = self.folder / "state"
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         log = (self.folder / "collector.log").open("a")
-        command = [sys.executable, "-P", "-m", "collector", "run", "--json", *map(str, self.config)]
+        command = [sys.executable, "-P", "-m", self.module, "run", "--json", *map(str, self.config)]
         with log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT, text=True
+                command, stdout=subprocess.PIPE, stderr=log, env=self.environment, text=True
             )
 
     def books(self) -> dict[str, Any] | None:
@@ -205,8 +208,8 @@ class Collector:
 
 
 @contextmanager
-def collector(*config: Path) -> Iterator[Collector]:
-    running = Collector(*config)
+def collector(*config: Path, kind: type[Collector] = Collector) -> Iterator[Collector]:
+    running = kind(*config)
     running.start()
     try:
         yield running

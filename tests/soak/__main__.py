@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.soak.run import soak
-from tests.soak.watch import Limits, Sample, judge, memory_slope
+from tests.soak.watch import Limits, Sample, Slope, heap_slope, judge, memory_slope
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as made:
         seconds = options.minutes * 60
         done = soak(Path(made), seconds, speed=options.speed, broker=options.broker, told=_say)
-    lines = judge(done.samples, _warm(seconds), limits, options.speed)
+    lines = judge(done.samples, _warm(seconds), limits)
     if options.samples:
         rows = [",".join(Sample._fields), *(",".join(map(str, one)) for one in done.samples)]
         Path(options.samples).write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -27,12 +27,19 @@ def main() -> int:
         _say(
             f"{line.name:<22}{line.begin:>14.2f}{line.end:>12.2f}{line.most:>10.2f}   {line.limit:<10}{mark}"
         )
-    slope = memory_slope([one for one in done.samples if one.at >= _warm(seconds)])
-    words = "memory slope {:.2f} ± {:.2f} MiB per hour of {} (two standard errors)"
-    _say(words.format(slope.rise, 2 * slope.error, "the clock"))
-    _say(words.format(slope.rise / options.speed, 2 * slope.error / options.speed, "the workshop"))
+    after = [one for one in done.samples if one.at >= _warm(seconds)]
+    _say_slope("in use", heap_slope(after), options.speed)
+    _say_slope("resident", memory_slope(after), options.speed)
     _say(f"{done.stored} lines stored, unaccounted: {done.books['unaccounted']}")
     return 0 if all(line.ok for line in lines) and done.books["unaccounted"] == 0 else 1
+
+
+def _say_slope(what: str, slope: Slope, speed: float) -> None:
+    rise, error = slope.rise, 2 * slope.error
+    _say(
+        f"memory {what}: {rise:.2f} ± {error:.2f} MiB per hour by the clock, {rise / speed:.3f} ± {error / speed:.3f} per hour"
+        " of the workshop (two standard errors)"
+    )
 
 
 def _warm(seconds: float) -> float:
@@ -47,7 +54,7 @@ def _options() -> argparse.Namespace:
         "--speed", type=float, default=60.0, help="minutes of the workshop per minute (60: an hour a minute)"
     )
     parser.add_argument(
-        "--slope", type=float, default=1.0, help="MiB per hour of the workshop after the warm-up, at most"
+        "--slope", type=float, default=1.0, help="MiB in use per hour by the clock after the warm-up, at most"
     )
     parser.add_argument("--samples", default="", help="CSV file for what was seen every second")
     parser.add_argument("--broker", default="", help="mqtt://host:port; without it the simulators' own")

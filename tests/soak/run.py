@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from tests.line.harness import collector, simulation
+from tests.line.harness import ENVIRONMENT, Collector, collector, simulation
+from tests.soak import inside
 from tests.soak.load import Rate, configuration, mqtt_load, opcua_load
 from tests.soak.store import Counting, counting
 from tests.soak.watch import Sample, sample
@@ -19,6 +20,18 @@ from tests.soak.watch import Sample, sample
 MACHINES = ("cnc", "energy", "compressor")
 LOAD = Rate(variables=100, opcua_hz=10, mqtt_hz=2)
 HISTORY_MAX = 20  # MB
+
+
+class Watched(Collector):
+    """It tells how much memory it uses."""
+
+    module = "tests.soak.inside"
+
+    def __init__(self, *config: Path) -> None:
+        super().__init__(*config)
+        self.heap = self.folder / "heap"
+        paths = {"PYTHONPATH": str(Path(__file__).parents[2]), inside.TELL: str(self.heap)}
+        self.environment = {**ENVIRONMENT, **inside.ENVIRONMENT, **paths}
 
 
 class Soaked(NamedTuple):
@@ -49,7 +62,7 @@ def soak(
         extra.write_text(
             json.dumps({**_extra(store), **configuration(url, at_broker, rate)}), encoding="utf-8"
         )
-        running = stack.enter_context(collector(machines.config, extra))
+        running = stack.enter_context(collector(machines.config, extra, kind=Watched))
         running.wait_connected("cnc-1", "broker", "load-opcua", "load-mqtt", "store")
         machines.go()
         with mqtt_load(at_broker, rate, seconds):
@@ -68,9 +81,12 @@ def _watch(running: Any, seconds: float, told: Callable[[str], None]) -> list[Sa
     began, samples = time.monotonic(), list[Sample]()
     while (at := time.monotonic() - began) < seconds:
         assert running.process.poll() is None, running.log()[-3000:]
-        samples.append(sample(running.process.pid, running.state, at))
+        samples.append(sample(running.process.pid, running.state, at, running.heap))
         if len(samples) % 60 == 0:
-            told(f"{at / 60:.0f} min: {samples[-1].memory:.1f} MiB, {samples[-1].descriptors} descriptors")
+            now = samples[-1]
+            told(
+                f"{at / 60:.0f} min: {now.memory:.1f} MiB, {now.heap:.1f} in use, {now.descriptors} descriptors"
+            )
         time.sleep(min(1.0, seconds / 20))
     return samples
 
