@@ -117,10 +117,10 @@ class Connection:
         )
         return SubscribeOptions(qos=qos, retainHandling=handling)
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """With QoS 0, not retained, and lost with the connection: only what was opted in to is ever published (README)."""
+    def publish(self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False) -> None:
+        """Lost with the connection, and never sent again: only what was opted in to is ever published (README)."""
         if self.lost is None:
-            self.wire.publish(topic, payload, 0)
+            self.wire.publish(topic, payload, qos, retain)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         for start in range(0, len(filters), AT_ONCE):

@@ -19,13 +19,18 @@ VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv3
 
 
 async def connect(
-    settings: MqttSource, client_id: str, now: Callable[[], int], *, visiting: bool = False
+    settings: MqttSource,
+    client_id: str,
+    now: Callable[[], int],
+    *,
+    visiting: bool = False,
+    will: tuple[str, bytes] | None = None,
 ) -> Connection:
     """A connection that the broker accepted. With version auto, 3.1.1 is tried when 5 is refused.
 
-    visiting: the broker keeps nothing of this connection when it ends.
+    visiting: the broker keeps nothing of this connection when it ends. will: topic and payload, QoS 1, retained.
     """
-    dialled = _Dial(settings, client_id, now, visiting)
+    dialled = _Dial(settings, client_id, now, visiting, will)
     if settings.version != "auto":
         return await _connect(dialled, settings.version)
     try:
@@ -39,6 +44,7 @@ class _Dial(NamedTuple):
     client_id: str
     now: Callable[[], int]
     visiting: bool
+    will: tuple[str, bytes] | None
 
 
 def _identity(dialled: _Dial, version: str) -> Identity:
@@ -61,6 +67,8 @@ async def _connect(dialled: _Dial, version: str) -> Connection:
     if settings.username:
         password = settings.password.get_secret_value() if settings.password else None
         wire.username_pw_set(settings.username, password)
+    if dialled.will is not None:
+        wire.will_set(*dialled.will, qos=1, retain=True)
     connection = Connection(settings, wire, version, visiting=dialled.visiting)
     with ExitStack() as undo:
         undo.callback(connection.close)

@@ -23,6 +23,7 @@ from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.silence import Silence
 from adapters.mqtt.sparkplug.host import Policy
+from adapters.mqtt.sparkplug.primary import Primary
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
@@ -44,8 +45,9 @@ class MqttBroker:
             bench.scratch
         ):  # a guest under a name of its own: the collector's session and what waits in it stay untouched
             self.client_id = f"{self.client_id}-look-{secrets.token_hex(4)}"
+        self._primary_host = "" if bench.scratch else settings.primary_host
+        if bench.scratch or self._primary_host:
             self._settings = settings.model_copy(update={"session_expiry": 0.0})
-
         clock, registry = bench.clock, bench.registry
         rivals, silence = Rivals(self.client_id, clock), Silence(clock)
         self._memory = Memory(clock, lambda: registry.version, rivals, silence)
@@ -61,7 +63,8 @@ class MqttBroker:
     @asynccontextmanager
     async def session(self, resume: bytes | None) -> AsyncIterator[MqttSession]:
         routes = Routes(self._readings, self._bench, self._adopted, self._memory.silence.heard, self._policy)
-        connection = await self._connect()
+        primary = Primary(self._primary_host, self._bench.clock.now) if self._primary_host else None
+        connection = await self._connect(primary)
         try:
             maximum = self._settings.receive_maximum
             size = maximum if connection.version == "5" else max(RING_311, maximum)
@@ -72,16 +75,25 @@ class MqttBroker:
             session.lacking = _gap(connection, checkpoint, self._bench.clock.now())
             session.stated(**_facts(connection, self.client_id))
             await self._subscribe(connection, routes, checkpoint, session)
+            if primary is not None:
+                routes.watch(primary.topic, primary.heard)
+                await primary.announce(connection)
             with self._watching(connection):
                 yield session
         finally:
+            if primary is not None:
+                primary.retire()
             connection.close()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, primary: Primary | None) -> Connection:
         rivals = self._memory.rivals
         try:
             found = await connect(
-                self._settings, self.client_id, self._bench.clock.now, visiting=self._bench.scratch
+                self._settings,
+                self.client_id,
+                self._bench.clock.now,
+                visiting=self._bench.scratch or primary is not None,
+                will=None if primary is None else primary.will,
             )
         except AdapterError:
             rivals.unreachable()

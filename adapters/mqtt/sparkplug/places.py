@@ -20,6 +20,12 @@ class HostSettings(SourceSettings):
         default=False,
         description="Sparkplug: ask a node for its births when they are needed (publishes NCMD, at most once per node in 30 s)",
     )
+    primary_host: str = Field(
+        "",
+        max_length=200,
+        pattern=r"^[^+#/\x00-\x1f]*$",
+        description="Sparkplug: be the host of this id for which edges wait (publishes STATE, retained; the session is clean)",
+    )
     aliases: Literal["strict", "trusting"] = Field(
         "strict",
         description="Sparkplug: strict sets values by alias aside while a missed birth may have given it another meaning; trusting "
@@ -36,10 +42,26 @@ class HostSettings(SourceSettings):
         """For `check`."""
         if self.rebirth:
             yield "rebirth: true publishes rebirth requests (NCMD) to the Sparkplug nodes that are read"
-        elif self.aliases == "strict" and any(reading.read.sparkplug for reading in readings):
+        if self.primary_host:
+            yield from self._said_of_state(readings)
+        if (
+            not self.rebirth
+            and self.aliases == "strict"
+            and any(reading.read.sparkplug for reading in readings)
+        ):
             yield (
                 "rebirth is not allowed: after every new connection and every lost message Sparkplug values by alias are set aside "
                 "until the edge's next birth; rebirth: true asks for it"
+            )
+
+    def _said_of_state(self, readings: Sequence[Reading]) -> Iterable[str]:
+        yield (
+            f"primary_host: {self.primary_host} publishes STATE (retained): edges that wait for this host stop while the collector is away"
+        )
+        if any(reading.read.topic for reading in readings):
+            yield (
+                "primary_host has a clean session, as Sparkplug asks: what comes on other topics while the collector is away is lost; "
+                "read them by a source of their own"
             )
 
 
