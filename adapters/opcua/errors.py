@@ -61,6 +61,17 @@ REMEDIES: Final[dict[str, str]] = {
 }
 """Status codes (OPC 10000-4, 7.39.2) that do not go away by waiting, with what to do."""
 
+CROWDED: Final[dict[str, str]] = {
+    "BadTooManySessions": "the places are taken by other clients, or by sessions that ended without a goodbye (one of this "
+    "collector's may be among them): those end by themselves after their time-out, a minute as this collector asks for it "
+    "(session_timeout), and it is tried again until then. If it stays so: close other clients (an open browser of "
+    "the machine's data is one), or allow more sessions in the machine's OPC UA settings",
+    "BadTooManySubscriptions": "subscriptions that clients left behind end by themselves after their life-time, 20 minutes as "
+    "this collector asks for it, and it is tried again until then. If it stays so: close other clients, or allow more "
+    "subscriptions in the machine's OPC UA settings",
+}
+"""Status codes that do go away by waiting, with whom to wait for."""
+
 FOREIGN: Final = (
     UaError,
     OSError,
@@ -86,6 +97,8 @@ def to_border(error: BaseException, where: str) -> AdapterError:
     name = name_of(error)
     if name in REMEDIES:
         return Misconfigured(f"{where}: {name}: {_words(error)}", REMEDIES[name])
+    if name in CROWDED:
+        return NotConnected(f"{where}: {name}: {_words(error)}", CROWDED[name])
     if isinstance(error, UaError) and "No matching endpoints" in str(error):
         return Misconfigured(f"{where}: {error}", _POLICY)
     if isinstance(error, UaError) and "Server certificate mismatch" in str(error):

@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from asyncua.ua.uaerrors import UaError
 
 from adapters.errors import NotConnected
-from adapters.opcua.channel import SessionSecret
+from adapters.opcua.channel import Channel, SessionSecret
 from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
-from adapters.opcua.errors import name_of
+from adapters.opcua.errors import FOREIGN, name_of
 from adapters.opcua.finding import find
 from adapters.opcua.handles import Arrangement, arranged, digest_of, live_runs, marks_of
 from adapters.opcua.items import Items
@@ -30,6 +31,8 @@ from adapters.opcua.subscription import Desk, Subscription
 from pipelines.registry import Registry
 
 log = logging.getLogger("adapters.opcua")
+_ENDED: Final = ("BadSessionIdInvalid", "BadSessionClosed")
+_GOODBYE: Final = 2.0  # s for an answer of who would end by itself
 _TRIES: Final = 3  # of an old session whose server answered by dropping the connection
 
 
@@ -37,14 +40,21 @@ _TRIES: Final = 3  # of an old session whose server answered by dropping the con
 class Memory:
     """What one source remembers between its sessions beyond the checkpoint, for as long as the process lives.
 
-    ticket: the newest one, durable or not. tries: in vain, with the session of `tried`. avoid: an endpoint that sent us away.
+    ticket: the newest one, durable or not. tries: in vain, with the session of `tried`. dismissed: the session that was asked
+    to go. known: `tried` is still there, by the server's word. avoid: an endpoint that sent us away.
     """
 
     ticket: Ticket | None = None
     tried: str = ""
     tries: int = 0
+    known: bool = False
+    dismissed: str = ""
     endpoint: str = ""
     avoid: str = ""
+
+
+def _secret(ticket: Ticket) -> SessionSecret:
+    return SessionSecret(bytes.fromhex(ticket.token), bytes.fromhex(ticket.nonce))
 
 
 class Start(NamedTuple):
@@ -78,7 +88,7 @@ class Beginning:
             return await self._anew(await self._desk.learn(), "")
         how = await self._revived(ticket, credentials)
         if not how:
-            await self._channel.sign_in(credentials)
+            await self._sign_in_beside(ticket, credentials)
         server = await self._desk.learn()
         if identity(server, self._desk) != (ticket.server, ticket.started, ticket.namespaces):
             if how:
@@ -89,9 +99,37 @@ class Beginning:
                 )
             return await self._anew(server, "the server was restarted")
         refusal = "" if how else await transfer(self._channel, ticket.subscription)
+        if not how:
+            await self._dismissed(ticket, credentials)
         if refusal:
             return await self._anew(server, refusal)
         return await self._taken_up(ticket, since.following, server, how or "transferred")
+
+    async def _sign_in_beside(self, ticket: Ticket, credentials: Credentials) -> None:
+        """A new session, while the old one may still take a place: if that was the last place, the next attempt has it."""
+        try:
+            await self._channel.sign_in(credentials)
+        except UaError as error:
+            if name_of(error) == "BadTooManySessions":
+                await self._dismissed(ticket, credentials)
+            raise
+
+    async def _dismissed(self, ticket: Ticket, credentials: Credentials) -> None:
+        """A session that is refused to us and still there is asked to go, once, so that it takes no place until its time-out.
+
+        On a channel of its own, and whatever the answer: it would end by itself.
+        """
+        if not self._memory.known or self._memory.dismissed == ticket.token:
+            return
+        self._memory.dismissed = ticket.token
+        channel = Channel(self._settings.url, min(self._settings.request_timeout, _GOODBYE))
+        with suppress(*FOREIGN):
+            try:
+                await channel.connect(credentials, ticket.timeout)
+                gone = await channel.end_session(_secret(ticket))
+                log.debug("%s: the old session %s", self._settings.url, "is ended" if gone else "stays")
+            finally:
+                await channel.close(keep=True)
 
     async def take_back(self, ticket: Ticket, credentials: Credentials) -> None:
         """Have the subscription in a session of this channel, so that it ends with it."""
@@ -100,6 +138,7 @@ class Beginning:
             server = await self._desk.learn()
             if identity(server, self._desk) == (ticket.server, ticket.started, ticket.namespaces):
                 await transfer(self._channel, ticket.subscription)
+            await self._dismissed(ticket, credentials)
 
     def _place(self) -> tuple[str, str]:
         return self._settings.url, who(self._settings)
@@ -107,16 +146,15 @@ class Beginning:
     async def _revived(self, ticket: Ticket, credentials: Credentials) -> str:
         memory = self._memory
         if memory.tried != ticket.token:
-            memory.tried, memory.tries = ticket.token, 0
+            memory.tried, memory.tries, memory.known = ticket.token, 0, False
         if memory.tries >= _TRIES:
             return ""
         memory.tries += 1
-        secret = SessionSecret(bytes.fromhex(ticket.token), bytes.fromhex(ticket.nonce))
         try:
-            await self._channel.revive(credentials, secret, ticket.timeout)
+            await self._channel.revive(credentials, _secret(ticket), ticket.timeout)
         except UaError as error:
             log.debug("%s: the old session is not revived: %s", self._settings.url, name_of(error))
-            memory.tries = _TRIES
+            memory.tries, memory.known = _TRIES, name_of(error) not in _ENDED
             return ""
         memory.tries = 0
         return "session continued"

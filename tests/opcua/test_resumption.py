@@ -137,6 +137,47 @@ async def test_a_nonce_that_was_used_is_a_transfer_and_no_loss(
     assert bed.server.record.count("CreateSubscription") == 1
 
 
+@pytest.mark.parametrize("anywhere", [True, False])
+async def test_a_session_that_is_refused_and_still_there_is_asked_to_go(
+    bed: Bed, registry: Registry, *, anywhere: bool
+) -> None:
+    """Its subscription is transferred first; where the server says no, it ends by itself, and nobody asks again."""
+    bed.server.policy.reactivate, bed.server.policy.reactivate_refusal = False, USER_ACCESS_DENIED
+    bed.server.policy.close_from_anywhere = anywhere
+    bed.variable("a", Variable(value=value(0)))
+    checkpoint = await first_life(bed, registry)
+    bed.emit("a", 5)
+    taken = await bed.begin(registry, checkpoint)
+    await eventually(lambda: len(taken.values()) == 5, "all of them arrive")
+    assert taken.values() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert taken.gaps == []
+    assert len(bed.server.machine.sessions) == (1 if anywhere else 2)
+    assert bed.server.record.count("CloseSession") == 1
+    bed.server.cut()
+    await eventually(taken.task.done, "the session ends")
+
+
+async def test_the_last_place_at_a_server_is_not_held_by_a_session_nobody_can_use(
+    bed: Bed, registry: Registry
+) -> None:
+    """BadTooManySessions once, with words; then the place is free."""
+    bed.server.policy.reactivate, bed.server.policy.reactivate_refusal = False, USER_ACCESS_DENIED
+    bed.server.policy.close_from_anywhere, bed.server.policy.sessions = True, 1
+    bed.variable("a", Variable(value=value(0)))
+    checkpoint = await first_life(bed, registry)
+    bed.emit("a", 5)
+    source = bed.source(registry)
+    with pytest.raises(NotConnected, match="BadTooManySessions") as caught:
+        async with source.session(checkpoint):
+            pytest.fail("there was no place")
+    assert "session_timeout" in (caught.value.remedy or "")
+    taken = Taken(registry)
+    taken.task = asyncio.get_running_loop().create_task(taken.run(source, checkpoint))
+    bed.tasks.append(taken.task)
+    await eventually(lambda: taken.values() == [1.0, 2.0, 3.0, 4.0, 5.0], "nothing is lost")
+    assert taken.gaps == []
+
+
 async def test_what_was_stored_and_not_acknowledged_is_not_taken_twice(bed: Bed, registry: Registry) -> None:
     bed.variable("a", Variable(value=value(0)))
     taken = await bed.begin(registry)

@@ -105,6 +105,8 @@ class Entrance:
 
     def _create(self, connection: Connection, asked: Asked) -> bytes:
         policy = self.machine.policy
+        if len(self.machine.sessions) >= policy.sessions:
+            return fault(asked, codes.TOO_MANY_SESSIONS)
         timeout = min(asked["timeout"] / 1000, policy.session_timeout or asked["timeout"] / 1000)
         session = self.machine.open_session(connection, timeout)
         listed = self._offered() if self.hidden is None else self.hidden
@@ -130,8 +132,10 @@ class Entrance:
 
     def _activate(self, connection: Connection, asked: Asked) -> bytes:
         session = self.machine.sessions.get(asked.token)
-        if session is None or (session.active and not self.machine.policy.reactivate):
+        if session is None:
             return fault(asked, codes.SESSION_ID_INVALID)
+        if session.active and not self.machine.policy.reactivate:
+            return fault(asked, self.machine.policy.reactivate_refusal)
         if not self._proven(connection, asked, session.nonce):
             return fault(asked, codes.SECURITY_CHECKS_FAILED)
         if not self._known(asked, session.nonce):

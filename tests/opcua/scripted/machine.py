@@ -84,6 +84,9 @@ class Policy:
     session_timeout: float | None = None
     null_keep_alive: bool = False
     reactivate: bool = True  # a session can be activated on another connection
+    reactivate_refusal: int = codes.SESSION_ID_INVALID
+    close_from_anywhere: bool = False  # a session can be closed on another connection
+    sessions: int = 1000
     per_browse: int = 1000  # references in one answer
     continuation_points: int = 1000
     transfer: int | None = None  # the result of every transfer; None: as it is
@@ -256,7 +259,8 @@ class Machine:
             return fault(asked, codes.SERVICE_UNSUPPORTED)
         if session is None:
             return fault(asked, codes.SESSION_ID_INVALID)
-        if session.connection is not connection:
+        anywhere = self.policy.close_from_anywhere and asked.name == "CloseSession"
+        if session.connection is not connection and not anywhere:
             return fault(asked, codes.SECURE_CHANNEL_ID_INVALID)
         if not session.active:
             return fault(asked, codes.SESSION_NOT_ACTIVATED)
@@ -290,7 +294,8 @@ class Machine:
         return answer(asked, several(cells) + no_diagnostics())
 
     def _on_Browse(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
-        results = [self._page(self.space.below(node[0])) for node in asked["nodes"]]
+        wishes = [(node, direction == 1, kind.identifier) for node, direction, kind, *_ in asked["nodes"]]
+        results = [self._page(self.space.around(*wish)) for wish in wishes]
         return answer(asked, several(results) + no_diagnostics())
 
     def _on_BrowseNext(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
