@@ -42,6 +42,9 @@ def _read(settings: Settings, read: ReadSettings) -> Iterator[str]:
         padded = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield f"    {padded}  {_treatment(signal)}".rstrip()
         yield from _doubts(signal)
+    for events in getattr(read, "events", ()):
+        least = f" from severity {events.severity} on" if events.severity else ""
+        yield f"    {events.name}.*  events of {events.notifier}{least}"
 
 
 def _columns(signal: SignalSettings) -> tuple[str, str, str]:
