@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from paho.mqtt.client import MQTTMessageInfo
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -117,10 +118,9 @@ class Connection:
         )
         return SubscribeOptions(qos=qos, retainHandling=handling)
 
-    def publish(self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False) -> MQTTMessageInfo:
         """Lost with the connection, and never sent again: only what was opted in to is ever published (README)."""
-        if self.lost is None:
-            self.wire.publish(topic, payload, qos, retain)
+        return self.wire.publish(topic, payload, qos, retain)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         for start in range(0, len(filters), AT_ONCE):

@@ -82,7 +82,7 @@ class MqttBroker:
                 yield session
         finally:
             if primary is not None:
-                primary.retire()
+                await primary.retire()
             connection.close()
 
     async def _connect(self, primary: Primary | None) -> Connection:

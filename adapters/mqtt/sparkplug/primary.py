@@ -7,6 +7,8 @@ One Primary is one connection: its will and its birth bear the same time, so tha
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +19,7 @@ from adapters.mqtt.connection import Connection
 
 STATE: Final = "spBv1.0/STATE/"
 QOS: Final = 1
+PATIENCE: Final = 1.0  # seconds that the broker has for its answer to the last message
 _MS: Final = 1_000_000
 
 
@@ -59,13 +62,26 @@ class Primary:
         if isinstance(said, dict) and said.get("online") is False:
             self._birth()
 
-    def retire(self) -> None:
-        """An orderly end, before DISCONNECT, which makes the broker forget the will: offline, with the time of now."""
+    async def retire(self) -> None:
+        """An orderly end, before DISCONNECT, which makes the broker forget the will: offline, with the time of now.
+
+        The broker's answer is waited for: who closes a socket on which something is still to come resets it, and a broker that
+        meets this before it reads DISCONNECT speaks the will after all.
+        """
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.publish(
-                self.topic, _said(online=False, at=max(self._now() // _MS, self._since)), QOS, retain=True
-            )
+        if connection is None or connection.lost is not None:
+            return
+        answered = asyncio.Event()
+        connection.wire.on_publish = lambda *_: answered.set()
+        connection.unsubscribe([self.topic])
+        said = _said(online=False, at=max(self._now() // _MS, self._since))
+        last = connection.publish(self.topic, said, QOS, retain=True)
+        connection.resume()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not (last.rc or last.is_published()):
+                    answered.clear()
+                    await answered.wait()
 
 
 def _said(*, online: bool, at: int) -> bytes:
