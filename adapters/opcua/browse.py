@@ -32,6 +32,14 @@ _ROUNDS: Final = 1000  # of BrowseNext; more than this is a server that never en
 _UNREADABLE: Final = (ValueError, struct.error, IndexError)
 
 
+class Look(NamedTuple):
+    """What to look for at a node: references of this type and its subtypes, one way or the other, to nodes of these classes."""
+
+    reference: int = HIERARCHICAL
+    inverse: bool = False
+    classes: int = _OBJECT | _VARIABLE
+
+
 class Child(NamedTuple):
     """A node as its parent names it. node: the server's NodeId; text: the same as a configuration writes it."""
 
@@ -56,10 +64,14 @@ class Browser:
 
     async def children(self, nodes: Sequence[ua.NodeId], reference: int = HIERARCHICAL) -> list[list[Child]]:
         """Objects and variables below each node; none for a node that is not there or cannot be looked at."""
+        return await self.around(nodes, Look(reference))
+
+    async def around(self, nodes: Sequence[ua.NodeId], look: Look) -> list[list[Child]]:
+        """The same for whatever else references lead to."""
 
         async def patient(batch: Sequence[ua.NodeId]) -> list[list[Child]]:
             try:
-                return await self._browse(batch, reference)
+                return await self._browse(batch, look)
             except _UNREADABLE:
                 if len(batch) == 1:
                     return [[]]
@@ -67,25 +79,25 @@ class Browser:
 
         return await in_batches(nodes, min(self._desk.limits.browse, _PER_CALL), patient)
 
-    async def _browse(self, nodes: Sequence[ua.NodeId], reference: int) -> list[list[Child]]:
+    async def _browse(self, nodes: Sequence[ua.NodeId], look: Look) -> list[list[Child]]:
         request = ua.BrowseRequest()
         request.Parameters.RequestedMaxReferencesPerNode = _PER_NODE
-        request.Parameters.NodesToBrowse = [_wish(node, reference) for node in nodes]
+        request.Parameters.NodesToBrowse = [_wish(node, look) for node in nodes]
         self.requests += 1
         answer = await self._channel.call(request, ua.BrowseResponse)
         results = list(answer.Results or ())
         _same(len(results), len(nodes))
-        found = [self._understood(result.References) for result in results]
+        found = [self._understood(result.References, look) for result in results]
         points = {place: r.ContinuationPoint for place, r in enumerate(results) if r.ContinuationPoint}
-        await self._rest(found, points)
+        await self._rest(found, points, look)
         starved = [
             n for n, r in enumerate(results) if r.StatusCode.value == StatusCodes.BadNoContinuationPoints
         ]
         for place in starved if len(nodes) > 1 else ():  # now that the others have given theirs back
-            found[place] = (await self._browse([nodes[place]], reference))[0]
+            found[place] = (await self._browse([nodes[place]], look))[0]
         return found
 
-    async def _rest(self, found: list[list[Child]], points: dict[int, bytes]) -> None:
+    async def _rest(self, found: list[list[Child]], points: dict[int, bytes], look: Look) -> None:
         """What did not fit into the first answer, for all nodes of the batch together."""
         for _ in range(_ROUNDS):
             if not points:
@@ -99,13 +111,15 @@ class Browser:
             _same(len(results), len(points))
             following: dict[int, bytes] = {}
             for place, result in zip(points, results, strict=True):
-                found[place] += self._understood(result.References)
+                found[place] += self._understood(result.References, look)
                 if result.ContinuationPoint:
                     following[place] = result.ContinuationPoint
             points = following
 
-    def _understood(self, references: Any) -> list[Child]:
-        return [child for reference in references or () for child in self._child(reference)]
+    def _understood(self, references: Any, look: Look) -> list[Child]:
+        """An inverse look needs the direction said: some servers send both."""
+        taken = [one for one in references or () if not (look.inverse and one.IsForward)]
+        return [child for reference in taken for child in self._child(reference)]
 
     def _child(self, reference: Any) -> Iterator[Child]:
         target = reference.NodeId
@@ -162,15 +176,15 @@ class Browser:
         return known.index(step.uri) if step.uri in known else -1
 
 
-def _wish(node: ua.NodeId, reference: int) -> ua.BrowseDescription:
+def _wish(node: ua.NodeId, look: Look) -> ua.BrowseDescription:
     make: Any = ua.NodeId
     wish = ua.BrowseDescription()
     wish.NodeId = node
-    wish.BrowseDirection = ua.BrowseDirection.Forward
-    wish.ReferenceTypeId = make(reference)
+    wish.BrowseDirection = ua.BrowseDirection.Inverse if look.inverse else ua.BrowseDirection.Forward
+    wish.ReferenceTypeId = make(look.reference)
     wish.IncludeSubtypes = True
-    wish.NodeClassMask = _OBJECT | _VARIABLE
-    wish.ResultMask = 1 | 4 | 8  # reference type, node class, browse name (OPC 10000-4, 5.9.2)
+    wish.NodeClassMask = look.classes
+    wish.ResultMask = 1 | 2 | 4 | 8  # reference type, direction, node class, browse name (OPC 10000-4, 5.9.2)
     return wish
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from adapters.opcua.blocks import Block, runs
 from adapters.opcua.gather import Loose, Piece
-from adapters.opcua.grids import Grid, Octets, Unsupported
+from adapters.opcua.grids import Bodies, Body, Grid, Octets, Unsupported
 from adapters.opcua.layouts import WORTHWHILE, Layouts, Places, Where
 from adapters.opcua.patient import Patient, Taken, data_value
 from adapters.opcua.values import (
@@ -179,7 +179,7 @@ def _put(taken: Sequence[Taken], whole: int, rows: Rows) -> list[int]:
     """Keep what was decoded with patience; which of the `whole` items that were."""
     kept = [one for one in taken if one.item < whole]
     for one in kept:
-        if isinstance(one.row[0], Grid | Octets):
+        if isinstance(one.row[0], Grid | Octets | Body | Bodies):
             rows.special.append(Special(one.handle, one.row, rows.count + one.item, one.raw))
         elif isinstance(one.row[0], Unsupported):
             rows.strange.append((one.handle, one.row[0].reason, one.raw))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pipelines.batch import Kind
@@ -9,6 +10,15 @@ from pipelines.batch import Kind
 NEEDS_HEX: Final = "a byte string: write `bytes: hex` to have it as text"
 LONGEST_OCTETS: Final = 4096
 """Bytes of a ByteString that may become text."""
+
+
+LATER: Final = {
+    22: "a structure in XML or JSON, and only binary ones can be read",
+    23: "data values inside of values come with a later version",
+    24: "arrays of mixed types come with a later version",
+    25: "diagnostic information cannot be stored",
+}
+"""Why not, by built-in type."""
 
 
 class Unsupported:
@@ -47,3 +57,23 @@ class Grid(Unsupported):
 def hexadecimal(value: Octets) -> str:
     """As text; cut, with an ellipsis, after LONGEST_OCTETS."""
     return value.data[:LONGEST_OCTETS].hex() + ("…" if len(value.data) > LONGEST_OCTETS else "")
+
+
+class Body(Unsupported):
+    """A structure as it came: the NodeId of its encoding, and its bytes. What is in it, its type says (structures.py)."""
+
+    __slots__ = ("data", "type_id")
+
+    def __init__(self, type_id: str, data: bytes) -> None:
+        super().__init__(f"a structure ({type_id})")
+        self.type_id, self.data = type_id, data
+
+
+class Bodies(Unsupported):
+    """An array of structures. cells: in row-major order, None for none."""
+
+    __slots__ = ("cells", "shape")
+
+    def __init__(self, cells: Sequence[Body | None], shape: tuple[int, ...]) -> None:
+        super().__init__("an array of structures")
+        self.cells, self.shape = cells, shape

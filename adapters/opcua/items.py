@@ -17,6 +17,7 @@ from adapters.opcua.events import Events
 from adapters.opcua.nodeid import NodeAddress, parse_node_id
 from adapters.opcua.paths import BrowsePath, Step, parse_path
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal
+from adapters.opcua.shapes import Catalogue
 from adapters.settings import Reading, intern
 from pipelines import quality as q
 from pipelines.batch import Kind
@@ -36,6 +37,7 @@ class Item:
     asked for at all, such as a path that leads nowhere. homeless: it stands for a trouble and never gets a point. sought: a search brought it.
     resolved: its node, as a configuration would write it, where a search knows it. spread: its elements have points, it has none.
     unit, texts, about: what the server says of unit (None: not asked), names of its values, and the rest for people.
+    types: of structures. fields: what is in the present one, for people.
     """
 
     handle: int
@@ -58,6 +60,8 @@ class Item:
     unit: str | None = None
     texts: Mapping[int, str] = field(default_factory=dict)
     about: str = ""
+    types: Catalogue | None = None
+    fields: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:

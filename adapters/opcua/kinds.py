@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from adapters.opcua.decode import Found
-from adapters.opcua.grids import NEEDS_HEX, Grid, Octets, Unsupported
+from adapters.opcua.grids import NEEDS_HEX, Bodies, Body, Grid, Octets, Unsupported
 from adapters.opcua.settings import OpcUaSignal
-from adapters.opcua.values import KINDS
+from adapters.opcua.shapes import Catalogue, Selection
+from adapters.opcua.structures import unfold
+from adapters.opcua.values import KINDS, Malformed
 from pipelines.batch import Kind
 
 _ABSTRACT: Final = {
@@ -27,9 +29,8 @@ DATA_TYPES: Final[Mapping[str, Kind]] = {
     **_ABSTRACT,
 }
 _BYTES: Final = ("i=15", "i=30", "i=311")  # ByteString, Image, ApplicationInstanceCertificate
-_REFUSED: Final = {
-    "i=22": "structures come with a later version",
-}
+NO_STRUCTURES: Final = "a structure, and the configuration says `structure: refuse`"
+_SHOWN: Final = 3
 _ANYTHING: Final = "i=24"  # BaseDataType
 
 
@@ -51,8 +52,6 @@ def native_kind(
         return Kind.TEXT
     if isinstance(value, Unsupported):
         raise NotReadable(value.reason)
-    if data_type in _REFUSED:
-        raise NotReadable(_REFUSED[data_type])
     if rank is not None and rank > 1:
         raise NotReadable("a matrix: write `array: elements` to have its elements as signals")
     declared = DATA_TYPES.get(data_type or "")
@@ -91,6 +90,26 @@ def in_elements(signal: OpcUaSignal, rank: int | None, found: Found) -> bool:
     if len(cells) > signal.max_elements:
         raise NotReadable(too_many(len(cells), signal))
     return isinstance(found.value, Grid) or found.kind is Kind.WAVEFORM or (rank is not None and rank >= 0)
+
+
+def structured(signal: OpcUaSignal, value: Any, catalogue: Catalogue | None) -> str:
+    """The fields of a structure, or of an array of them, in words; empty for anything else. Raises NotReadable when it cannot be read."""
+    if not isinstance(value, Body | Bodies):
+        return ""
+    if signal.structure == "refuse":
+        raise NotReadable(NO_STRUCTURES)
+    try:
+        found = unfold(value, catalogue or Catalogue(), selection_of(signal))
+    except Malformed as error:
+        raise NotReadable(str(error)) from None
+    if not found.leaves and found.troubles:
+        raise NotReadable("; ".join(found.troubles[:_SHOWN]))
+    shown = ", ".join(signal.name + leaf.path for leaf in found.leaves[:_SHOWN])
+    return f"{len(found.leaves)}: {shown}" + (" …" if len(found.leaves) > _SHOWN else "")
+
+
+def selection_of(signal: OpcUaSignal) -> Selection:
+    return Selection(tuple(signal.fields), signal.max_elements, signal.bytes == "hex", signal.names)
 
 
 def too_many(count: int, signal: OpcUaSignal) -> str:

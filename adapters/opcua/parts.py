@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from adapters.opcua.columns import Segment
 from adapters.opcua.decode import Rows, Special
-from adapters.opcua.grids import NEEDS_HEX, Grid, Octets, hexadecimal
+from adapters.opcua.grids import NEEDS_HEX, Bodies, Body, Grid, Octets, hexadecimal
 from adapters.opcua.items import NOWHERE, Item, Items
-from adapters.opcua.kinds import too_many
-from adapters.opcua.values import EPOCH_TICKS
+from adapters.opcua.kinds import NO_STRUCTURES, selection_of, too_many
+from adapters.opcua.paths import unusable
+from adapters.opcua.shapes import MOST_LEAVES, TEXT, Catalogue, Leaf, Selection
+from adapters.opcua.structures import unfold
+from adapters.opcua.values import EPOCH_TICKS, Malformed
 from pipelines.batch import Flag, Kind, column
 
-TEXT: Final = ".text"
 _NUMBERS: Final = (Kind.INTEGER, Kind.UNSIGNED, Kind.FLAG)
 
 
@@ -35,6 +37,9 @@ class Parts:
         self._of: dict[int, list[int]] = {}
         self._counted: Sequence[Item] = ()
         self._apart: set[int] = set()
+        self._selections: dict[int, Selection] = {}
+        self._named: Sequence[Item] = ()
+        self._names: set[tuple[str, str]] = set()
 
     def special(self, rows: Rows) -> Rows:
         """The rows of elements; what else is special is put back into `rows`, decided."""
@@ -72,6 +77,8 @@ class Parts:
     def _taken(self, item: Item, one: Special, rows: Rows, mine: Rows) -> str:
         """Empty, or why it cannot be."""
         value = one.row[0]
+        if isinstance(value, Body | Bodies):
+            return self._unfolded(item, one, rows, mine)
         if isinstance(value, Octets):
             if item.signal.bytes == "refuse":
                 return NEEDS_HEX
@@ -95,6 +102,42 @@ class Parts:
             mine.keep(handle, None if cell is None else grid.kind, [cell, *one.row[1:]], one.order)
             mine.count += 1
         return ""
+
+    def _unfolded(self, item: Item, one: Special, rows: Rows, mine: Rows) -> str:
+        """A row for every field that is there, and one without a value for every field that was there once and is not now."""
+        if item.signal.structure == "refuse":
+            return NO_STRUCTURES
+        selection = self._selections.setdefault(item.handle, selection_of(item.signal))
+        try:
+            found = unfold(one.row[0], item.types or Catalogue(), selection)
+        except Malformed as error:
+            return str(error)
+        item.spread = True
+        mine.owners += 1
+        rest = set(self._of.get(item.handle, ()))
+        for leaf in found.leaves:
+            handle = self._field(item, leaf, found.troubles)
+            if handle >= 0:
+                rest.discard(handle)
+                kind = None if leaf.value is None else leaf.kind
+                mine.keep(handle, kind, [leaf.value, *one.row[1:]], one.order)
+                mine.count += 1
+        for handle in sorted(rest):
+            mine.keep(handle, None, [None, *one.row[1:]], one.order)
+        mine.count += len(rest) + len(found.troubles)
+        for number, trouble in enumerate(found.troubles):
+            rows.strange.append((item.handle, trouble, b"" if number else one.raw))
+        return ""
+
+    def _field(self, item: Item, leaf: Leaf, troubles: list[str]) -> int:
+        """Its handle; -1 for a null of which nobody has ever seen what it is, and beyond a bound."""
+        known = self._places.get((item.handle, leaf.path))
+        if known is not None:
+            return known
+        if len(self._of.get(item.handle, ())) >= MOST_LEAVES:
+            troubles.append(f"{leaf.path}: more than {MOST_LEAVES} different fields have come")
+            return -1
+        return -1 if leaf.kind is None else self._part(item, leaf.path, leaf.kind)
 
     def silent(self, segment: Segment, mine: Rows) -> Segment:
         """Rows without a value of items that have parts go to the parts; the others stay."""
@@ -128,17 +171,32 @@ class Parts:
             place = self._places[item.handle, suffix] = len(self.items.all)
             if suffix != TEXT:
                 self._of.setdefault(item.handle, []).append(place)
-            part = _made(item, suffix)
+            part = _made(item, suffix, kind)
             self.items.extend([part])
+            if wrong := self._unusable(part):
+                part.fail(wrong)
+                part.homeless = True  # never a point, and every value of it is refused
             self.items.adopt(part, kind)
         return place
 
+    def _unusable(self, part: Item) -> str:
+        """Why its name cannot be; a name that another signal has would mix the values of both."""
+        if self._named is not self._parents.all:
+            self._named = self._parents.all
+            self._names = {(item.machine, item.signal.name) for item in self._named if not item.gone}
+        if (part.machine, part.signal.name) in self._names:
+            return f"the name {part.signal.name} belongs to another signal: give one of them another name"
+        return unusable(part.signal.name)
 
-def _made(item: Item, suffix: str) -> Item:
+
+def _made(item: Item, suffix: str, kind: Kind) -> Item:
+    """An element is what its signal says; of a structure, what it says of unit and scale is for the numbers in it."""
     changed: dict[str, Any] = {"name": item.signal.name + suffix, "increments": "", "counter": None}
-    unit = item.unit
-    if suffix == TEXT:
-        changed |= {"unit": "", "kind": None, "scale": 1.0, "offset": 0.0}
+    unit, inside = item.unit, "." in suffix
+    if inside:
+        changed["kind"] = None
+    if inside and kind in (Kind.TEXT, Kind.FLAG):
+        changed |= {"unit": "", "scale": 1.0, "offset": 0.0}
         unit = ""
     signal = item.signal.model_copy(update=changed)
     return Item(

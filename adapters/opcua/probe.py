@@ -66,7 +66,7 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
 def _choice(item: Item) -> str:
     """What becomes of it beyond one value."""
     if item.spread:
-        return "a signal for each element"
+        return f"a signal for each field ({item.fields})" if item.fields else "a signal for each element"
     shown = ", ".join(f"{number}={text}" for number, text in list(item.texts.items())[:_SHOWN])
     more = " …" if len(item.texts) > _SHOWN else ""
     return f"enumeration {shown}{more}" if shown and item.signal.names else ""

@@ -248,6 +248,7 @@ class OpcUaSession:
             if wanting or (self._items.wishes and self._clock.monotonic() >= again):
                 self._server = await self._desk.learn()
                 again = self._clock.monotonic() + _LOOK_AGAIN
+            await self._desk.types.catch_up()
             if wanting or self._desk.namespaces != before:
                 await find(self._channel, self._desk, self._items)
                 await self._attach(self._items.wanted)

@@ -60,6 +60,13 @@ class OpcUaSignal(SignalSettings):
         description="elements: a signal `name[0]`, `name[r,c]` for each; for arrays of any type, and matrices",
     )
     max_elements: int = Field(100, ge=1, le=10_000, description="Elements that an array may have, at most")
+    structure: Literal["fields", "refuse"] = Field(
+        "fields", description="fields: a signal `name.field` for each field of a structure or union"
+    )
+    fields: list[str] = Field(
+        default_factory=list,
+        description="Fields of a structure that are wanted, such as position.x, with all below; left out: all",
+    )
     bytes: Literal["refuse", "hex"] = Field("refuse", description="hex: byte strings as hexadecimal digits")
     names: bool = Field(
         True, description="For an enumeration also a text signal `<name>.text` with the name of each value"

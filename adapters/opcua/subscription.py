@@ -19,9 +19,10 @@ from adapters.opcua.channel import Channel
 from adapters.opcua.decode import Found, decode_read
 from adapters.opcua.errors import status_error, status_name
 from adapters.opcua.items import Item, Items
-from adapters.opcua.kinds import NotReadable, in_elements, native_kind
+from adapters.opcua.kinds import NotReadable, in_elements, native_kind, structured
 from adapters.opcua.nodeid import NodeAddress
 from adapters.opcua.settings import OpcUaSource
+from adapters.opcua.structure_types import Types
 from adapters.opcua.traits import Traits
 from pipelines import quality as q
 
@@ -70,6 +71,7 @@ class Desk:
         self.limits = Limits()
         self.namespaces: list[str] = []
         self.traits = Traits(channel, self)
+        self.types = Types(channel, self, self.traits)
 
     async def read(self, *nodes: int) -> list[Any]:
         """Values of nodes of namespace 0; None where there is none."""
@@ -91,6 +93,7 @@ class Desk:
         namespaces = [str(uri) for uri in found[0] or []]
         if namespaces != self.namespaces:
             self.namespaces, self.traits = namespaces, Traits(self._channel, self)
+            self.types = Types(self._channel, self, self.traits)
         about = len(_SERVER) + 1
         self.limits = Limits(*(min(_BATCH, int(most or 0) or _BATCH) for most in found[about:]))
         return dict(zip(_SERVER, found[1:about], strict=True))
@@ -125,11 +128,12 @@ class Desk:
     async def describe(self, items: Items, wanted: Sequence[Item]) -> list[Item]:
         """Find each node and give its point; those that can be monitored are returned, the others have failed."""
         known = [item for item in wanted if self._named(item)]
-        found = await in_batches(known, max(1, self.limits.read // 3), self._read_batch)
+        found = await in_batches(known, max(1, self.limits.read // 3), self.read_batch)
         there = [
             (item, about[0]) for item, about in zip(known, found, strict=True) if not about[0].quality >> 31
         ]
         await self.traits.look([item for item, _ in there], [str(kind.value or "") for _, kind in there])
+        await self.types.learn(known, [(str(about[0].value or ""), about[2]) for about in found])
         return [item for item, about in zip(known, found, strict=True) if _described(items, item, about)]
 
     def _named(self, item: Item) -> bool:
@@ -141,7 +145,8 @@ class Desk:
             return False
         return True
 
-    async def _read_batch(self, batch: Sequence[Item]) -> list[list[Found]]:
+    async def read_batch(self, batch: Sequence[Item]) -> list[list[Found]]:
+        """DataType, ValueRank and present value of each."""
         attributes = (AttributeIds.DataType, AttributeIds.ValueRank, AttributeIds.Value)
         nodes = [self.node_id(item.address) for item in batch]
         asked = [ua.ReadValueId(NodeId=node, AttributeId=a) for node in nodes if node for a in attributes]
@@ -210,7 +215,8 @@ def _described(items: Items, item: Item, about: Sequence[Found]) -> bool:
         return False
     item.failure = ""
     try:
-        item.spread = in_elements(item.signal, rank.value, value)
+        item.fields = structured(item.signal, value.value, item.types)
+        item.spread = bool(item.fields) or in_elements(item.signal, rank.value, value)
         native = (
             None
             if item.spread

@@ -33,6 +33,7 @@ _WANTED: Final = ("EngineeringUnits", "EURange", "EnumStrings", "EnumValues", "F
 _NAMES: Final = ("EnumStrings", "EnumValues", "FalseState", "TrueState")
 _MOST_NAMES: Final = 1000
 _BASE: Final = {f"i={number}" for number in range(1, 30)}
+_PLAIN: Final = _BASE - {"i=22", "i=24"}  # types whose values are no structures
 _INTEGERS: Final = {f"i={number}" for number in (1, *range(2, 10), 27, 28, 29)}
 _UNREADABLE: Final = (ValueError, struct.error, IndexError, TypeError, AttributeError)
 
@@ -62,8 +63,12 @@ class Traits:
         """The same for items that are monitored already: their DataTypes have to be asked for first."""
         found = [(item, self._desk.node_id(item.address)) for item in items]
         known = [(item, node) for item, node in found if node is not None]
-        kinds = await self._read([(node, AttributeIds.DataType) for _, node in known])
-        await self.look([item for item, _ in known], [_type_text(kind) for kind in kinds])
+        kinds = await self.read([(node, AttributeIds.DataType) for _, node in known])
+        texts = [_type_text(kind) for kind in kinds]
+        await self.look([item for item, _ in known], texts)
+        own = [item for (item, _), text in zip(known, texts, strict=True) if text not in _PLAIN]
+        abouts = await in_batches(own, max(1, self._desk.limits.read // 3), self._desk.read_batch)
+        await self._desk.types.learn(own, [(str(about[0].value or ""), about[2]) for about in abouts])
 
     async def _fill(self, asked: Sequence[tuple[Item, str]]) -> None:
         nodes = [self._desk.node_id(item.address) or ua.NodeId() for item, _ in asked]
@@ -71,30 +76,34 @@ class Traits:
             item.unit = _unit(found.get("EngineeringUnits"))
             item.about = _about(found, item.unit)
             item.texts = _texts(found)
-        without = {kind for item, kind in asked if not item.texts and _named_by_type(item, kind)}
-        await self._learn_types(sorted(without - self._types.keys()))
+        await self.names([kind for item, kind in asked if not item.texts and _named_by_type(item, kind)])
         for item, kind in asked:
             item.texts = item.texts or self._types.get(kind, {})
 
     async def _properties(self, nodes: Sequence[ua.NodeId]) -> list[dict[str, Any]]:
         below = await self._browser.children(nodes, PROPERTY)
         wanted = [(n, c.name, c.node) for n, cs in enumerate(below) for c in cs if c.name in _WANTED]
-        values = await self._read([(node, AttributeIds.Value) for _, _, node in wanted])
+        values = await self.read([(node, AttributeIds.Value) for _, _, node in wanted])
         found: list[dict[str, Any]] = [{} for _ in nodes]
         for (place, name, _), value in zip(wanted, values, strict=True):
             found[place].setdefault(name, value)
         return found
 
+    async def names(self, kinds: Sequence[str]) -> dict[str, dict[int, str]]:
+        """Names of the values of these DataTypes, where they have any."""
+        await self._learn_types(sorted(set(kinds) - self._types.keys()))
+        return {kind: self._types[kind] for kind in kinds}
+
     async def _learn_types(self, kinds: Sequence[str]) -> None:
         nodes = [self._desk.node_id(parse_node_id(kind)) or ua.NodeId() for kind in kinds]
         if not nodes:
             return
-        definitions = await self._read([(node, AttributeIds.DataTypeDefinition) for node in nodes])
+        definitions = await self.read([(node, AttributeIds.DataTypeDefinition) for node in nodes])
         properties = await self._properties(nodes)
         for kind, definition, found in zip(kinds, definitions, properties, strict=True):
             self._types[kind] = _texts(found) or _defined(definition)
 
-    async def _read(self, wanted: Sequence[tuple[ua.NodeId, Any]]) -> list[Any]:
+    async def read(self, wanted: Sequence[tuple[ua.NodeId, Any]]) -> list[Any]:
         """Values; None where there is none, or none that can be read."""
 
         async def call(batch: Sequence[tuple[ua.NodeId, Any]]) -> list[Any]:

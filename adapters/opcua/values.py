@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from adapters.opcua.grids import Grid, Octets, Unsupported, hexadecimal
+from adapters.opcua.grids import LATER, Bodies, Body, Grid, Octets, Unsupported, hexadecimal
 from pipelines.batch import Kind
 
-EPOCH_TICKS: Final = (
-    116_444_736_000_000_000  # 1970-01-01 in 100-ns ticks since 1601-01-01 (OPC 10000-6, 5.2.2.5)
-)
+# 1970-01-01 in 100-ns ticks since 1601-01-01 (OPC 10000-6, 5.2.2.5)
+EPOCH_TICKS: Final = 116_444_736_000_000_000
 LARGEST_ARRAY: Final = 1_000_000
 DEEPEST: Final = 8
 
@@ -44,13 +43,6 @@ KINDS: Final[dict[int, Kind]] = {
 
 TEXTS: Final = frozenset((12, 16))
 """Built-in types that are an Int32 length and so many bytes of UTF-8: String, XmlElement."""
-
-_LATER: Final = {
-    22: "structures come with a later version",
-    23: "data values inside of values come with a later version",
-    24: "arrays of mixed types come with a later version",
-    25: "diagnostic information cannot be stored",
-}
 
 
 class Malformed(ValueError):
@@ -161,13 +153,17 @@ def localized_text(buffer: bytes, at: int) -> tuple[str | None, int]:
 
 
 def extension_object(buffer: bytes, at: int) -> tuple[Any, int]:
-    _, at = node_id(buffer, at)
+    """A Body; None for a null or one without a body (OPC 10000-6, 5.2.2.15)."""
+    type_id, at = node_id(buffer, at)
     encoding, at = buffer[at], at + 1
-    if encoding in (1, 2):
-        _, at = octets(buffer, at)
-    elif encoding:
+    if encoding == 0:
+        return None, at
+    if encoding not in (1, 2):
         raise Malformed(f"unknown ExtensionObject encoding {encoding}")
-    return Unsupported(_LATER[22]), at
+    body, at = octets(buffer, at)
+    if body is None or encoding == 1:
+        return (None if body is None else Body(type_id, body)), at
+    return Unsupported(LATER[22]), at
 
 
 def diagnostic_info(buffer: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
@@ -183,7 +179,7 @@ def diagnostic_info(buffer: bytes, at: int, depth: int = 0) -> tuple[Any, int]:
         _, at = diagnostic_info(buffer, at, depth + 1)
     if at > len(buffer):
         raise Malformed("diagnostic information is cut short")
-    return Unsupported(_LATER[25]), at
+    return Unsupported(LATER[25]), at
 
 
 def _byte_string(buffer: bytes, at: int) -> tuple[Any, int]:
@@ -208,16 +204,17 @@ def variant(buffer: bytes, at: int, depth: int = 0) -> tuple[Kind | None, Any, i
         return _array(buffer, at, kind, bool(encoding & 0x40), depth)
     if kind == 0:
         return None, None, at
-    value, at = _one(buffer, at, kind, depth)
+    value, at = builtin(buffer, at, kind, depth)
     return (None if value is None or isinstance(value, Unsupported) else KINDS[kind]), value, at
 
 
-def _one(buffer: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+def builtin(buffer: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value of a built-in type (OPC 10000-6, table 1)."""
     if kind == 24:
         *_, at = variant(buffer, at, depth + 1)
-        return Unsupported(_LATER[24]), at
+        return Unsupported(LATER[24]), at
     if kind == 23:
-        return Unsupported(_LATER[23]), _data_value_end(buffer, at, depth + 1)
+        return Unsupported(LATER[23]), _data_value_end(buffer, at, depth + 1)
     if 26 <= kind <= 31:  # reserved types are ByteStrings on the wire (OPC 10000-6, 5.2.2.16)
         return _byte_string(buffer, at)
     if kind not in _READ:
@@ -234,16 +231,15 @@ def _data_value_end(buffer: bytes, at: int, depth: int) -> int:
 
 def _array(buffer: bytes, at: int, kind: int, shaped: bool, depth: int) -> tuple[Kind | None, Any, int]:
     length, at = int32(buffer, at)
-    if length > min(
-        LARGEST_ARRAY, len(buffer) - at
-    ):  # every element of every type but null takes a byte or more
+    # every element of every type but null takes a byte or more
+    if length > min(LARGEST_ARRAY, len(buffer) - at):
         raise Malformed(f"an array of {length} elements in a message that has {len(buffer) - at} bytes left")
     if kind in SCALARS and kind not in (1, 19):
         value, at = _wave(buffer, at, SCALARS[kind], max(length, 0))
     else:
         cells = []
         for _ in range(length if kind else 0):
-            cell, at = _one(buffer, at, kind, depth)
+            cell, at = builtin(buffer, at, kind, depth)
             cells.append(cell)
         value = _grid(kind, cells)
     if shaped:
@@ -255,11 +251,11 @@ def _array(buffer: bytes, at: int, kind: int, shaped: bool, depth: int) -> tuple
 
 def _grid(kind: int, cells: list[Any]) -> Unsupported:
     """The elements of an array as one value; why not, if they cannot be stored one by one either."""
-    odd = next(
-        (cell for cell in cells if isinstance(cell, Unsupported) and not isinstance(cell, Octets)), None
-    )
-    if odd is not None:
-        return odd
+    odd = [c for c in cells if isinstance(c, Unsupported) and not isinstance(c, Octets | Body)]
+    if odd:
+        return odd[0]
+    if kind == 22:
+        return Bodies(cells, (len(cells),))
     binary = kind not in KINDS  # ByteStrings, and the reserved types that travel as such
     shown = [None if cell is None else hexadecimal(cell) for cell in cells] if binary else cells
     return Grid(KINDS.get(kind, Kind.TEXT), shown, (len(cells),), binary)
@@ -291,9 +287,11 @@ def _shaped(buffer: bytes, at: int, value: Any, kind: int) -> tuple[Any, int]:
 
 
 def _matrix(value: Any, kind: int, shape: tuple[int, ...]) -> Unsupported:
-    if isinstance(value, Unsupported) and not isinstance(value, Grid):
+    if isinstance(value, Unsupported) and not isinstance(value, Grid | Bodies):
         return value
-    cells = value.cells if isinstance(value, Grid) else value
+    cells = value.cells if isinstance(value, Grid | Bodies) else value
     if min(shape) < 0 or prod(shape) != len(cells):
         return Unsupported(f"a matrix of {len(cells)} elements that says that it is {shape}")
+    if isinstance(value, Bodies):
+        return Bodies(value.cells, shape)
     return Grid(KINDS.get(kind, Kind.TEXT), cells, shape, isinstance(value, Grid) and value.octets)

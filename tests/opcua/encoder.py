@@ -66,9 +66,10 @@ class Array:
 
 @dataclass(frozen=True)
 class Structure:
-    """An ExtensionObject with a binary body nobody knows."""
+    """An ExtensionObject with a binary body; of a type nobody knows, unless something else is said."""
 
     body: bytes
+    type_id: tuple[int, int] = (3, 5001)
 
 
 Value = Null | Scalar | Array | Structure
@@ -90,6 +91,8 @@ def builtin(kind: int, value: Any) -> bytes:
         return struct.pack("<B", mask) + b"".join(parts)
     if kind == 20:
         return struct.pack("<H", value[0]) + string(value[1])
+    if kind == 22:
+        return node(*value.type_id) + b"\1" + octets(value.body)
     raise AssertionError(kind)
 
 
@@ -99,7 +102,7 @@ def variant(value: Value) -> bytes:
     if isinstance(value, Scalar):
         return struct.pack("<B", value.kind) + builtin(value.kind, value.value)
     if isinstance(value, Structure):
-        return b"\x16" + node(3, 5001) + b"\1" + octets(value.body)
+        return b"\x16" + builtin(22, value)
     shaped = value.dimensions is not None
     head = struct.pack("<Bi", value.kind | 0x80 | (0x40 if shaped else 0), len(value.values))
     body = b"".join(builtin(value.kind, cell) for cell in value.values)

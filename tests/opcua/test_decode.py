@@ -248,7 +248,7 @@ def test_invalid_utf_8_is_replaced_and_no_longer_good() -> None:
 @pytest.mark.parametrize(
     ("value", "word"),
     [
-        (Structure(b"abc"), "structures"),
+        (Structure(b"abc"), "a structure (ns=3;i=5001)"),
         (Array(12, ["a", "b"]), "an array of anything but numbers"),
         (Array(1, [True]), "an array of anything but numbers"),
         (Array(11, [1.0, 2.0, 3.0, 4.0], (2, 2)), "a matrix"),

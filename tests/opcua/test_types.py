@@ -185,7 +185,8 @@ async def test_an_array_that_grows_beyond_its_limit_is_refused_by_name(bed: Type
         (Array(11, [1.0] * 3), {"array": "elements", "max_elements": 2}, "an array of 3 elements"),
         (Array(15, [b"x"]), {"array": "elements"}, "write `bytes: hex`"),
         (Array(11, [1.0] * 4, (2, 3)), {"array": "elements"}, "says that it is (2, 3)"),
-        (enc.Structure(b"x"), {"array": "elements"}, "structures come with a later version"),
+        (enc.Structure(b"x"), {}, "of a type that the server does not describe (ns=3;i=5001)"),
+        (enc.Structure(b"x"), {"structure": "refuse"}, "the configuration says `structure: refuse`"),
     ],
 )
 async def test_what_is_not_asked_for_is_said_by_name(

@@ -100,7 +100,13 @@ def _reference(ref: Ref) -> bytes:
     title = struct.pack("<H", ref.name[0]) + enc.string(ref.name[1])
     kind = struct.pack("<I", 2 if ref.variable else 1) + enc.node(0, 63 if ref.variable else 58)
     return (
-        enc.node(0, ref.kind) + b"\1" + node_bytes(ref.node) + title + b"\2" + enc.string(ref.name[1]) + kind
+        enc.node(0, ref.kind)
+        + struct.pack("<?", ref.forward)
+        + node_bytes(ref.node)
+        + title
+        + b"\2"
+        + enc.string(ref.name[1])
+        + kind
     )
 
 

@@ -32,12 +32,14 @@ class Variable:
 
 
 class Ref(NamedTuple):
-    """A reference to a node below another one. kind: the reference's type (35 Organizes, 47 HasComponent, 46 HasProperty)."""
+    """A reference to a node below another one, or (not forward) above. kind: the reference's type (35 Organizes, 38 HasEncoding,
+    39 HasDescription, 45 HasSubtype, 46 HasProperty, 47 HasComponent)."""
 
     node: NodeId
     name: tuple[int, str]
     variable: bool = False
     kind: int = 47
+    forward: bool = True
 
 
 @dataclass
@@ -85,6 +87,15 @@ class Space:
             return self.tree.get(node, [])
         named = [(self.node(name), name) for name in self.variables] if node == (0, 85) else []
         return [Ref(found, (found.namespace, name), True, 35) for found, name in named]
+
+    def around(self, node: NodeId, inverse: bool, kind: int) -> list[Ref]:
+        """The same the other way, or for references that are not hierarchical."""
+        exact = kind in (38, 39, 45)
+        return [
+            ref
+            for ref in self.below(node)
+            if ref.forward is not inverse and (ref.kind == kind if exact else ref.kind not in (38, 39, 45))
+        ]
 
     def node(self, name: str) -> NodeId:
         return NodeId(self.namespaces.index(self.variables[name].uri), name)
