@@ -4,6 +4,9 @@ One stage for both, so that "the last row" means the last one let through by bot
 first of the session, has no value, changes the status code, or else is at least `min_interval` from the last row (in
 either direction: a late row or a clock that was set back must not be held for hours) and differs from the last value
 by more than `deadband` (OPC 10000-4, 7.22.2: the difference must exceed it). The interval is asked first.
+
+What is older than the last row, and was delivered late on purpose, passes and is not remembered: compared with a value of the past the
+next one of the present would look as if nothing had changed.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.batch import Batch, Kind
+from pipelines.batch import Batch, Flag, Kind
 from pipelines.stage import Reason
 from pipelines.table import Table, Tally
 
 _PASS, _TOO_SOON, _TOO_LITTLE = range(3)
+_HISTORICAL = int(Flag.HISTORICAL)
 
 
 class _Rows(NamedTuple):
@@ -28,6 +32,7 @@ class _Rows(NamedTuple):
     values: NDArray[np.float64]
     quality: NDArray[np.int64]
     present: NDArray[np.bool_]
+    historical: NDArray[np.bool_]
 
 
 def thin(batch: Batch, table: Table, tally: Tally) -> Batch:
@@ -50,21 +55,23 @@ def _rows(batch: Batch, mine: NDArray[np.int64]) -> _Rows:
     numeric = batch.kind in (Kind.NUMBER, Kind.INTEGER, Kind.UNSIGNED)
     values = batch.values[mine].astype(np.float64) if numeric else np.zeros(len(mine))
     quality = batch.quality[mine].astype(np.int64)
-    return _Rows(batch.points[mine], batch.at[mine], values, quality, batch.has_value[mine])
+    historical = (batch.flags[mine] & _HISTORICAL) != 0
+    return _Rows(batch.points[mine], batch.at[mine], values, quality, batch.has_value[mine], historical)
 
 
 def _together(rows: _Rows, table: Table) -> NDArray[np.int8]:
     """Every point once: all rows at a time."""
     points = rows.points
-    free = ~rows.present | (
-        rows.quality != table.last_quality[points]
+    past = rows.historical & (rows.at < table.last_at[points])
+    free = (
+        past | ~rows.present | (rows.quality != table.last_quality[points])
     )  # the quality before the first row is none
     soon = np.abs(rows.at - table.last_at[points]) < table.interval[points]
     little = (table.deadband[points] > 0) & (
         np.abs(rows.values - table.last_value[points]) <= table.deadband[points]
     )
     verdicts = np.where(free, _PASS, np.where(soon, _TOO_SOON, np.where(little, _TOO_LITTLE, _PASS)))
-    through = verdicts == _PASS
+    through = (verdicts == _PASS) & ~past
     table.last_at[points[through]] = rows.at[through]
     table.last_quality[points[through]] = rows.quality[through]
     valued = through & rows.present
@@ -78,10 +85,13 @@ def _in_turn(rows: _Rows, table: Table) -> list[int]:
     last: dict[int, tuple[int, int, float]] = {}
     verdicts: list[int] = []
     bands = (table.deadband[points].tolist(), table.interval[points].tolist())
-    for point, at, value, quality, present, band, interval in zip(
+    for point, at, value, quality, present, historical, band, interval in zip(
         *(column.tolist() for column in rows), *bands, strict=True
     ):
         was_at, was_quality, was = last.get(point) or _remembered(table, point)
+        if historical and at < was_at:
+            verdicts.append(_PASS)
+            continue
         if not present or quality != was_quality:
             verdict = _PASS
         elif abs(at - was_at) < interval:

@@ -194,6 +194,8 @@ class Model:
     def thin(self, row: Row, band: float, interval: int) -> Row | None:
         if band > 0 or interval > 0:
             known = self.last.get(row.point)
+            if known is not None and row.flags & Flag.HISTORICAL and row.at < known[0]:
+                return self.identify(row)
             value = float(row.value) if row.present and row.kind in NUMERIC else 0.0
             if known is not None and row.present and row.quality == known[1]:
                 if abs(row.at - known[0]) < interval:

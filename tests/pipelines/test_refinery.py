@@ -157,6 +157,21 @@ def test_a_deadband_compares_with_the_last_value_let_through() -> None:
     assert refined.counts == {Reason.DEADBAND: 3}
 
 
+def test_a_value_of_the_past_is_no_measure_of_the_present() -> None:
+    """What a history brings back, behind newer values, must not hide the change that follows it."""
+    registry, treated = a_bench([Kind.NUMBER], [Treatment(deadband=1.0)])
+    refine = refinery(registry, treated)
+    now = batch_of(Kind.NUMBER, [0], T + 100, [10.0], received=T)
+    past = batch_of(Kind.NUMBER, [0, 0], [T + 50, T + 60], [20.0, 20.0], received=T, flags=Flag.HISTORICAL)
+    then = batch_of(Kind.NUMBER, [0], T + 101, [20.0], received=T)
+    kept = [refine([batch], Identity()).batches for batch in (now, past, then)]
+    assert [[batch.values.tolist() for batch in batches] for batches in kept] == [
+        [[10.0]],
+        [[20.0, 20.0]],
+        [[20.0]],
+    ]
+
+
 def test_a_session_begins_with_a_value_and_a_change_of_quality_always_passes() -> None:
     refined = one(
         Kind.NUMBER, [1.0, 1.0, 1.0], Treatment(deadband=9.0, min_interval=DAY), quality=[0, q.BAD, 0]
