@@ -15,8 +15,8 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from adapters.base import Delivery
-from collector.journal import ballast, housekeeping, queries, store
-from collector.journal.base import Journal
+from collector.journal import ballast, deriving, housekeeping, queries, store
+from collector.journal.base import Journal, Standing
 from collector.journal.mark import read_mark
 from collector.journal.store import Appending, Store
 from pipelines import codec
@@ -27,7 +27,8 @@ from tests.contracts.journal import START, following, next_range, numbers, refin
 from tests.fakes import FakeClock
 from tests.journal.vfs import Disk
 
-FOLLOWERS: Final = ("sink", "archive")
+DERIVATION: Final = "derived.sum"
+FOLLOWERS: Final = ("sink", "archive", DERIVATION)
 SOURCES: Final = ("s0", "s1", "s2")
 NEVER: Final = 1 << 62
 
@@ -112,6 +113,35 @@ class History:
             await journal.commit("archive", span.last)
             move.acked = self.now
 
+    async def derive(self, journal: Journal, dice: random.Random, *beside: str) -> None:
+        """The next step of the derivation, and in the same transaction an append of each source in `beside`."""
+        standing = await journal.standing(DERIVATION)
+        total = await _recalled(journal, standing)
+        assert total == _sums(self.stored[: standing.cursor])[0], "its memory is not what it was"
+        span = await asyncio.wait_for(
+            journal.behind(DERIVATION, standing.cursor, values=dice.choice((3, 40))), 20
+        )
+        total, made = _derived(total, [(e.position, e.source, e.batch) for e in span.entries])
+        # The first step brings a snapshot, as collector/derive.py does it: without one, nothing is held.
+        snapshot = b"%d" % total if standing.snapshot is None or dice.random() < 0.3 else None
+        await asyncio.gather(
+            self._put(journal, span.last, made, snapshot), *(self.append(journal, s, dice) for s in beside)
+        )
+
+    async def _put(self, journal: Journal, last: int, made: list[float], snapshot: bytes | None) -> None:
+        number = len(self.appends) + 1
+        batches = [numbers(journal, made, machine=DERIVATION)] if made else []
+        refined = refine(batches, journal.identity(DERIVATION))
+        blob = codec.encode(refined.batches) if refined.batches else b""
+        delivery = Delivery(batches, len(made), checkpoint=b"%d" % number if made else None)
+        end = last + 1 if blob and len(self.stored) == last else last
+        event = Asked(number, DERIVATION, delivery, refined, self.now, blob=blob)
+        move = Moved(DERIVATION, end, 0, self.now)
+        self.appends += [event] if made else []
+        self.moves.append(move)
+        assert await journal.append_derived(DERIVATION, last, delivery, refined, snapshot) == end
+        event.acked = move.acked = self.now
+
     def cursor(self, follower: str) -> int:
         return max((m.position for m in self.moves if m.follower == follower), default=0)
 
@@ -131,12 +161,44 @@ class History:
 
     def settle(self, found: Store) -> None:
         """After a death in the middle of something: what is there was done, what is not never was."""
-        last = {source: _last(found, source) for source in SOURCES}
+        last = {source: _last(found, source) for source in (*SOURCES, DERIVATION)}
         self.appends = [e for e in self.appends if e.number <= last[e.source]]
         self.folds.clear()
         self.moves = [m for m in self.moves if m.position <= _cursor(found, m.follower)]
         for done in self.done:
             done.acked = min(done.acked, self.now)
+
+
+async def _recalled(journal: Journal, standing: Standing) -> int:
+    """The memory at the cursor: the last snapshot, and what lies between, of which nothing may be missing."""
+    total, at = int(standing.snapshot or b"0"), standing.covered
+    while at < standing.cursor:
+        span = await journal.behind(DERIVATION, at, values=7, last=standing.cursor)
+        held = [entry.position for entry in span.entries]
+        assert sorted(set(held)) == list(range(at + 1, span.last + 1)), "not held behind the snapshot"
+        total, _ = _derived(total, [(e.position, e.source, e.batch) for e in span.entries])
+        at = span.last
+    return total
+
+
+def _derived(total: int, entries: list[tuple[int, str, Batch]]) -> tuple[int, list[float]]:
+    """Per position of the sources one value, which says the position and the sum of everything up to there."""
+    made: dict[int, float] = {}
+    for position, source, batch in entries:
+        if source != DERIVATION:
+            total += round(float(batch.values.sum()))
+            made[position] = position * 1000.0 + total % 1000
+    return total, list(made.values())
+
+
+def _sums(stored: list[Asked]) -> tuple[int, list[float]]:
+    """What a derivation must remember and must have made behind these, from what was handed in."""
+    entries = [
+        (place, event.source, batch)
+        for place, event in enumerate(stored, start=1)
+        for batch in event.refined.batches
+    ]
+    return _derived(0, entries)
 
 
 def _batch(journal: Journal, source: str, dice: random.Random) -> Batch:
@@ -169,7 +231,7 @@ async def work(journal: Journal, history: History, clock: FakeClock, dice: rando
     """So many steps of everything that a line does with its journal, one after the other, some at once."""
     for _ in range(steps):
         tail = len(history.stored)
-        match dice.randrange(10):
+        match dice.randrange(13):
             case 0 | 1 | 2 | 3:
                 await history.append(journal, dice.choice(SOURCES), dice)
             case 4 | 5:
@@ -180,6 +242,10 @@ async def work(journal: Journal, history: History, clock: FakeClock, dice: rando
                 await history.seal(journal, dice)
             case 9:  # the wall clock jumps: an hour, ten years, in both directions
                 clock.advance(1.0, wall=dice.choice((3600.0, -3600.0, 3.2e8, -3.2e8)))
+            case 10 | 11 if tail > history.cursor(DERIVATION):
+                await history.derive(journal, dice)
+            case 12 if tail > history.cursor(DERIVATION):
+                await history.derive(journal, dice, dice.choice(SOURCES))
 
 
 def _last(found: Store, source: str) -> int:
@@ -201,6 +267,7 @@ def verify(found: Store, history: History, cut: int) -> None:
     _entries_are(found, stored)
     _books_are(found, there)
     _followers_are(found, [move for move in history.moves if move.asked <= cut], cut)
+    _derivation_is(found, stored)
     for source in {event.source for event in stored}:
         assert found.identities[source].snapshot() == history.fold(source, _last(found, source))
     told = [gap for gap in queries.gaps(found.connection, 1000) if gap.source == store.JOURNAL]
@@ -227,7 +294,7 @@ def _entries_are(found: Store, stored: list[Asked]) -> None:
             event.blob,
         )
     machines = {event.source for event in stored}
-    assert {p.machine[:2] for p in found.registry.since(0)} >= machines
+    assert {p.machine.split("-")[0] for p in found.registry.since(0)} >= machines
 
 
 def _books_are(found: Store, there: list[Asked]) -> None:
@@ -256,6 +323,21 @@ def _followers_are(found: Store, moves: list[Moved], cut: int) -> None:
         assert books.quarantined == sum(m.refused for m in mine if m.position <= books.cursor)
     oldest = found.connection.execute("SELECT min(position) FROM entries").fetchone()[0]
     assert oldest is None or oldest - 1 <= min(books.cursor for books in ledger.sinks.values())
+
+
+def _derivation_is(found: Store, stored: list[Asked]) -> None:
+    """Exactly once: what is there was made of everything up to the cursor and of nothing else, and the memory can be made again."""
+    standing = deriving.standing(found.connection, DERIVATION)
+    made = [event for event in stored if event.source == DERIVATION]
+    values = [float(v) for event in made for batch in event.refined.batches for v in batch.values]
+    assert values == _sums(stored[: standing.cursor])[1]
+    assert standing.covered <= standing.cursor
+    if standing.snapshot is None:
+        assert standing.cursor == 0
+        return
+    assert int(standing.snapshot) == _sums(stored[: standing.covered])[0]
+    oldest = found.connection.execute("SELECT min(position) FROM entries").fetchone()[0]
+    assert oldest is None or oldest <= standing.covered + 1
 
 
 def goes_on(found: Store) -> None:
