@@ -27,6 +27,7 @@ class GuardedProtocol(UASocketProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.gone = asyncio.Event()
+        self._unsent: list[tuple[Encode, int, int]] = []
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -42,17 +43,32 @@ class GuardedProtocol(UASocketProtocol):
         self.gone.set()
 
     def send_encoded(self, encode: Encode) -> asyncio.Future[Any]:
-        """The library's `_send_request` for a request whose bytes are there already; chunks and security stay its own."""
+        """The library's `_send_request` for a request whose bytes are there already; chunks and security stay its own.
+
+        It goes out with all others of this turn of the loop, in one write: many small answers in one read are many requests.
+        """
         if self.transport is None:
             raise ConnectionError("the connection is closed")
+        loop = asyncio.get_running_loop()
         self._request_handle += 1
         self._request_id += 1
-        self.revolve_security_token()
-        body = encode(self._request_handle)
-        self.transport.write(self._connection.message_to_binary(body, request_id=self._request_id))
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if not self._unsent:
+            loop.call_soon(self._write_unsent)
+        self._unsent.append((encode, self._request_handle, self._request_id))
+        answer: asyncio.Future[Any] = loop.create_future()
         self._callbackmap[self._request_id] = answer
         return answer
+
+    def _write_unsent(self) -> None:
+        """Chunks are numbered now and not before: what the library sends by itself may have gone out in between."""
+        unsent, self._unsent = self._unsent, []
+        if self.transport is None or self.transport.is_closing():
+            return  # whoever waits for an answer is told by the end of the connection
+        self.revolve_security_token()
+        seal = self._connection.message_to_binary
+        self.transport.write(
+            b"".join([seal(encode(handle), request_id=number) for encode, handle, number in unsent])
+        )
 
     async def open_secure_channel(self, params: Any) -> Any:
         """Tokens count from now by our clock: the library takes the server's word for when a token was made.

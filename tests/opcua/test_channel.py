@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import struct
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from asyncua.ua.uaerrors import UaError
 from adapters.opcua.channel import PINNED, Channel, Credentials
 from adapters.opcua.protocol import LARGEST_CHUNK, GuardedProtocol
 from adapters.opcua.requests import publish_request
-from tests.contracts.rig import Alive
+from tests.contracts.rig import Alive, eventually
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
 from tests.opcua.scripted import ScriptedServer
@@ -175,3 +176,45 @@ async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
     ours._call_callback(99, Buffer(b""))
     with pytest.raises(UaError):
         UASocketProtocol(1.0)._call_callback(99, Buffer(b""))
+
+
+class Transport(asyncio.Transport):
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def numbers(written: bytes) -> Iterator[tuple[int, int]]:
+    """(sequence number, request id) of each chunk (OPC 10000-6, 6.7.2)."""
+    while written:
+        (size,) = struct.unpack_from("<I", written, 4)
+        yield struct.unpack_from("<II", written, 16)
+        written = written[size:]
+
+
+async def test_requests_of_one_turn_are_one_write_and_numbered_when_they_go() -> None:
+    """What the library sends in between has the earlier number: a server ends the channel over one that is out of order."""
+    protocol, transport = GuardedProtocol(1.0), Transport()
+    protocol.transport = transport
+    request = publish_request(b"\x00\x00", 7, [])
+    first, second = protocol.send_encoded(request), protocol.send_encoded(request)
+    between = protocol._send_request(ua.GetEndpointsRequest(), 1.0)
+    await eventually(lambda: len(transport.written) == 2, "the library's and ours")
+    sent = [number for written in transport.written for number in numbers(written)]
+    assert [sequence for sequence, _ in sent] == [1, 2, 3]
+    assert [len(list(numbers(written))) for written in transport.written] == [1, 2]
+    for sequence, request_id in sent:
+        assert request_id in protocol._callbackmap, sequence
+    protocol.connection_lost(None)
+    outcome = await asyncio.gather(first, second, between, return_exceptions=True)
+    assert [type(each) for each in outcome] == [ConnectionError] * 3
+    with pytest.raises(ConnectionError):
+        protocol.send_encoded(request)
