@@ -19,6 +19,7 @@ from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
 from adapters.mqtt.sparkplug.node import Node
 from adapters.mqtt.sparkplug.packets import packet_of, rebirth
 from adapters.mqtt.sparkplug.reading import Taker
+from adapters.mqtt.sparkplug.skim import Skimmer
 from adapters.settings import Reading
 from pipelines import quality as q
 from pipelines.batch import Flag
@@ -98,6 +99,7 @@ class Host:
     ) -> None:
         self.policy = policy
         self.gaps: list[Gap] = []
+        self._skimmer = Skimmer()
         self.seats: dict[Key, Seat] = {}
         grouped: dict[Key, list[Reading]] = {}
         for reading in readings:
@@ -132,7 +134,7 @@ class Host:
         """Adds what the message says; True if a row took the time of receipt. now: monotonic seconds."""
         if not place.kind:
             return False
-        packet = packet_of(place.kind, place.device, message, stamp)
+        packet = packet_of(place.kind, place.device, message, stamp, self._skimmer)
         if isinstance(packet, str):
             sheet.decoded += 1
             sheet.refused.extend(_refusal(message, packet, stamp))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from adapters.mqtt.sparkplug.skim import Skim
+
 # doubts, rising; LOSS: messages of this edge connection were lost; BREAK: nobody knows whether it is still the same one
 SURE, LOSS, BREAK = 0, 1, 2
 
@@ -45,7 +47,10 @@ class Entity:
 
 @dataclass(slots=True)
 class Packet:
-    """One message. kind: NBIRTH and so on. payload: of the schema. check: of its bytes. metrics: what a birth says."""
+    """One message. kind: NBIRTH and so on. payload: of the schema; None where `said` says it all, until somebody asks.
+
+    check: of its bytes. metrics: what a birth says.
+    """
 
     kind: str
     device: str
@@ -60,6 +65,7 @@ class Packet:
     origin: Any = None  # what the host wants to find again
     since: float = 0.0
     progress: int = 0
+    said: Skim | None = None
 
 
 class Act(NamedTuple):

@@ -9,14 +9,21 @@ from adapters.mqtt.channel import Message
 from adapters.mqtt.sparkplug.model import Known, Packet
 from adapters.mqtt.sparkplug.payload import opened
 from adapters.mqtt.sparkplug.properties import unit_of
-from adapters.mqtt.sparkplug.reading import LATEST_MS
 from adapters.mqtt.sparkplug.schema import Metric, Payload
+from adapters.mqtt.sparkplug.skim import Skimmer
 
 REBIRTH: Final = "Node Control/Rebirth"
+LATEST_MS: Final = (2**63 - 1) // 10**6
 
 
-def packet_of(kind: str, device: str, message: Message, stamp: int) -> Packet | str:
+def packet_of(
+    kind: str, device: str, message: Message, stamp: int, skimmer: Skimmer | None = None
+) -> Packet | str:
     """What the bytes say, or why they say nothing."""
+    said = skimmer.read(message.payload) if skimmer is not None and kind.endswith("DATA") else None
+    if said is not None:
+        return Packet(kind, device, None, said.seq, said.time, zlib.crc32(message.payload), message.retain,
+                      size=len(message.payload), origin=_origin(message, stamp), said=said)  # fmt: skip
     payload = opened(message.payload)
     if isinstance(payload, str):
         return payload
@@ -30,7 +37,7 @@ def packet_of(kind: str, device: str, message: Message, stamp: int) -> Packet | 
         check=zlib.crc32(message.payload),
         retain=message.retain,
         size=len(message.payload),
-        origin=(message, stamp, message.topic.decode("utf-8", "backslashreplace")),
+        origin=_origin(message, stamp),
     )
     if kind.endswith("BIRTH"):
         packet.metrics = [
@@ -42,6 +49,17 @@ def packet_of(kind: str, device: str, message: Message, stamp: int) -> Packet | 
     if kind in ("NBIRTH", "NDEATH"):
         packet.bd_seq = _bd_seq(payload)
     return packet
+
+
+def _origin(message: Message, stamp: int) -> tuple[Message, int, str]:
+    return message, stamp, message.topic.decode("utf-8", "backslashreplace")
+
+
+def metrics_of(packet: Packet) -> Any:
+    """Of the schema; what was skimmed is parsed now, and can be."""
+    if packet.payload is None:
+        packet.payload = opened(packet.origin[0].payload)
+    return packet.payload.metrics
 
 
 def _bd_seq(payload: Any) -> int | None:

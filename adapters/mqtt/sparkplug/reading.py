@@ -15,8 +15,10 @@ from adapters.mqtt.binding import LONGEST_NAME
 from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Cell
 from adapters.mqtt.sparkplug.flatten import Leaf, leaves
+from adapters.mqtt.sparkplug.lanes import Lanes
 from adapters.mqtt.sparkplug.meaning import Mark, Plan, Sense, aliased, named, sort, type_name
 from adapters.mqtt.sparkplug.model import Entity, Known, Packet
+from adapters.mqtt.sparkplug.packets import LATEST_MS, metrics_of
 from adapters.mqtt.sparkplug.properties import quality_of
 from adapters.mqtt.sparkplug.values import DATASET, NAMES, READERS, TEMPLATE, Reader, Unreadable
 from adapters.settings import Reading, SignalSettings, intern
@@ -24,7 +26,6 @@ from pipelines import quality as q
 from pipelines.batch import Flag, Kind
 from pipelines.registry import KindConflict, Registry
 
-LATEST_MS: Final = (2**63 - 1) // 10**6
 LATEST: Final = LATEST_MS * 10**6
 HISTORICAL: Final = int(Flag.HISTORICAL)
 REMEMBERED: Final = 20_000  # metrics of an entity whose place is known without looking
@@ -41,6 +42,7 @@ class Taker:
         self._chosen = bool(tags)
         self._listed: dict[str, MqttSignal] = {signal.address: signal for signal in self.read.signals}
         self._plans: dict[Known, Plan | None] = {}
+        self._lanes = Lanes()
         self.points: dict[int, Kind] = {}
         self.reasons: Counter[str] = Counter()
         self.unknown = False  # the last message had a metric that no birth explains
@@ -63,10 +65,19 @@ class Taker:
 
     def take(self, entity: Entity, packet: Packet, sense: Sense) -> None:
         """Adds what the message says about this entity to the sheet."""
-        self.reasons.clear()
         self.unknown = False
+        quick = packet.said if not (sense.void or sense.doubtful or sense.stamps.flags) else None
+        if quick is not None and self._lanes.take(entity, quick, sense.sheet):
+            return
+        self._take(entity, packet, sense)
+        if quick is not None:
+            self._lanes.lay(entity, quick, self._plans)
+
+    def _take(self, entity: Entity, packet: Packet, sense: Sense) -> None:
+        """The careful way."""
+        self.reasons.clear()
         by_name, by_alias, plans = entity.by_name, entity.by_alias, self._plans
-        for metric in packet.payload.metrics:
+        for metric in metrics_of(packet):
             name = metric.name
             if name:
                 known = None if metric.HasField("alias") else by_name.get(name)

@@ -63,12 +63,12 @@ def _integer(datatype: int) -> Callable[[Any], int]:
             number = message.long_value
         else:
             raise _wrong(message, datatype)
-        return number if number < top else _extended(number, datatype)
+        return number if number < top else extended(number, datatype)
 
     return take
 
 
-def _extended(number: int, datatype: int) -> int:
+def extended(number: int, datatype: int) -> int:
     """Of a number beyond the positive half: its meaning in two's complement of the type's width, or of 32 or 64 bits."""
     bits, signed = INTEGERS[datatype]
     if signed:
