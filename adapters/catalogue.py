@@ -11,14 +11,13 @@ from typing import Annotated, Any, get_args
 from pydantic import Field
 
 from adapters.influxdb.settings import InfluxDbSink
+from adapters.mqtt.republish_settings import MqttSink
 from adapters.mqtt.settings import MqttSource
 from adapters.opcua.settings import OpcUaSource
 from adapters.settings import ReadSettings, SinkSettings, SourceSettings
 
 AnySource = Annotated[OpcUaSource | MqttSource, Field(discriminator="type")]
-AnySink = Annotated[
-    InfluxDbSink, Field()
-]  # the discriminator comes with the second member: one alone may have none
+AnySink = Annotated[InfluxDbSink | MqttSink, Field(discriminator="type")]
 
 
 def source_types() -> dict[str, type[SourceSettings]]:

@@ -235,3 +235,7 @@ class SinkSettings(Strict):
 
     def review(self) -> Sequence[str]:
         return ()
+
+    def clashes(self, sources: Mapping[str, tuple[SourceSettings, Sequence[Reading]]]) -> Sequence[str]:
+        """What cannot be beside these sources (by name, with what they read), in one sentence each: errors of `check`."""
+        return ()

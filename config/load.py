@@ -165,10 +165,15 @@ def _replaced(part: Any, path: Sequence[str | int], value: Any) -> Any:
 
 
 def _review(settings: Settings, places: Places, findings: Findings) -> None:
-    """What the adapters themselves find doubtful."""
+    """What the adapters themselves find doubtful, or impossible together."""
     for name, source in settings.sources.items():
         for doubt in source.review(settings.readings(name)):
             findings.warning(places.source(name), f"{name}: {doubt}", path=f"sources.{name}")
     for index, sink in enumerate(settings.sinks):
         for doubt in sink.review():
             findings.warning(places.sink(settings.sink_names[index]), doubt, path=f"sinks[{index}]")
+    sources = {name: (source, settings.readings(name)) for name, source in settings.sources.items()}
+    for index, sink in enumerate(settings.sinks):
+        for clash in sink.clashes(sources):
+            hint = "publish under another first level, or read more narrowly"
+            findings.error(places.sink(settings.sink_names[index]), f"{sink.name}: {clash}", hint)

@@ -115,6 +115,7 @@ class Wire(paho.Client):
             manual_ack=True,
         )
         self.messages: deque[Message] = deque()
+        self.confirmed: deque[tuple[int, int]] | None = None  # of `post`: packet id, reason code
         self.received = self.volume = 0
         self._largest, self._now = who.largest, who.now
         self._rest = bytearray()
@@ -189,6 +190,9 @@ class Wire(paho.Client):
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         if len(body) < size:
             raise Malformed("a packet beyond max_packet")
+        if first & 0xF0 == PUBACK and self.confirmed is not None and size >= 2:
+            self.confirmed.append((body[0] << 8 | body[1], body[2] if size > 2 else 0))
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
         self._in_packet = {
             "command": first,
             "have_remaining": 1,
@@ -216,6 +220,12 @@ class Wire(paho.Client):
         )
         if self._sock is not None and acks:
             self._packet_queue(PUBACK, acks, messages[-1].mid, 1)
+
+    def post(self, packets: bytes) -> None:
+        """Whole PUBLISH packets of QoS 1, in one piece. Their acknowledgements go to `confirmed`, and nobody sends them again."""
+        if self.confirmed is None:
+            self.confirmed = deque()
+        self._packet_queue(PUBLISH, packets, 0, 1)
 
     def _handle_pubrel(self) -> MQTTErrorCode:
         """We never ask for QoS 2, but another client may have left it in our session: paho would never complete it."""

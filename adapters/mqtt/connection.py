@@ -17,9 +17,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from adapters.errors import AdapterError, NotConnected
 from adapters.mqtt import errors
+from adapters.mqtt.broker_settings import Broker
 from adapters.mqtt.channel import Message, Wire, connect_properties, say_goodbye
 from adapters.mqtt.rivals import HungUp
-from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.websocket import WebSocket
 
 ANSWER = 10.0  # seconds for CONNACK and SUBACK
@@ -43,7 +43,7 @@ class Connack(NamedTuple):
 class Connection:
     """`lost` says why it ended; `woken` is set when there is something to look at."""
 
-    def __init__(self, settings: MqttSource, wire: Wire, version: str, *, visiting: bool = False) -> None:
+    def __init__(self, settings: Broker, wire: Wire, version: str, *, visiting: bool = False) -> None:
         self._visiting = visiting
         self.settings, self.wire, self.version = settings, wire, version
         self.woken = asyncio.Event()

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from adapters.errors import AdapterError, Misconfigured, NotConnected
 from adapters.mqtt import errors
-from adapters.mqtt.settings import MqttSource
+from adapters.mqtt.broker_settings import Broker
 from adapters.mqtt.websocket import LONGEST, Refused, WebSocket, check, hello
 
 Result = TypeVar("Result")
 PATIENCE = 5.0  # seconds per address, and again for the handshake
 
 
-def tls_context(settings: MqttSource) -> ssl.SSLContext | None:
+def tls_context(settings: Broker) -> ssl.SSLContext | None:
     """Verified always: there is no way to switch the check of certificate and host name off. Reads files."""
     if not settings.tls:
         return None
@@ -38,11 +38,11 @@ def tls_context(settings: MqttSource) -> ssl.SSLContext | None:
     return context
 
 
-def _files(settings: MqttSource) -> str:
+def _files(settings: Broker) -> str:
     return ", ".join(str(file) for file in (settings.ca, settings.certificate, settings.private_key) if file)
 
 
-async def dial(settings: MqttSource) -> socket.socket | WebSocket:
+async def dial(settings: Broker) -> socket.socket | WebSocket:
     """The socket, non-blocking, handshakes of TLS and WebSocket done. Raises NotConnected or Misconfigured."""
     context = await asyncio.to_thread(tls_context, settings)
     try:
@@ -57,7 +57,7 @@ async def dial(settings: MqttSource) -> socket.socket | WebSocket:
         raise errors.by_system(settings.url, error) from error
 
 
-async def _connect(settings: MqttSource) -> socket.socket:
+async def _connect(settings: Broker) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
@@ -66,7 +66,7 @@ async def _connect(settings: MqttSource) -> socket.socket:
     return await _first(loop, found)
 
 
-def _unknown(settings: MqttSource, error: socket.gaierror) -> AdapterError:
+def _unknown(settings: Broker, error: socket.gaierror) -> AdapterError:
     return NotConnected(
         f"{settings.url}: the name '{settings.host}' is not known ({error.strerror})",
         "Check the name, or write the broker's address in numbers.",
@@ -126,7 +126,7 @@ async def _done_when_ready(sock: socket.socket, step: Callable[[], Result], *, w
             await _ready(sock, writing=writing)
 
 
-async def _upgrade(sock: socket.socket, settings: MqttSource, path: str) -> WebSocket:
+async def _upgrade(sock: socket.socket, settings: Broker, path: str) -> WebSocket:
     with ExitStack() as undo:
         undo.callback(sock.close)
         asked = hello(settings.host, settings.port, path)

@@ -10,17 +10,15 @@ import ssl
 
 from adapters.errors import AdapterError, Misconfigured, NotConnected
 
-CREDENTIALS = "Check username and password of the source, and that the broker knows them."
-_CLIENT_ID = "Give the source another client_id; every collector at a broker needs its own."
+CREDENTIALS = "Check username and password, and that the broker knows them."
+_CLIENT_ID = "Give another client_id; every collector at a broker needs its own."
 _LATER = "Nothing to do here: the collector tries again."
 _RATE = "Raise the broker's limits for this client, or lower what is published to it."
-_SIZE = "Set max_packet of the source to what the broker allows, or raise it there."
-_ADDRESS = "The broker names another address: change url of the source to it."
-_VERSION = "Set version of the source to what the broker speaks (3.1.1 or 5), or leave it out."
+_SIZE = "Set max_packet to what the broker allows, or raise it there."
+_ADDRESS = "The broker names another address: change url to it."
+_VERSION = "Set version to what the broker speaks (3.1.1 or 5), or leave it out."
 _BROKER = "See the broker's log for the reason."
-_FILTERS = (
-    "The broker lacks a feature that a topic of this source needs: see its topics and the broker's settings."
-)
+_FILTERS = "The broker lacks a feature that a topic needs: see the topics and the broker's settings."
 
 REASONS: dict[int, tuple[type[NotConnected | Misconfigured], str]] = {
     0x04: (NotConnected, _LATER),
@@ -46,7 +44,7 @@ REASONS: dict[int, tuple[type[NotConnected | Misconfigured], str]] = {
     0x90: (Misconfigured, _FILTERS),
     0x91: (NotConnected, _BROKER),
     0x92: (NotConnected, _BROKER),
-    0x93: (NotConnected, "Lower receive_maximum of the source."),
+    0x93: (NotConnected, "Lower receive_maximum."),
     0x94: (NotConnected, _BROKER),
     0x95: (Misconfigured, _SIZE),
     0x96: (NotConnected, _RATE),

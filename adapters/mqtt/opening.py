@@ -10,16 +10,16 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from adapters.errors import Misconfigured, NotConnected
 from adapters.mqtt import errors
+from adapters.mqtt.broker_settings import Broker
 from adapters.mqtt.channel import Identity, Wire
 from adapters.mqtt.connection import FAREWELL, Connack, Connection
 from adapters.mqtt.dial import dial
-from adapters.mqtt.settings import MqttSource
 
 VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
 async def connect(
-    settings: MqttSource,
+    settings: Broker,
     client_id: str,
     now: Callable[[], int],
     *,
@@ -40,7 +40,7 @@ async def connect(
 
 
 class _Dial(NamedTuple):
-    settings: MqttSource
+    settings: Broker
     client_id: str
     now: Callable[[], int]
     visiting: bool

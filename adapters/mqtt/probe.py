@@ -33,6 +33,7 @@ ENOUGH = 1000  # messages that are looked at
 
 class _Visit(NamedTuple):
     source: str
+    settings: MqttSource
     connection: Connection
     readings: Sequence[Reading]
     routes: Routes
@@ -51,7 +52,7 @@ async def look_around(
     except AdapterError as error:
         return [Finding("error", source, str(error), error.remedy)]
     try:
-        visit = _Visit(source, connection, readings, routes)
+        visit = _Visit(source, settings, connection, readings, routes)
         return [*_greeting(visit), *await _subscribed(visit), *await _heard(visit)]
     except AdapterError as error:
         return [Finding("error", source, str(error), error.remedy)]
@@ -154,7 +155,7 @@ async def _heard(visit: _Visit) -> Sequence[Finding]:
 def _template(visit: _Visit, reading: Reading) -> Template:
     if reading.read.sparkplug:
         group, node, _ = reading.read.place
-        return parse_template(f"{visit.connection.settings.sparkplug_namespace}/{group}/+/{node}/#")
+        return parse_template(f"{visit.settings.sparkplug_namespace}/{group}/+/{node}/#")
     template: Template = reading.read.template.bound(machine=reading.machine)
     return template
 

@@ -6,14 +6,13 @@ Encrypted and verified is the default (`mqtts://`); plain text is chosen by name
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from adapters.base import Bench, Source
+from adapters.mqtt.broker_settings import BrokerAccess
 from adapters.mqtt.paths import parse_path
 from adapters.mqtt.payload_settings import AnyPayload, JsonPayload, PayloadName, payload_by_name
 from adapters.mqtt.sparkplug.places import HostSettings, NodeRead, check_metrics
@@ -21,13 +20,9 @@ from adapters.mqtt.topics import Template, parse_template
 from adapters.settings import (
     Duration,
     Reading,
-    Secret,
     SignalSettings,
     Size,
 )
-
-PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-WEB_PATH = "/mqtt"
 
 
 class MqttSignal(SignalSettings):
@@ -93,6 +88,16 @@ class MqttRead(NodeRead):
     def template(self) -> Template:
         return parse_template(self.topic)
 
+    def filters(self, machine: str, namespace: str) -> Sequence[str]:
+        """What brings the messages of this entry, without a $share group. namespace: of Sparkplug."""
+        if self.sparkplug:
+            group, node, _ = self.place
+            return (f"{namespace}/{group}/+/{node}/#",)
+        template = replace(self.template.bound(machine=machine), share="")
+        if "signal" not in template.names or self.adopt:
+            return (template.filter,)
+        return tuple(template.bound(signal=signal.address).filter for signal in self.signals)
+
     @model_validator(mode="after")
     def _signals_fit(self) -> MqttRead:
         if bool(self.topic) == bool(self.sparkplug):
@@ -143,31 +148,14 @@ def _check_signal(signal: MqttSignal, payload: AnyPayload, named: bool) -> None:
         raise ValueError(f"signal '{signal.name}': a topic segment cannot contain / + or #; set item")
 
 
-class MqttSource(HostSettings):
+class MqttSource(BrokerAccess, HostSettings):
     """A broker, and the session that is kept there while the collector is away."""
 
     read_model = MqttRead
     type: Literal["mqtt"] = "mqtt"
-    url: str = Field(
-        description="mqtts://host[:8883] (encrypted, verified) or mqtt://host[:1883] (plain text); over WebSocket "
-        "wss://host[:443][/path] or ws://host[:80][/path] (path left out: /mqtt)",
-        examples=["mqtts://10.0.0.5", "mqtt://localhost:1883", "wss://broker.example/mqtt"],
-    )
-    version: Literal["auto", "3.1.1", "5"] = Field(
-        "auto", description="auto: 5, and 3.1.1 if the broker refuses 5"
-    )
     client_id: str = Field(
         "", max_length=200, description="Fixed and unique at the broker; left out: shopfloor-<source name>"
     )
-    username: str = ""
-    password: Secret | None = None
-    ca: Path | None = Field(
-        None,
-        description="PEM file of the authority that signed the broker's certificate; left out: the system's",
-    )
-    certificate: Path | None = Field(None, description="PEM file of this client's certificate")
-    private_key: Path | None = Field(None, description="PEM file of this client's private key, unencrypted")
-    keep_alive: Duration = Field(20.0, ge=1, le=3600)
     session_expiry: Duration = Field(7 * 86_400.0, ge=0, le=136 * 365 * 86_400.0)
     receive_maximum: int = Field(
         5000, ge=64, le=65_535, description="Most messages in flight and not yet acknowledged (MQTT 5)"
@@ -179,57 +167,6 @@ class MqttSource(HostSettings):
     )
     adopt_limit: int = Field(1000, ge=1, le=100_000, description="Most signals that adopt may add")
 
-    @field_validator("url")
-    @classmethod
-    def _is_broker(cls, url: str) -> str:
-        _check_url(url)
-        return url
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> MqttSource:
-        if self.password is not None and not self.username:
-            raise ValueError("a password needs its username")
-        if self.password is not None and not self.tls and not self.loopback:
-            raise ValueError(
-                "a password would cross the network in plain text: use mqtts:// or wss:// (or remove the password)"
-            )
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("certificate and private_key belong together: give both or neither")
-        if not self.tls and (self.ca or self.certificate):
-            raise ValueError(
-                "ca and certificate are for mqtts:// and wss://; with mqtt:// and ws:// nothing is encrypted"
-            )
-        return self
-
-    @property
-    def tls(self) -> bool:
-        return self.url.startswith(("mqtts:", "wss:"))
-
-    @property
-    def path(self) -> str | None:
-        """Of the WebSocket; None without one."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("ws", "wss"):
-            return None
-        query = f"?{parts.query}" if parts.query else ""
-        return (parts.path if len(parts.path) > 1 else WEB_PATH) + query
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        parts = urlsplit(self.url)
-        return parts.port or PORTS[parts.scheme]
-
-    @property
-    def loopback(self) -> bool:
-        try:
-            return self.host == "localhost" or ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
     def build(self, name: str, readings: Sequence[Reading], bench: Bench) -> Source:
         from adapters.mqtt.source import MqttBroker
 
@@ -240,11 +177,7 @@ class MqttSource(HostSettings):
 
 
 def _reviewed(source: MqttSource, readings: Sequence[Reading]) -> Sequence[str]:
-    said: list[str] = []
-    if not source.tls and not source.loopback:
-        said.append(f"{source.url} is plain text: anyone on the network can read and forge it; use mqtts://")
-    if source.password is not None and not source.tls:
-        said.append(f"the password for {source.url} is sent in plain text (only to this computer)")
+    said = source.doubts
     if not source.client_id:
         said.append(
             "client_id is left out and becomes shopfloor-<source name>: a second collector at this broker needs another one"
@@ -258,32 +191,3 @@ def _reviewed(source: MqttSource, readings: Sequence[Reading]) -> Sequence[str]:
     )
     said.extend(source.said_of_nodes(readings))
     return said
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in PORTS:
-        raise ValueError(
-            "the url begins with mqtts:// (encrypted) or mqtt:// (plain), such as mqtts://10.0.0.5; "
-            "over WebSocket with wss:// or ws://"
-        )
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("write username and password as keys of their own, not in the url")
-    if not parts.hostname:
-        raise ValueError("the url names no host; write it as mqtts://10.0.0.5 or mqtts://broker.example:8883")
-    _check_path(parts)
-    if parts.port == 0:
-        raise ValueError("port 0 is not a port")
-
-
-def _check_path(parts: SplitResult) -> None:
-    if parts.scheme in ("ws", "wss"):
-        if (
-            parts.fragment
-            or not (parts.path + parts.query).isascii()
-            or set(parts.path + parts.query) & set(" \\")
-        ):
-            raise ValueError("a WebSocket url ends with a plain path, such as wss://broker.example/mqtt")
-        return
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError("the url ends after host and port; topics belong to the machines' read entries")

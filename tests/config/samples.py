@@ -215,7 +215,7 @@ SAMPLES = [
         "type: influxdb",
         "type: influx",
         18,
-        "must be influxdb",
+        "unknown type 'influx'",
         "did you mean influxdb?",
     ),
     Bad(

@@ -20,7 +20,7 @@ from tests.config.samples import GOOD
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "config" / "examples"
-ENV = {"TOKEN": "t0ken", "INFLUX_TOKEN": "t0ken", "IMM_PASSWORD": "passw0rd"}
+ENV = {"TOKEN": "t0ken", "INFLUX_TOKEN": "t0ken", "IMM_PASSWORD": "passw0rd", "MQTT_PASSWORD": "passw0rd"}
 
 
 def written(folder: Path, **files: str) -> list[Path]:
@@ -215,7 +215,7 @@ def test_sizes_are_shown_as_they_are_written(given: int, text: str) -> None:
 
 def test_the_catalogue_knows_every_type() -> None:
     assert set(source_types()) == {"opcua", "mqtt"}
-    assert set(sink_types()) == {"influxdb"}
+    assert set(sink_types()) == {"influxdb", "mqtt"}
     assert read_models() == tuple(model.read_model for model in source_types().values())
 
 

@@ -12,7 +12,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ class Rules:
     levels: protocol levels that are understood; others get `refusal`, or the raw bytes in `stranger` if that is set.
     granted: SUBACK code by filter, else the QoS asked for. slices: bytes per write (0: all at once).
     silent: CONNECT gets no answer. pings: PINGREQ is answered.
+    deaf: a client's messages get no answer, unless the test has the link `take` them.
+    takes: the reason code of the PUBACK for a client's message; None: it is taken, and the connection is cut in place of an answer.
     """
 
     code: int = 0
@@ -40,6 +42,8 @@ class Rules:
     slices: int = 0
     silent: bool = False
     pings: bool = True
+    deaf: bool = False
+    takes: Callable[[Packet], int | None] = lambda _packet: 0
 
 
 class Seen(NamedTuple):
@@ -126,6 +130,8 @@ class Link:
             self._greet(packet)
         elif packet.kind in (codec.SUBSCRIBE, codec.UNSUBSCRIBE):
             self._grant(packet)
+        elif packet.kind == codec.PUBLISH and packet.qos and not self._broker.rules.deaf:
+            self.take(packet)
         elif packet.kind == codec.PINGREQ and self._broker.rules.pings:
             self.send(codec.packet(codec.PINGRESP, b""))
         elif packet.kind in (codec.PUBACK, codec.PUBREC):
@@ -134,6 +140,19 @@ class Link:
             self._broker.complaints.append(
                 f"connection {self.number}: PUBCOMP of {packet.mid} without PUBREL"
             )
+
+    def take(self, packet: Packet) -> None:
+        """A client's message: it is there when the broker has it, whatever becomes of the answer."""
+        if packet.qos != 1 or not packet.mid or packet.dup:
+            self._broker.complaints.append(f"connection {self.number}: a PUBLISH that was not expected")
+        code = self._broker.rules.takes(packet)
+        if code is None or code < 0x80:
+            self._broker.taken.append(packet)
+        if code is None:
+            self.cut()
+            return
+        reason = bytes([code]) if code else b""
+        self.send(codec.packet(codec.PUBACK, packet.mid.to_bytes(2, "big") + reason))
 
     def _greet(self, packet: Packet) -> None:
         rules = self._broker.rules
@@ -177,6 +196,7 @@ class Broker:
         self.rules = rules
         self.port = 0
         self.log: list[Seen] = []
+        self.taken: list[Packet] = []
         self.links: list[Link] = []
         self.complaints: list[str] = []
 
