@@ -163,7 +163,7 @@ class Host:
         if act.what in ("BIRTH", "DEATH"):
             seat.births = b""
         if act.what == "DEATH":
-            return _mark(takers, at, sheet)
+            return _mark(takers, _died_at(act, at), sheet)
         if packet is None or packet.kind.endswith("DEATH"):
             return False
         message, stamp, where = packet.origin
@@ -249,8 +249,15 @@ class Host:
         return packet if isinstance(packet, Packet) else None
 
 
+def _died_at(act: Act, at: int) -> int:
+    """A device's death bears its time; a node's was written when it connected, so it is the time of receipt that counts (3.0, 5.5, 5.7)."""
+    packet = act.packet
+    said = packet.time if packet is not None and packet.kind == "DDEATH" else 0
+    return said * 1_000_000 if said >= act.entity.born_at and said else at
+
+
 def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:
-    """One row without value per point, at the time at which it was learnt (3.0: stale, at the host's time)."""
+    """One row without value per point."""
     marked = 0
     for taker in takers:
         for point, kind in taker.died().items():

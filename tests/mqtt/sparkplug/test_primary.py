@@ -101,6 +101,8 @@ async def test_the_will_bears_the_time_of_the_birth(broker: Mosquitto, version: 
             await eventually(lambda: heard.states == [True], "online")
             session._connection.wire.drop()  # no DISCONNECT: as a crash or a cut cable
             await eventually(lambda: heard.states == [True, False], "the broker speaks the will")
+    log = (broker.folder / "broker.log").read_text()
+    assert f"as shopfloor-b (p{5 if version == '5' else 2}, c1," in log, "a clean session"
     assert heard.heard[0][1] == heard.heard[1][1]
     assert [each[2] for each in heard.heard] == [1, 1]
 

@@ -1,4 +1,4 @@
-"""The host-side rules of Sparkplug B 3.0, one test each, by the rule's id where it has one (tck-id-…), else by section.
+"""The host-side rules of Sparkplug B 3.0, one test each, by the rule's id where it has one (`rules.py` has them all), else by section.
 
 The edge writes with the simulators' encoder; no broker is needed to be told what an edge says.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.mqtt.sparkplug.node import UNBORN
+from adapters.mqtt.sparkplug.schema import Payload
 from pipelines import quality as q
 from pipelines.batch import Flag
 from simulators.sparkplug.model import DataType, Metric, Property
@@ -47,7 +48,7 @@ def test_housekeeping_is_no_signal_unless_it_is_listed() -> None:
 
 
 def test_a_rebirth_gives_aliases_another_meaning() -> None:
-    """tck-id-operational-behavior-…-rebirth: the aliases of the last birth count, no others."""
+    """tck-id-payloads-alias-birth-requirement: the aliases of the last birth count, no others."""
     bed = Bed()
     edge = living(bed)
     edge.dbirth(number("Force", 2.0, 2), number("Stroke", 3.0, 1))
@@ -140,10 +141,13 @@ def test_a_node_death_makes_everything_stale_when_it_is_learnt() -> None:
 
 
 def test_a_device_death_makes_that_device_stale() -> None:
-    """tck-id-operational-behavior-device-ddeath…: that device and no other."""
+    """tck-id-operational-behavior-edge-node-termination-host-action-ddeath-devices-offline: that one, at the time that it says."""
     bed = Bed()
     edge = living(bed)
-    assert said(edge.ddeath()) == [("m/Force", None), ("m/Stroke", None)]
+    bed.clock.seconds = 60
+    rows = edge.ddeath()
+    assert said(rows) == [("m/Force", None), ("m/Stroke", None)]
+    assert {row.at for row in rows} == {edge.ms}
     assert said(edge.ndata(number(None, 5.0, 0))) == [("m/Load", 5.0)]
     assert edge.ddata(number(None, 5.0, 1), number("Force", 5.0)) == []
     assert bed.refused == ["alias 1 came after the device died and before its next birth",
@@ -183,7 +187,7 @@ def test_births_without_bd_seq_die_by_any_death() -> None:
 
 
 def test_after_a_death_nothing_is_taken_until_the_next_birth() -> None:
-    """tck-id-operational-behavior-…-ndeath: aliases are void, and a name is not alive either."""
+    """tck-id-operational-behavior-edge-node-termination-host-action-ndeath-devices-offline: aliases are void, and a name is not alive either."""
     bed = Bed(rebirth=True)
     edge = living(bed)
     edge.ndeath()
@@ -347,11 +351,29 @@ def test_rebirths_are_asked_once_in_30_seconds_and_never_unasked() -> None:
         assert asked == ["spBv1.0/plant/NCMD/cell"] * (3 if allowed else 0)
 
 
+def test_a_rebirth_request_is_what_the_rules_say() -> None:
+    """tck-id-operational-behavior-data-commands-ncmd-rebirth-name, -value, -verb; tck-id-topics-ncmd-timestamp, payloads-ncmd-seq."""
+    bed = Bed(rebirth=True)
+    Edge(bed).ndata(number(None, 1.0, 5))
+    ((topic, raw),) = bed.host.commands(bed.clock.monotonic(), bed.clock.now())
+    payload = Payload.FromString(raw)
+    (metric,) = payload.metrics
+    assert topic == "spBv1.0/plant/NCMD/cell"
+    assert (metric.name, metric.datatype, metric.boolean_value) == (
+        "Node Control/Rebirth",
+        DataType.BOOLEAN,
+        True,
+    )
+    assert not metric.HasField("alias")
+    assert payload.timestamp == T0
+    assert not payload.HasField("seq")
+
+
 # --- values
 
 
 def test_null_historical_and_times() -> None:
-    """tck-id-payloads-metric-timestamp…, 6.4.5: is_null, is_historical; the metric's time, the payload's, the receipt's."""
+    """tck-id-payloads-name-birth-data-requirement, 6.4.5: is_null, is_historical; the metric's time, the payload's, the receipt's."""
     bed = Bed()
     edge = living(bed)
     null = number(None, None, 1, is_null=True, timestamp=T0 + 7)
@@ -366,14 +388,14 @@ def test_null_historical_and_times() -> None:
 
 
 def test_null_with_a_value_and_nothing_at_all_are_refused() -> None:
-    """tck-id-payloads-metric-is-null…: one of both, and not none."""
+    """tck-id-operational-behavior-data-publish-nbirth-values: one of both, and not none."""
     bed = Bed()
     living(bed).ddata(number(None, 5.0, 1, is_null=True), number(None, None, 2))
     assert bed.refused == ["Force: is_null and a value", "Stroke: neither a value nor is_null"]
 
 
 def test_another_datatype_than_in_the_birth_is_refused_unless_both_are_numbers() -> None:
-    """tck-id-payloads-metric-datatype…: a text where a number was born is no value of that number."""
+    """tck-id-payloads-metric-datatype-req: a text where a number was born is no value of that number."""
     bed = Bed()
     edge = living(bed)
     text = Metric("Force", datatype=DataType.STRING, value="12,5")
@@ -393,7 +415,7 @@ def test_transient_metrics_are_taken_where_they_are_listed() -> None:
 
 @pytest.mark.parametrize(("number_", "quality"), [(192, q.GOOD), (0, q.BAD), (500, q.UNCERTAIN_LAST_USABLE), (64, q.UNCERTAIN)])  # fmt: skip
 def test_quality_is_a_property(number_: int, quality: int) -> None:
-    """tck-id-payloads-propertyset-quality-value-type, -value: Int32 of 0, 192 or 500; absent is good."""
+    """tck-id-payloads-propertyset-quality-value-value: Int32 of 0, 192 or 500; absent is good."""
     bed = Bed()
     (row,) = living(bed).ddata(
         number(None, 5.0, 1, properties={"Quality": Property(DataType.INT32, number_)})
