@@ -33,7 +33,7 @@ _UNREADABLE: Final = (ValueError, struct.error, IndexError)
 
 
 class Look(NamedTuple):
-    """What to look for at a node: references of this type and its subtypes, one way or the other, to nodes of these classes."""
+    """What to look for at a node: references of this type and its subtypes, one way or the other, to nodes of these classes (0: any)."""
 
     reference: int = HIERARCHICAL
     inverse: bool = False

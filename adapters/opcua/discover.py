@@ -12,12 +12,14 @@ from typing import Any, Final
 from adapters.discovery import Progress, Proposal, Report, Wishes
 from adapters.opcua.channel import Channel
 from adapters.opcua.credentials import POLICIES, STRONG, Offer
+from adapters.opcua.decode import Found as Of
 from adapters.opcua.discover_browse import Bounds, Walk
 from adapters.opcua.discover_found import Found
 from adapters.opcua.discover_propose import proposed
-from adapters.opcua.discover_read import Reader, measure
+from adapters.opcua.discover_read import Reader, measure, unfolded
 from adapters.opcua.discover_show import json_of, tree_of
 from adapters.opcua.errors import crossing
+from adapters.opcua.grids import Bodies, Body
 from adapters.opcua.nodeid import parse_node_id
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.subscription import Desk
@@ -76,6 +78,12 @@ async def _read(reader: Reader, desk: Desk, found: Found, progress: Progress) ->
     nodes = list(found.root.below()) if found.root else []
     found.properties = [node for node in nodes if node.is_property]
     found.abouts = await reader.describe([n for n in nodes if n.variable and not n.is_property], progress)
+    structures = [about for about in found.abouts if isinstance(about.value, Body | Bodies)]
+    if structures:
+        said = [(about.data_type, Of(None, about.value, about.quality)) for about in structures]
+        await desk.types.learn([], said)
+        for about in structures:
+            unfolded(about, desk.types.catalogue)
     measures = {
         (about.node.id, child.name): child
         for about in found.abouts

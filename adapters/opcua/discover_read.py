@@ -22,7 +22,9 @@ from adapters.opcua.decode import Found, decode_read
 from adapters.opcua.discover_browse import Node, Rest, in_batches
 from adapters.opcua.errors import status_name
 from adapters.opcua.grids import Unsupported
-from adapters.opcua.kinds import NotReadable, native_kind
+from adapters.opcua.kinds import NotReadable, native_kind, structured
+from adapters.opcua.settings import OpcUaSignal
+from adapters.opcua.shapes import Catalogue
 from pipelines.batch import Kind
 from pipelines.units import Unit, by_unit_id, unit_of
 
@@ -38,6 +40,7 @@ _PACE: Final = 0.25  # s between two looks at the same value, at least
 _WATCHED: Final = 2000  # values that are looked at repeatedly, at most
 _STEPS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _SHOWN: Final = 60
+_PLAIN: Final = OpcUaSignal(name="x", node="i=0")  # as a signal is that says nothing of its own
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class About:
     value: Any = None
     quality: int = 0
     why: str = ""
+    fields: str = ""  # of a structure, in words
     unit: Unit | None = None
     unit_words: str = ""
     range: tuple[float, float] | None = None
@@ -64,6 +68,8 @@ class About:
     @property
     def shown(self) -> str:
         """The value for people, short."""
+        if self.fields:
+            return f"fields {self.fields}"
         if isinstance(self.value, Unsupported) or self.value is None:
             return "" if self.quality < 0x40000000 else status_name(self.quality)
         if isinstance(self.value, np.ndarray):
@@ -218,6 +224,17 @@ def _hindrance(about: About) -> str:
     if about.kind is None:
         return "it has no value now, and its type is not told"
     return "" if about.node.id else "no configuration can name this node (namespace without a URI of its own)"
+
+
+def unfolded(about: About, catalogue: Catalogue) -> None:
+    """What is in a structure, or why nothing is known of it."""
+    try:
+        about.fields = structured(_PLAIN, about.value, catalogue).replace(_PLAIN.name + ".", ".")
+        about.why = ""
+    except NotReadable as reason:
+        about.why = str(reason)
+    if not about.why and not about.readable:
+        about.why = _hindrance(about)
 
 
 def measure(about: About, properties: dict[str, Any]) -> None:

@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from adapters.opcua.subscription import Desk
 
 log = logging.getLogger("adapters.opcua")
-_ENCODINGS: Final = Look(38, False, 1)  # NodeIds.csv: HasEncoding, to Objects
-_ENCODED: Final = Look(38, True, 64)  # … and back to the DataType
-_SUPERTYPE: Final = Look(45, True, 64)  # HasSubtype
-_DESCRIBED: Final = Look(39, False, 2)  # HasDescription
-_DICTIONARY: Final = Look(47, True, 2)  # HasComponent
+# nodes of any class: python-opcua says DataType of what these references lead to
+_ENCODINGS: Final = Look(38, False, 0)  # NodeIds.csv: HasEncoding
+_ENCODED: Final = Look(38, True, 0)  # … and back to the DataType
+_SUPERTYPE: Final = Look(45, True, 0)  # HasSubtype
+_DESCRIBED: Final = Look(39, False, 0)  # HasDescription
+_DICTIONARY: Final = Look(47, True, 0)  # HasComponent
 _BINARY: Final = "Default Binary"
 _MOST_TYPES: Final = 2000
 _ROUNDS: Final = 6

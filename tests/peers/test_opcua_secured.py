@@ -1,0 +1,108 @@
+"""`collector discover … --write`, and what it wrote collects, without an edit: machines with security, users, structures, companion types.
+
+python-opcua's security needs a package that the peers' environment has not: it is looked at without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.base import Bench
+from adapters.clock import SystemClock
+from adapters.opcua.certificate import own_certificate
+from collector.__main__ import main
+from config.load import load
+from pipelines.registry import Registry
+from tests.contracts.rig import eventually
+from tests.contracts.source import Taker, conserved
+from tests.peers import found
+from tests.peers.found import Peer
+from tests.peers.opcua import free_port
+
+TOOL = {
+    "Tool.Number": 7,
+    "Tool.At.X": 1.5,
+    "Tool.At.Y": -2.0,
+    "Tool.Wear[0]": 0.5,
+    "Tool.Wear[1]": 0.25,
+    "Tool.Note": "mill",
+}
+POSITION = {"position.ActPos": 1.5, "position.CmdPos": 2.5, "position.RemDist": -1.0}
+EXPECTED: dict[str, dict[str, Any]] = {
+    "asyncua": TOOL,
+    "python-opcua": TOOL,
+    "node-opcua": {**POSITION, "span.Low": 0.0, "span.High": 250.0},
+}
+KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(f"peers-secured-{kind}")) for kind in EXPECTED]
+
+
+def command(kind: str, port: int, folder: Path) -> list[str]:
+    if kind == "python-opcua":
+        return [*found.python("structures_python_opcua.py"), str(port)]
+    if kind == "node-opcua":
+        return [*found.node("secured_node_opcua.js"), str(port), str(folder)]
+    own = own_certificate(str(folder), None, None)
+    certificate, key = folder / "server.der", folder / "key.der"
+    certificate.write_bytes(own.certificate)
+    key.write_bytes(own.key)
+    script = str(found.HERE / "servers" / "secured_asyncua.py")
+    return [sys.executable, script, str(port), str(certificate), str(key), own.application_uri]
+
+
+@pytest.fixture(params=KINDS)
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """(which server, its address)."""
+    port, folder = free_port(), tmp_path / "machine"
+    folder.mkdir()
+    peer = Peer(command(request.param, port, folder), tmp_path / "peer.log")
+    yield request.param, f"opc.tcp://127.0.0.1:{port}/"
+    peer.stop()
+
+
+def discovered(kind: str, url: str, folder: Path) -> Path:
+    """The configuration that `collector discover` writes."""
+    file, word = folder / "site" / "collector.yaml", folder / "word"
+    file.parent.mkdir()
+    word.write_text("right")
+    entrance = ["--username", "reader", "--password-file", str(word), "--yes"]
+    entrance = ["--security", "none"] if kind == "python-opcua" else entrance
+    assert main(["discover", url, "--write", str(file), "--for", "0s", "--machine", "press", *entrance]) == 0
+    return file
+
+
+async def collected(file: Path, wanted: int) -> dict[str, Any]:
+    """The first values by signal, as the written configuration has them."""
+    settings = load([file], env={}).settings
+    assert settings is not None
+    registry = Registry()
+    bench = Bench(registry=registry, clock=SystemClock(), state_dir=str(settings.state))
+    ((name, source),) = settings.sources.items()
+    taker = Taker(registry)
+    task = asyncio.get_running_loop().create_task(
+        taker.run(source.build(name, settings.readings(name), bench))
+    )
+    await eventually(lambda: taker.error is not None or len(taker.rows) >= wanted, "the values", 30.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert taker.error is None
+    assert not taker.refused
+    assert all(conserved(delivery) for delivery in taker.deliveries)
+    return {row.signal: row.value for row in taker.rows}
+
+
+def test_what_discover_writes_collects(machine: tuple[str, str], tmp_path: Path) -> None:
+    kind, url = machine
+    file = discovered(kind, url, tmp_path)
+    expected = {"Load": 12.5, **EXPECTED[kind]}
+    values = asyncio.run(collected(file, len(expected)))
+    by_end = {
+        wanted: [v for name, v in values.items() if name.lower().endswith(wanted.lower())]
+        for wanted in expected
+    }
+    assert by_end == {wanted: [value] for wanted, value in expected.items()}
