@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.base import Delivery
 from adapters.clock import Clock
-from collector.gaps import AT_ONCE, batches_of
+from collector.gaps import AT_ONCE, batches_of, is_repair, originals
 from collector.journal.base import Journal
 from collector.jumps import Jump, Jumps
 from collector.skew import Skew
@@ -100,7 +100,8 @@ class Facts:
         if not new and now - mark.alive < self._alive_every * 1e9:
             return mark
         mark = _Mark(now, new[-1].number if new else mark.gap)
-        gaps = batches_of(self._journal.registry, OWN, new, now)
+        known = await self._journal.gaps() if any(is_repair(one.gap) for one in new) else ()
+        gaps = batches_of(self._journal.registry, OWN, new, now, originals(new, known))
         await self._tell([*gaps, self._tick(now)], (), now, mark)
         return mark
 
@@ -134,6 +135,7 @@ class Facts:
         known = _Mark.of(self._journal.checkpoint(OWN)).gap
         await self._clock.sleep(SAID_AFTER)
         gaps = [one.gap for one in await self._journal.gaps_after(known, AT_ONCE) if one.source == source]
+        gaps = [gap for gap in gaps if not is_repair(gap)]
         count = sum(gap.count or 0 for gap in gaps)
         if count:
             more = " or more" if any(gap.count is None for gap in gaps) else ""

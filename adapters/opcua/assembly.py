@@ -15,15 +15,16 @@ from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.columns import Segment, overflowed, segments, to_batch
 from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
 from adapters.opcua.events_decode import EVENTS
+from adapters.opcua.history import Recalled, as_history
 from adapters.opcua.items import Items
 from adapters.opcua.late import FUTURE, Late
 from adapters.opcua.layouts import Layouts
 from adapters.opcua.parts import Parts
 from adapters.opcua.publishing import Arrival, Broken
 from adapters.opcua.sequence import after
-from adapters.opcua.things import Missing, Renewed, Silent, Thing
+from adapters.opcua.things import Missing, Renewed, Silent, Thing, silent_batches
 from adapters.opcua.values import Malformed, int32
-from pipelines.batch import Batch, Flag, Kind, batch_of
+from pipelines.batch import Batch, Flag
 from pipelines.stage import Gap, Refusal
 
 _RAW: Final = 65536
@@ -99,9 +100,10 @@ class Assembler:
         """Until the gap since the last life has been told, it begins where it began. None if there is nothing to go on from."""
         if not self.newest and ticket is None:
             return None
-        since = self._since or Since(self.newest, received, self._life)
-        told = self._since is None
-        return Checkpoint(since.newest, since.received, since.life, told, following, ticket).to_bytes()
+        since, told = self._since or Since(self.newest, received, self._life), self._since is None
+        repairs = self._items.history.dump()
+        made = Checkpoint(since.newest, since.received, since.life, told, following, ticket, repairs)
+        return made.to_bytes()
 
     def _decode(self, arrival: Arrival, rows: Rows, made: Assembled) -> None:
         body = arrival.message.body
@@ -148,7 +150,7 @@ class Assembler:
                 made.gaps.append(Gap(since.newest or since.received, ends, *self._words(since, lasted)))
             self.newest = max(self.newest, min(taken.newest, received + FUTURE))
 
-    def _note(self, thing: Broken | Missing | Silent | Renewed, made: Assembled) -> None:
+    def _note(self, thing: Broken | Missing | Silent | Renewed | Recalled, made: Assembled) -> None:
         if isinstance(thing, Broken):
             reason = f"an answer that breaks the encoding: {thing.reason}"
             _refuse(made, Refusal(self._name, reason, thing.body[:_RAW], thing.received))
@@ -156,6 +158,7 @@ class Assembler:
             ends = max(self.newest, thing.published)
             detail = f"{thing.lost} notifications were lost between server and collector and could not be had again"
             made.gaps.append(Gap(self.newest or ends, ends, "notifications_missing", detail))
+            self._items.history.missing(made.gaps[-1], self._items.columns.last)
             made.following = thing.following
         elif isinstance(thing, Renewed):
             made.numbers.clear()
@@ -163,28 +166,26 @@ class Assembler:
             self._since = self._since or Since(self.newest, thing.received, self._life, thing.why)
             self._resumed_at = self.newest
             self._items.columns.last.fill(0)  # first values come again
+            self._items.history.begin()
+        elif isinstance(thing, Recalled):
+            self._recall(thing, made)
         else:
-            for batch in self._silent(thing):
+            for batch in silent_batches(self._items, thing):
                 made.batches.append(batch)
                 made.decoded += len(batch)
 
-    def _silent(self, thing: Silent) -> Iterator[Batch]:
-        points = self._items.columns.points
-        for kind in Kind:
-            of_kind = [
-                item for item in thing.items if self._items.registry[int(points[item.handle])].kind is kind
-            ]
-            if of_kind:
-                yield batch_of(
-                    kind,
-                    [int(points[item.handle]) for item in of_kind],
-                    [thing.received + n for n in range(len(of_kind))],
-                    [kind.empty] * len(of_kind),
-                    received=thing.received,
-                    quality=[item.status for item in of_kind],
-                    flags=Flag.NO_VALUE | Flag.TIME_SUBSTITUTED,
-                    registry_version=self._items.registry.version,
-                )
+    def _recall(self, thing: Recalled, made: Assembled) -> None:
+        """Values of the past: stored as what they are, and no measure of how far we have come."""
+        history, before, rows = self._items.history, len(made.batches), Rows(self._layouts)
+        if thing.message is not None:
+            body = thing.message.body
+            made.count, made.size = made.count + 1, made.size + len(body)
+            self._decode_part(body, thing.message.parts[0], rows, thing.received, made)
+        history.recalling = True
+        self._flush(rows, made)
+        history.recalling = False
+        verdict = history.settled(thing, sum(map(len, made.batches[before:])))
+        made.gaps += [verdict] if verdict else []
 
     def _tell_what_was_missed(self, since: Since, rows: Rows, made: Assembled) -> Rows:
         """The first values of this life end the gap that began with the last values of the earlier one."""
@@ -196,6 +197,7 @@ class Assembler:
         gap = Gap(begins, ends, *self._words(since, lasted))
         made.gaps.append(gap)
         self._late.told(gap, received)
+        self._items.history.missing(gap)
         self._since = None
         return fresh
 
@@ -238,10 +240,17 @@ class Assembler:
         if not len(segment.handles):
             return
         batch = to_batch(segment, items.columns, rows, items.registry.version)
+        if self._items.history.recalling:
+            made.batches.append(as_history(batch))
+            return
         full = overflowed(segment.quality)
         if full.any() and items is self._items:
             made.gaps += self._overflow(segment.handles[full], batch.at[full])
-        made.gaps += self._late.longer(segment.handles, batch, items)
+        for gap in self._late.longer(segment.handles, batch, items):
+            made.gaps.append(gap)
+            self._items.history.missing(gap)
+        if items is self._items:
+            items.history.note(segment.handles, batch.at, items.columns.last)
         items.columns.last[segment.handles] = batch.at
         credible = batch.at[batch.at <= batch.received + FUTURE]
         self.newest = max(self.newest, int(credible.max())) if len(credible) else self.newest
@@ -258,9 +267,11 @@ class Assembler:
             names = sorted({self._items.all[int(handle)].signal.name for handle in handles[mine]})
             shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
             detail = f"the server's queue was too small for {shown}"
-            yield Gap(
+            gap = Gap(
                 int(begins[mine].min()), int(at[mine].max()), "server_queue_overflow", detail, (str(machine),)
             )
+            self._items.history.dropped(gap, handles[mine], begins[mine], at[mine])
+            yield gap
 
 
 def _pointed(segment: Segment, rows: Rows, made: Assembled, items: Items) -> Segment:

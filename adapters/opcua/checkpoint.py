@@ -16,6 +16,14 @@ from functools import cached_property
 from typing import Any, Final
 
 VERSION: Final = 2
+_REPAIR: Final = 8  # fields of an open repair, as history.py writes it
+
+
+def repairs_of(stored: dict[str, Any]) -> list[list[Any]]:
+    """Open repairs, as far as they can be read."""
+    found = stored.get("repairs")
+    fit = found if isinstance(found, list) else []
+    return [one for one in fit if isinstance(one, list) and len(one) == _REPAIR]
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Checkpoint:
     """newest: ns, the largest time of a value handed over, 0 if none. received: ns, our clock then. life: names one process.
 
     told: False while the gap that began with `newest` has still to be told. following: the sequence number that follows what
-    is durable.
+    is durable. repairs: of gaps, that are not done (history.py).
     """
 
     newest: int
@@ -69,6 +77,7 @@ class Checkpoint:
     told: bool = True
     following: int = 1
     ticket: Ticket | None = None
+    repairs: list[list[Any]] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
         head = {
@@ -79,6 +88,7 @@ class Checkpoint:
             "told": self.told,
             "following": self.following,
         }
+        head |= {"repairs": self.repairs} if self.repairs else {}
         ticket = "null" if self.ticket is None else self.ticket.text
         return f'{json.dumps(head, separators=(",", ":"))[:-1]},"ticket":{ticket}}}'.encode()
 
@@ -98,6 +108,7 @@ class Checkpoint:
             stored = {key: stored[key] for key in ("newest", "received", "life") if key in stored}
         elif version == VERSION:
             stored["ticket"] = Ticket.from_json(stored.get("ticket"))
+            stored["repairs"] = repairs_of(stored)
         else:
             return None
         try:

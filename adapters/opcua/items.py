@@ -14,6 +14,7 @@ import numpy as np
 
 from adapters.opcua.columns import Columns
 from adapters.opcua.events import Events
+from adapters.opcua.history import History
 from adapters.opcua.nodeid import NodeAddress, parse_node_id
 from adapters.opcua.paths import BrowsePath, Step, parse_path
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal
@@ -123,6 +124,7 @@ class Items:
     wishes: Sequence[Wish] = ()
     named: set[int] = field(default_factory=set)  # handles of those whose values have names
     events: Events = field(default_factory=Events)
+    history: History = field(default_factory=History)
     columns: Columns = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from asyncua.ua.uaerrors import UaError
@@ -197,8 +197,8 @@ def latest(since: Checkpoint | None, memory: Memory) -> Checkpoint | None:
     if since is None or ticket is None or ticket == since.ticket:
         return since
     if since.ticket is not None and _same_life(ticket, since.ticket):
-        return Checkpoint(since.newest, since.received, since.life, since.told, since.following, ticket)
-    return Checkpoint(since.newest, since.received, since.life, told=False, following=1, ticket=ticket)
+        return replace(since, ticket=ticket)
+    return replace(since, told=False, following=1, ticket=ticket)
 
 
 def _same_life(one: Ticket, other: Ticket) -> bool:

@@ -22,6 +22,7 @@ from adapters.opcua.credentials import Credentials
 from adapters.opcua.errors import FOREIGN, crossing, to_border
 from adapters.opcua.facts import facts_of, report
 from adapters.opcua.finding import find
+from adapters.opcua.history import Recalled
 from adapters.opcua.items import Item, Items
 from adapters.opcua.peer import Peer
 from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of
@@ -33,6 +34,7 @@ from adapters.opcua.things import Silent, Thing
 from adapters.opcua.watch import DEGRADED, Watch
 
 log = logging.getLogger("adapters.opcua")
+_PATIENCE = 0.02  # s
 _LOOK_AGAIN = 60.0  # s, after which the namespaces are read again for what was found by browsing
 
 
@@ -94,6 +96,7 @@ class OpcUaSession:
             self._retry,
             self._stream.keep_present,
             self._refresh,
+            self._mend,
         )
         for job in jobs:
             spawn(self._watched(job))
@@ -232,6 +235,18 @@ class OpcUaSession:
             self._memory.ticket = ticket
             self._announce = True
             self._something.set()
+
+    async def _mend(self) -> None:
+        await self._items.history.mend(self._channel, self._desk, self._items, self._clock, self._recalled)
+
+    async def _recalled(self, thing: Recalled) -> None:
+        """The past takes a quarter of what may be on its way unacknowledged, so that the present never waits for it."""
+        publisher = self._stream.publisher
+        if thing.message is not None:
+            while publisher.unacknowledged * 4 >= self._settings.unacknowledged:
+                await self._clock.sleep(_PATIENCE)
+            publisher.took(len(thing.message.body))
+        self._offer(thing)
 
     async def _refresh(self) -> None:
         await self._items.events.keep_fresh(self._channel, self._clock, lambda: self._stream.subscription.id)

@@ -222,6 +222,10 @@ class OpcUaSource(SourceSettings):
         500, ge=10, le=100_000, description="Notifications received and not yet durable, at most"
     )
 
+    history: Literal["auto", "off"] = Field(
+        "auto", description="auto: gaps are repaired from the server's history, where it keeps one"
+    )
+
     @model_validator(mode="after")
     def _credentials_are_safe(self) -> OpcUaSource:
         if self.password is not None and self.security != "sign_and_encrypt":

@@ -21,6 +21,7 @@ from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.errors import crossing
 from adapters.opcua.events import entries_of
+from adapters.opcua.history import History
 from adapters.opcua.items import Items, items_of, wishes_of
 from adapters.opcua.peer import Peer
 from adapters.opcua.probe import probe
@@ -55,6 +56,7 @@ class OpcUaReader:
             gate = self._gate(url)
             items = Items(items_of(self._readings), self._bench.registry, wishes_of(self._readings))
             items.events = entries_of(self._readings, self._bench.registry)
+            items.history = self._history(since)
             assembler = Assembler(self.name, items, since, self._life)
             session = OpcUaSession(
                 self.name, gate.settings, items, self._bench, assembler, since=since, memory=self._memory
@@ -64,6 +66,10 @@ class OpcUaReader:
         return Life(
             self._in_order(since), attempt, self._memory, expiry=self._expiry, clock=self._bench.clock
         )
+
+    def _history(self, since: Checkpoint | None) -> History:
+        active = self._settings.history == "auto" and not self._bench.scratch
+        return History(active, since.repairs if since else ())
 
     def _gate(self, url: str) -> Gate:
         settings = self._settings.model_copy(update={"url": url})

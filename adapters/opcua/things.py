@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from adapters.opcua.columns import ticks_to_ns
-from adapters.opcua.items import Item
+from adapters.opcua.history import Recalled
+from adapters.opcua.items import Item, Items
 from adapters.opcua.publishing import Arrival, Broken
+from pipelines.batch import Batch, Flag, Kind, batch_of
 
 
 class Missing(NamedTuple):
@@ -34,9 +37,27 @@ class Silent(NamedTuple):
     received: int
 
 
-Thing = Arrival | Broken | Missing | Silent | Renewed
+Thing = Arrival | Broken | Missing | Silent | Renewed | Recalled
 
 
 def publish_time_ns(ticks: int) -> int:
     """A PublishTime as ns since 1970, 0 if there is none."""
     return int(ticks_to_ns(np.array([ticks], np.int64))[0])
+
+
+def silent_batches(items: Items, thing: Silent) -> Iterator[Batch]:
+    """A row without a value for each, with the server's status code; a nanosecond apart."""
+    points = items.columns.points
+    for kind in Kind:
+        of_kind = [item for item in thing.items if items.registry[int(points[item.handle])].kind is kind]
+        if of_kind:
+            yield batch_of(
+                kind,
+                [int(points[item.handle]) for item in of_kind],
+                [thing.received + n for n in range(len(of_kind))],
+                [kind.empty] * len(of_kind),
+                received=thing.received,
+                quality=[item.status for item in of_kind],
+                flags=Flag.NO_VALUE | Flag.TIME_SUBSTITUTED,
+                registry_version=items.registry.version,
+            )

@@ -89,6 +89,30 @@ async def live(facts: Facts, clock: FakeClock, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_repair_is_told_in_the_row_of_the_gap_that_it_repaired(kind: str, tmp_path: Path) -> None:
+    """Of two gaps with one beginning the right one; a repair whose gap nobody knows has a row of its own."""
+    clock = FakeClock()
+    async with journal_of(kind, tmp_path, clock) as journal:
+        first = Gap(BEGAN, BEGAN + 5, "server_queue_overflow", "", ("m1",))
+        second = Gap(BEGAN, BEGAN + 7, "server_queue_overflow", "", ("m2",))
+        await tell(journal, first, second)
+        facts = facts_of(journal, clock)
+        await live(facts, clock, 1)
+        await tell(journal, Gap(BEGAN, BEGAN + 7, "repaired", "all of it", ("m2",), 12))
+        await tell(journal, Gap(BEGAN + 90, BEGAN + 99, "repaired_in_part", "of nothing known", (), 3))
+        await live(facts, clock, 2)
+        rows = {(row["signal"], row["time"]): row["value"] for row in await told(journal)}
+    assert rows["gap.plc.to", BEGAN] == BEGAN + 5
+    assert ("gap.plc.repaired", BEGAN) not in rows
+    assert rows["gap.plc.to", BEGAN + 1] == BEGAN + 7
+    assert rows["gap.plc.reason", BEGAN + 1] == "server_queue_overflow"
+    assert rows["gap.plc.repaired", BEGAN + 1] == 12
+    assert rows["gap.plc.repair", BEGAN + 1] == "repaired: all of it"
+    assert rows["gap.plc.reason", BEGAN + 90] == "repaired_in_part"
+    assert rows["gap.plc.count", BEGAN + 90] == 3
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_every_field_of_a_gap_at_the_time_of_its_beginning(kind: str, tmp_path: Path) -> None:
     clock = FakeClock()
     async with journal_of(kind, tmp_path, clock) as journal:

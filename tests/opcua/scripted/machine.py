@@ -19,6 +19,7 @@ from tests.opcua.scripted import codes
 from tests.opcua.scripted.codec.services import Asked, answer, fault
 from tests.opcua.scripted.codec.wire import ItemWish, NodeId, array, no_diagnostics, node_bytes, several
 from tests.opcua.scripted.events import CONDITION_REFRESH, EVENT_NOTIFIER, Alarms
+from tests.opcua.scripted.history import Archive
 from tests.opcua.scripted.record import Record, Told, plain
 from tests.opcua.scripted.scripts import Script
 from tests.opcua.scripted.space import Ref, Space
@@ -122,6 +123,7 @@ class Machine:
         self.points: dict[bytes, list[Ref]] = {}  # by continuation point
         self.mute = False
         self.alarms = Alarms()
+        self.archive = Archive()
         self._ids = 0
 
     def next_id(self) -> int:
@@ -144,6 +146,7 @@ class Machine:
         """The machine has a new value; every item that looks at it takes it."""
         self.space.variables[name].value = value
         self.record.emitted.append((name, value))
+        self.archive.take(name, value)
         for subscription in self.subscriptions.values():
             for item in list(subscription.items.values()):
                 if item.node == name:
@@ -298,6 +301,9 @@ class Machine:
     def _on_Read(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
         cells = [self.space.read(wish, asked["times"]) for wish in asked["nodes"]]
         return answer(asked, several(cells) + no_diagnostics())
+
+    def _on_HistoryRead(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
+        return self.archive.serve(asked)
 
     def _on_Browse(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
         wishes = [(node, direction == 1, kind.identifier) for node, direction, kind, *_ in asked["nodes"]]

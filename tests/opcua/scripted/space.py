@@ -13,7 +13,7 @@ from tests.opcua.scripted.codec.wire import NodeId, ReadWish, several
 URI = "urn:test:machine"
 DOUBLE, INT32, STRING = 11, 6, 12
 GOOD, NODE_UNKNOWN, ATTRIBUTE_INVALID = 0, 0x80340000, 0x80350000
-NODE_CLASS, VALUE, DATA_TYPE, VALUE_RANK = 2, 13, 14, 15
+NODE_CLASS, VALUE, DATA_TYPE, VALUE_RANK, USER_ACCESS_LEVEL = 2, 13, 14, 15, 18
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Variable:
     create: int = 0
     known: bool = True
     uri: str = URI
+    access: int = 1  # UserAccessLevel: 1 the present value can be read, 4 its history
 
 
 class Ref(NamedTuple):
@@ -114,6 +115,8 @@ class Space:
             return DataValue(Scalar(6, variable.rank)).encode()
         if wish.attribute == NODE_CLASS:
             return DataValue(Scalar(6, 2)).encode()
+        if wish.attribute == USER_ACCESS_LEVEL:
+            return DataValue(Scalar(3, variable.access)).encode()
         if wish.attribute != VALUE:
             return DataValue(None, ATTRIBUTE_INVALID).encode()
         now = variable.value

@@ -57,7 +57,9 @@ SERVICES: Final = {
             ("paths", _many(lambda r: (r.node(), r.many(lambda: (r.node(), r.boolean(), r.boolean(), r.qualified_name()))))),
         ]),
         Service("Read", 631, 634, [("age", R.double), ("times", R.u32), ("nodes", _many(R.read_wish))]),
-        Service("HistoryRead", 664, 667),
+        Service("HistoryRead", 664, 667, [
+            ("details", R.extension), ("times", R.u32), ("release", R.boolean), ("nodes", _many(R.history_wish)),
+        ]),
         Service("Write", 673, 676),
         Service("Call", 712, 715, [("methods", _many(R.method_call))]),
         Service("CreateMonitoredItems", 751, 754, [("subscription", R.u32), ("times", R.u32), ("items", _many(R.item_wish))]),

@@ -167,6 +167,13 @@ class Reader:
         self.qualified_name()
         return ReadWish(node, attribute)
 
+    def history_wish(self) -> tuple[NodeId, bytes | None]:
+        """A HistoryReadValueId: the node, and where to go on."""
+        node = self.node()
+        self.string()
+        self.qualified_name()
+        return node, self.octets()
+
     def item_wish(self) -> ItemWish:
         wanted, mode = self.read_wish(), self.u32()
         handle, sampling, chosen, queue, oldest = self._parameters()
