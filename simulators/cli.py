@@ -1,4 +1,4 @@
-"""The command line: `run` machines until told to stop, `list` the kinds there are, `replay` recordings,
+"""The command line: `run` machines until told to stop, or a `scenario`; `list` the kinds there are, `replay` recordings,
 `verify` what was stored, `proxy` between any two peers, a `sparkplug` edge that can break the rules.
 
 Data goes to stdout as JSON lines, words go to stderr: a test or another program starts this, reads one line, and knows
@@ -8,21 +8,20 @@ where everything listens.
 import argparse
 import asyncio
 import logging
-import re
-import secrets
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simulators import arguments
+from simulators import arguments, options
 from simulators.errors import SimulatorError
-from simulators.faces.broker import parse
+from simulators.faces.base import NAMES
+from simulators.faults.catalogue import COMMUNICATION, SENSOR
 from simulators.machines import KINDS, kind
 from simulators.proxy import cli as proxy
 from simulators.replay import cli as replay
+from simulators.scenario import cli as scenario
 from simulators.sparkplug import cli as sparkplug
 from simulators.verify import cli as verify
 from simulators.workshop import Plan
@@ -30,12 +29,12 @@ from simulators.workshop import Plan
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 done or stopped, 1 could not run, 2 wrong usage."""
-    options = _parser().parse_args(given)
+    chosen = _parser().parse_args(given)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     for library in ("asyncua", "amqtt", "transitions"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
-        return int(options.main(options))
+        return int(chosen.main(chosen))
     except SimulatorError as error:
         sys.stderr.write(f"simulators: {error}\n")
         return 1
@@ -50,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--json", action="store_true", help="one JSON object on stdout")
     kinds.set_defaults(main=_list)
     _add_run(commands)
-    for command in (replay, proxy, verify, sparkplug):
+    for command in (scenario, replay, proxy, verify, sparkplug):
         command.add(commands)
     return parser
 
@@ -60,53 +59,29 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "machines", nargs="+", metavar="KIND[=ID]", type=_machine, help=f"of: {', '.join(KINDS)}"
     )
-    run.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer only)")
-    run.add_argument(
-        "--port",
-        type=arguments.port,
-        default=0,
-        help="first port to listen on, counted up; 0: free ones (default)",
-    )
-    run.add_argument(
-        "--seed", type=int, help="same seed, same values (default: drawn, and told in the ready line)"
-    )
-    run.add_argument(
-        "--speed", type=arguments.positive, default=1.0, help="simulated seconds per second (default 1)"
-    )
-    run.add_argument(
-        "--start", type=arguments.moment, metavar="TIME", help="simulated start, ISO 8601 (default: now)"
-    )
-    run.add_argument(
-        "--broker", metavar="mqtt://HOST:PORT", help="MQTT broker to use (default: a built-in one)"
-    )
-    run.add_argument("--dir", type=Path, help="folder for the files below (default: a fresh temporary one)")
-    run.add_argument("--truth", type=Path, help="ground truth, JSON Lines (default: DIR/truth.jsonl)")
-    run.add_argument(
-        "--config", type=Path, help="matching collector configuration (default: DIR/collector.yaml)"
-    )
-    run.add_argument(
-        "--duration", type=arguments.seconds, help="stop after so much simulated time: 30s, 5m, 1h"
-    )
-    run.add_argument(
-        "--max-changes", type=arguments.count, help="stop changing after N changes per machine; keep serving"
-    )
-    run.add_argument(
-        "--hold", action="store_true", help="start the clock at the line 'go' on stdin ('stop' stops)"
-    )
+    options.add_common(run)
     run.set_defaults(main=_run)
 
 
-def _list(options: argparse.Namespace) -> int:
+def _list(chosen: argparse.Namespace) -> int:
     from simulators.runner import say
 
     models = [kind(name) for name in KINDS]
-    if options.json:
+    if chosen.json:
         say(
             {
                 "machines": [
-                    {"kind": m.kind, "title": m.title, "interface": m.interface, "signals": _signals(m)}
+                    {
+                        "kind": m.kind,
+                        "title": m.title,
+                        "interface": m.interface,
+                        "signals": _signals(m),
+                        "faults": dict(m.process_faults),
+                    }
                     for m in models
-                ]
+                ],
+                "faces": NAMES,
+                "faults": {"sensor": dict(SENSOR), "communication": dict(COMMUNICATION)},
             }
         )
         return 0
@@ -131,33 +106,16 @@ def _signals(model: type) -> list[dict[str, object]]:
     ]
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     from simulators.runner import run
 
-    plan = _plan(options)
-    return asyncio.run(run(plan))
+    return asyncio.run(run(_plan(given)))
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    machines = _named(options.machines)
-    broker = parse(options.broker) if options.broker else None
-    folder: Path = options.dir or Path(
-        tempfile.mkdtemp(prefix="shopfloor-sim-")
-    )  # last: a refused run leaves nothing
-    return Plan(
-        machines=machines,
-        seed=secrets.randbelow(2**31) if options.seed is None else options.seed,
-        truth=(options.truth or folder / "truth.jsonl").absolute(),
-        config=(options.config or folder / "collector.yaml").absolute(),
-        speed=options.speed,
-        host=options.host,
-        port=options.port,
-        broker=broker,
-        duration_s=options.duration,
-        max_changes=options.max_changes,
-        start_ns=options.start,
-        hold=options.hold,
-    )
+def _plan(given: argparse.Namespace) -> Plan:
+    machines = _named(given.machines)
+    plan = Plan(machines=machines, seed=options.drawn(), truth=Path(), config=Path())
+    return options.apply(given, plan)
 
 
 def _named(wanted: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -179,8 +137,4 @@ def _named(wanted: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _machine(text: str) -> tuple[str, str]:
     name, equals, given = text.partition("=")
-    if equals and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", given):
-        raise argparse.ArgumentTypeError(f"'{given}' is no machine id: letters, digits, - and _ only")
-    if given in ("mqtt", "broker"):
-        raise argparse.ArgumentTypeError(f"'{given}' is the broker's name; call the machine otherwise")
-    return name, given
+    return name, arguments.machine_id(given) if equals else given

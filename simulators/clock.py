@@ -67,3 +67,46 @@ class FreeClock:
     async def reached(self, moment_ns: int, stop: asyncio.Event) -> bool:
         await asyncio.sleep(0)
         return not stop.is_set()
+
+
+class DrivenClock:
+    """Time stands still until somebody lets it pass: `advance` returns when all steps of that time are done."""
+
+    def __init__(self) -> None:
+        self._limit_ns = 0
+        self._started = asyncio.Event()
+        self._allowed = asyncio.Event()
+        self._waiting = asyncio.Event()
+
+    def start(self, origin_ns: int) -> None:
+        self._limit_ns = origin_ns
+        self._started.set()
+
+    async def reached(self, moment_ns: int, stop: asyncio.Event) -> bool:
+        while moment_ns > self._limit_ns and not stop.is_set():
+            self._allowed.clear()
+            self._waiting.set()
+            await self._until_allowed(stop)
+        await asyncio.sleep(0)  # the sockets get their turn
+        return not stop.is_set()
+
+    async def advance(self, seconds: float) -> int:
+        """Let so much simulated time pass; the time it is then, ns."""
+        await self._started.wait()
+        await self._waiting.wait()
+        self._limit_ns += round(seconds * 1000) * MILLISECOND
+        self._waiting.clear()
+        self._allowed.set()
+        await self._waiting.wait()
+        return self._limit_ns
+
+    def release(self) -> None:
+        """Whoever waits for time to pass is told that none will: the run has ended."""
+        self._waiting.set()
+
+    async def _until_allowed(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            either = [group.create_task(event.wait()) for event in (self._allowed, stop)]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            for task in either:
+                task.cancel()

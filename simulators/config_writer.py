@@ -6,35 +6,53 @@ goes through JSON, whose strings are YAML strings.
 
 from collections.abc import Iterator, Mapping, Sequence
 from json import dumps
+from types import MappingProxyType
+from typing import Final
 
-from simulators.model import INTEGERS, Model, Publication, Signal, Type
+from simulators.model import INTEGERS, Model, Publication, Signal, Type, publications
 from simulators.units import config_text
 
 CLIENT_ID = "shopfloor-demo"
 
 
-def configuration(models: Sequence[Model], endpoints: Mapping[str, str], *, mqtt: str = "auto") -> str:
-    """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs. mqtt: the version that the broker speaks."""
-    return "\n".join(_lines(models, endpoints, mqtt)) + "\n"
+def configuration(
+    models: Sequence[Model],
+    endpoints: Mapping[str, str],
+    *,
+    mqtt: str = "auto",
+    faces: Mapping[str, str] | None = None,
+) -> str:
+    """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs. mqtt: the version that the broker speaks.
+
+    faces: of machines that have another than their kind's. Who only writes a file is no source of a collector.
+    """
+    worn = {model.machine: (faces or {}).get(model.machine, model.interface) for model in models}
+    return "\n".join(_lines(models, endpoints, mqtt, worn)) + "\n"
 
 
-def _lines(models: Sequence[Model], endpoints: Mapping[str, str], mqtt: str) -> Iterator[str]:
+def _lines(
+    models: Sequence[Model], endpoints: Mapping[str, str], mqtt: str, faces: Mapping[str, str]
+) -> Iterator[str]:
     yield "# Written by the simulators, for the machines they run. Restarting them may change the ports."
     yield "version: 1"
     yield "location: {enterprise: demo, site: lab, area: hall-1}"
     yield "sources:"
+    edge = "sparkplug" in faces.values()
     for name, url in endpoints.items():
         if name == "mqtt":
-            yield f"  broker: {{type: mqtt, url: {_text(url)}, version: {_text(mqtt)}, client_id: {CLIENT_ID}}}"
-        else:
+            more = ", rebirth: true" if edge else ""
+            yield f"  broker: {{type: mqtt, url: {_text(url)}, version: {_text(mqtt)}, client_id: {CLIENT_ID}{more}}}"
+        elif faces[name] == "opcua":
             yield f"  {name}: {{type: opcua, url: {_text(url)}, security: none}}"
     yield "machines:"
     for model in models:
+        if faces[model.machine] not in READ:
+            continue
         yield f"  - id: {model.machine}"
         yield f"    label: {_text(model.title)}"
         yield f"    type: {model.kind}"
         yield "    read:"
-        yield from _opcua(model) if model.interface == "opcua" else _mqtt(model)
+        yield from READ[faces[model.machine]](model)
 
 
 def _opcua(model: Model) -> Iterator[str]:
@@ -53,7 +71,7 @@ def _opcua(model: Model) -> Iterator[str]:
 
 def _mqtt(model: Model) -> Iterator[str]:
     signals = {signal.name: signal for signal in model.signals}
-    for publication in model.publications:
+    for publication in publications(model):
         time = ", time: ts, time_unit: ms" if publication.form == "json" else ""
         yield "      - source: broker"
         yield f"        topic: shop/{model.machine}/{publication.topic}"
@@ -72,8 +90,21 @@ def _field(signal: Signal, path: str, publication: Publication) -> Iterator[str]
     yield from _unit(signal)
 
 
+def _sparkplug(model: Model) -> Iterator[str]:
+    yield "      - source: broker"
+    yield f"        sparkplug: shopfloor/sim/{model.machine}"
+    yield "        signals:"
+    for signal in model.signals:
+        yield f"          - {{{', '.join([f'name: {signal.name}', *_unit(signal)])}}}"
+
+
+READ: Final = MappingProxyType({"opcua": _opcua, "mqtt": _mqtt, "sparkplug": _sparkplug})
+
+
 def _kind(signal: Signal, publication: Publication) -> str:
     """Only where the payload does not say it: JSON numbers are `number`, bare text is `text`."""
+    if signal.length:
+        return "waveform"
     if signal.type in INTEGERS:
         return "integer"
     if signal.type is Type.BOOLEAN:

@@ -2,14 +2,18 @@
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from simulators.agenda import Agenda
 from simulators.clock import MILLISECOND, Clock
 from simulators.faces.base import Face
 from simulators.model import Model
 from simulators.truth import Truth
+
+Prepare = Callable[[int, Model], None]
+"""Called before each step of a machine with its time: what it finds around it."""
 
 
 @dataclass(slots=True)
@@ -33,7 +37,7 @@ class Unit:
         if ended is not None:
             truth.state(self.model.machine, ended)
         allowed = dict(islice(changed.items(), self.left))
-        await self.face.emit(at_ns, allowed, self.model.values)
+        await self.face.emit(at_ns + self.model.clock_error_ns, allowed, self.model.values)
         if self.left is None:
             return True
         self.left -= len(allowed)
@@ -48,12 +52,17 @@ async def drive(
     *,
     origin_ns: int,
     until_ns: int | None = None,
+    agenda: Agenda | None = None,
+    prepare: Prepare | None = None,
 ) -> None:
     """Step all machines from `origin_ns` until `stop`, `until_ns` (inclusive), or until none has a change left.
 
-    Machines that are due at one moment step in the order given: the truth of two runs is the same line by line.
+    Machines that are due at one moment step in the order given: the truth of two runs is the same line by line. What the
+    agenda has for a moment comes before the steps of that moment.
     """
     clock.start(origin_ns)
+    agenda = agenda or Agenda()
+    agenda.start(origin_ns)
     for unit in units:
         await unit.begin(origin_ns)
     due = [(origin_ns + unit.model.period_ms * MILLISECOND, number) for number, unit in enumerate(units)]
@@ -62,6 +71,9 @@ async def drive(
         at_ns, number = due[0]
         if (until_ns is not None and at_ns > until_ns) or not await clock.reached(at_ns, stop):
             return
+        await agenda.reach(at_ns)
         heapq.heappop(due)
+        if prepare is not None:
+            prepare(at_ns, units[number].model)
         if await units[number].step(at_ns, truth):
             heapq.heappush(due, (at_ns + units[number].model.period_ms * MILLISECOND, number))

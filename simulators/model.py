@@ -8,12 +8,15 @@ randomness of the others, as it would with one generator for all.
 import random
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-Value = float | int | bool | str
+from simulators.faults.sensors import GOOD, Reading, Sensors
+from simulators.surroundings import Surroundings
+
+Value = float | int | bool | str | tuple[float, ...]
 Interface = Literal["opcua", "mqtt"]
 
 
@@ -50,9 +53,12 @@ class Signal:
     high: float | None = None
     decimals: int = 3
     address: str = ""  # the vendor's own id, as the OPC UA face shows it
+    length: int = 0  # of a waveform: so many numbers at once; 0: one value
 
     def wire(self, raw: Value) -> Value:
         """What leaves the sensor: saturated, at its resolution, in its type; float32 already rounded as the wire will."""
+        if isinstance(raw, tuple):
+            return raw  # a waveform has been through `samples`, once and not at every step
         if isinstance(raw, str) or self.type is Type.STRING:
             return str(raw)
         if self.type is Type.BOOLEAN:
@@ -62,11 +68,38 @@ class Signal:
             return max(low, min(high, round(raw)))
         return self._real(float(raw))
 
+    def samples(self, raw: Sequence[float]) -> tuple[float, ...]:
+        """A waveform as it leaves the sensor."""
+        return tuple(self._real(sample) for sample in raw)
+
+    def unlimited(self, raw: float) -> Value:
+        """As `wire`, but beyond the sensor's range: what a wrong scaling behind the sensor makes of it."""
+        if self.type in INTEGERS:
+            low, high = INTEGERS[self.type]
+            return max(low, min(high, round(raw)))
+        rounded = round(raw, self.decimals) + 0.0
+        return float32(rounded) if self.type is Type.FLOAT else rounded
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it can be drifting, biased or scaled."""
+        return self.type not in (Type.STRING, Type.BOOLEAN) and not self.length
+
+    @property
+    def span(self) -> float:
+        """The sensor's range; 100 where none is declared."""
+        return 100.0 if self.low is None or self.high is None else float(self.high - self.low)
+
     def _real(self, raw: float) -> float:
         raw = raw if self.low is None else max(self.low, raw)
         raw = raw if self.high is None else min(self.high, raw)
         rounded = round(raw, self.decimals) + 0.0  # + 0.0: no negative zero
         return float32(rounded) if self.type is Type.FLOAT else rounded
+
+
+def is_nan(value: object) -> bool:
+    """NaN is the one number that is not itself."""
+    return isinstance(value, float) and value != value  # noqa: PLR0124
 
 
 def float32(value: float) -> float:
@@ -106,9 +139,21 @@ class Model(ABC):
     signals: ClassVar[tuple[Signal, ...]]
     publications: ClassVar[tuple[Publication, ...]] = ()
 
+    process_faults: ClassVar[Mapping[str, str]] = {}  # name: what it does to this machine
+    attended_states: ClassVar[frozenset[str]] = frozenset()  # those that need an operator
+
     machine: str
     seed: int
     values: dict[str, Value] = field(default_factory=dict, init=False)
+    faults: dict[str, float] = field(default_factory=dict, init=False)  # of the process: name and strength
+    sensors: Sensors = field(default_factory=Sensors, init=False)
+    clock_error_ns: int = field(
+        default=0, init=False
+    )  # how wrong its clock is; the simulated time itself never is
+    around: Surroundings = field(default_factory=Surroundings, init=False)
+    readings: dict[str, Reading] = field(
+        default_factory=dict, init=False, repr=False
+    )  # not as they should be
     _streams: dict[str, random.Random] = field(default_factory=dict, init=False, repr=False)
     _since: tuple[str, int] = field(default=("", 0), init=False, repr=False)
 
@@ -146,12 +191,77 @@ class Model(ABC):
         """The state that was still running when the simulation stopped."""
         return StateSpan(self._since[0], self._since[1], now_ns)
 
+    @property
+    def power_kw(self) -> float:
+        """What it draws from the hall's supply now; 0 where the model does not say."""
+        return 0.0
+
+    @property
+    def air(self) -> float:
+        """Compressed air it uses now, m3/min of free air."""
+        return 0.0
+
+    @property
+    def pressure_bar(self) -> float | None:
+        """The pressure it keeps in the hall's net; None for all but a compressor."""
+        return None
+
+    @property
+    def parts_made(self) -> int:
+        """Parts since it was switched on, good or bad: what an order counts."""
+        return 0
+
+    @property
+    def attended(self) -> bool:
+        """Whether it occupies an operator now."""
+        return self.state in self.attended_states
+
+    def failing(self, fault: str) -> float:
+        """How strong a fault of the process is; 0 when there is none."""
+        return self.faults.get(fault, 0.0)
+
+    def unlike(self, signal: str) -> Mapping[str, Any]:
+        """What the truth must add to a value that was not sent as it is: its quality, and the true value."""
+        reading = self.readings.get(signal)
+        wrong_time = {"clock_error_ns": self.clock_error_ns} if self.clock_error_ns else {}
+        if reading is None:
+            return wrong_time
+        quality = {} if reading.quality == GOOD else {"quality": reading.quality}
+        special = {"special": "nan"} if is_nan(reading.value) else {}
+        return {**wrong_time, **quality, **special, "true": reading.true}
+
+    def quality_of(self, signal: str) -> str:
+        """good, uncertain or bad."""
+        reading = self.readings.get(signal)
+        return GOOD if reading is None else reading.quality
+
+    def silent(self, signal: str) -> bool:
+        """Whether its sensor says nothing now."""
+        reading = self.readings.get(signal)
+        return reading is not None and reading.silent
+
     def _sense(self) -> dict[str, Value]:
         raw = self.read()
+        before, self.readings = self.readings, {}
         sensed = {signal.name: signal.wire(raw[signal.name]) for signal in self.signals}
-        changed = {name: value for name, value in sensed.items() if self.values.get(name) != value}
+        if self.sensors:
+            self.readings = self.sensors.disturbed(self, sensed)
+            sensed.update({name: each.value for name, each in self.readings.items()})
+        if self.readings or before:
+            changed = {n: value for n, value in sensed.items() if self._is_news(n, value, before)}
+        else:
+            known = self.values
+            changed = {name: value for name, value in sensed.items() if known.get(name) != value}
         self.values = sensed
         return changed
+
+    def _is_news(self, name: str, value: Value, before: Mapping[str, Reading]) -> bool:
+        if self.silent(name):
+            return False
+        quality = before[name].quality if name in before else GOOD
+        back = name in before and before[name].silent
+        same = self.values.get(name) == value or (is_nan(value) and is_nan(self.values.get(name)))
+        return not same or quality != self.quality_of(name) or back
 
     def _passed(self, now_ns: int) -> StateSpan | None:
         state, since = self._since
@@ -159,3 +269,8 @@ class Model(ABC):
             return None
         self._since = (self.state, now_ns)
         return StateSpan(state, since, now_ns)
+
+
+def publications(model: Model) -> tuple[Publication, ...]:
+    """Those its kind declares; a machine that was made for another face has a topic per signal."""
+    return model.publications or tuple(Publication(s.name, {s.name: "value"}) for s in model.signals)

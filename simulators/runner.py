@@ -5,13 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import msgspec
 
 from simulators import stdin
-from simulators.clock import SECOND, RealClock, wall_ns
-from simulators.core import drive
+from simulators.clock import SECOND, Clock, DrivenClock, RealClock, wall_ns
+from simulators.commands import Commands, answer
 from simulators.workshop import Plan, Workshop, open_workshop
 
 
@@ -36,13 +36,20 @@ async def run(plan: Plan) -> int:
     """Open, say ready, simulate, drain, say stopped."""
     stop, go = asyncio.Event(), asyncio.Event()
     with stop_signals(stop):
-        async with open_workshop(plan) as workshop:
+        async with open_workshop(plan) as workshop, AsyncExitStack() as stack:
+            clock: Clock = RealClock(plan.speed) if plan.speed else DrivenClock()
+            commands = Commands(workshop, clock, go, stop)
+            if plan.control is not None:
+                from simulators.control import open_control
+
+                opened = open_control(commands, plan.config, plan.control)
+                workshop.endpoints["control"] = await stack.enter_async_context(opened)
             say(ready_line(plan, workshop))
+            listen_to_commands(commands, go, stop, hold=plan.hold)
             if plan.hold:
-                listen_to_stdin(go, stop)
                 await first_of(go, stop)
             if not stop.is_set():
-                await simulate(plan, workshop, stop)
+                await simulate(plan, workshop, clock, stop)
             await workshop.drain()
             say({"event": "stopped", **workshop.report()})
     return 0
@@ -60,15 +67,16 @@ def ready_line(plan: Plan, workshop: Workshop) -> Mapping[str, object]:
     }
 
 
-async def simulate(plan: Plan, workshop: Workshop, stop: asyncio.Event) -> None:
+async def simulate(plan: Plan, workshop: Workshop, clock: Clock, stop: asyncio.Event) -> None:
     """Run the clock; without --duration go on serving after the last change until told to stop."""
     origin = (
         workshop.opened_ns if plan.start_ns is not None else max(workshop.opened_ns + 1_000_000, wall_ns())
     )
     until = None if plan.duration_s is None else origin + round(plan.duration_s * SECOND)
-    clock = RealClock(plan.speed)
-    await drive(workshop.units, clock, workshop.truth, stop, origin_ns=origin, until_ns=until)
-    if clock.behind_s > 1.0:
+    await workshop.drive(clock, stop, origin_ns=origin, until_ns=until)
+    if isinstance(clock, DrivenClock):
+        clock.release()
+    elif isinstance(clock, RealClock) and clock.behind_s > 1.0:
         tell(
             f"the simulation is {clock.behind_s:.0f} s late: this computer is too slow for --speed {plan.speed:g}"
         )
@@ -101,8 +109,22 @@ def stop_signals(stop: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def listen_to_commands(commands: Commands, go: asyncio.Event, stop: asyncio.Event, *, hold: bool) -> None:
+    """Commands from stdin; answers go to stdout."""
+
+    async def each(line: bytes) -> None:
+        if line and (said := await answer(commands, line)) is not None:
+            say(said)
+
+    def gone() -> None:
+        if hold and not go.is_set():
+            stop.set()  # whoever was to say go is gone
+
+    stdin.listen(each, gone)
+
+
 def listen_to_stdin(go: asyncio.Event, stop: asyncio.Event) -> None:
-    """`go` and `stop` from stdin."""
+    """`go` and `stop` from stdin, for what has nothing else to be told."""
 
     async def each(line: bytes) -> None:
         event = {b"go": go, b"stop": stop}.get(line)
@@ -111,6 +133,6 @@ def listen_to_stdin(go: asyncio.Event, stop: asyncio.Event) -> None:
 
     def gone() -> None:
         if not go.is_set():
-            stop.set()  # whoever was to say go is gone
+            stop.set()
 
     stdin.listen(each, gone)

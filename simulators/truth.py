@@ -16,6 +16,8 @@ import msgspec
 
 from simulators.model import StateSpan, Value
 
+Unlike = Mapping[str, Mapping[str, Any]]
+
 
 class Truth:
     """Writes the truth of one run; `emitted` counts its value rows per machine."""
@@ -29,10 +31,17 @@ class Truth:
         """Append rows in one write."""
         self._file.write(b"".join(self._encode(row) + b"\n" for row in rows))
 
-    def values(self, machine: str, t: int | None, values: Mapping[str, Value]) -> None:
-        """These values went out with time `t` (ns UTC; None where the wire carried no time)."""
+    def values(
+        self, machine: str, t: int | None, values: Mapping[str, Value | None], unlike: Unlike | None = None
+    ) -> None:
+        """These values went out with time `t` (ns UTC; None where the wire carried no time).
+
+        unlike: per signal what to add when the value was not sent as it truly is (`quality`, `true`, `true_t`).
+        """
+        more = unlike or {}
         self.rows(
-            {"kind": "value", "machine": machine, "signal": n, "t": t, "value": v} for n, v in values.items()
+            {"kind": "value", "machine": machine, "signal": n, "t": t, "value": v, **more.get(n, {})}
+            for n, v in values.items()
         )
         self.emitted[machine] += len(values)
 

@@ -1,17 +1,22 @@
 """Opens what a run needs, in the order that makes the ready line true: truth, broker, sockets, configuration."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
-from simulators.clock import wall_ns
+from simulators.agenda import Agenda
+from simulators.clock import SECOND, Clock, wall_ns
 from simulators.config_writer import configuration
-from simulators.core import Unit
-from simulators.faces.base import Face
-from simulators.faces.broker import Address, OwnBroker, own_broker
-from simulators.faces.mqtt import MqttFace, Publisher, open_publisher
+from simulators.core import Unit, drive
+from simulators.faces.broker import Address, OwnBroker
+from simulators.faces.mqtt import Publisher
+from simulators.faces.opening import Opener, Place
+from simulators.faults.engine import Engine
+from simulators.faults.wish import Wish
+from simulators.hall import Hall, HallPlan
 from simulators.machines import kind
 from simulators.model import Model
 from simulators.truth import Truth, open_truth
@@ -21,7 +26,11 @@ GRACE_S = 3.0  # how long readers may take to fetch the last values
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the user asked for. Durations are in simulated seconds, times in ns UTC."""
+    """What the user asked for. Durations are in simulated seconds, times in ns UTC.
+
+    faces: of machines that are to have another than their kind's. faults: with the second after the start at which they begin.
+    faulty: put a proxy before each endpoint, for faults of the communication. control: port of the HTTP control API.
+    """
 
     machines: tuple[tuple[str, str], ...]  # (kind, id)
     seed: int
@@ -35,6 +44,16 @@ class Plan:
     max_changes: int | None = None
     start_ns: int | None = None
     hold: bool = False
+    faces: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[tuple[float, Wish], ...] = ()
+    faulty: bool = False
+    advertise: str = ""
+    control: int | None = None
+    hall: HallPlan | None = None
+
+    def face(self, machine: str, name: str) -> str:
+        """The face of a machine of this kind."""
+        return self.faces.get(machine) or kind(name).interface
 
 
 @dataclass(slots=True)
@@ -47,9 +66,23 @@ class Workshop:
     opened_ns: int
     broker: OwnBroker | None
     publisher: Publisher | None
+    engine: Engine
+    agenda: Agenda
+    hall: Hall | None = None
+
+    async def drive(
+        self, clock: Clock, stop: asyncio.Event, *, origin_ns: int, until_ns: int | None = None
+    ) -> None:
+        """Let the machines live; see `core.drive`."""
+        prepare = None if self.hall is None else self.hall.prepare
+        await drive(
+            self.units, clock, self.truth, stop, origin_ns=origin_ns, until_ns=until_ns,
+            agenda=self.agenda, prepare=prepare,
+        )  # fmt: skip
 
     async def drain(self) -> None:
         """Let every reader have what was emitted, and close the books: last states, and the `stop` row."""
+        await self.engine.reset()
         for unit in self.units:
             await unit.face.drain(GRACE_S)
         if self.broker is not None:
@@ -78,12 +111,31 @@ async def open_workshop(plan: Plan) -> AsyncIterator[Workshop]:
     async with AsyncExitStack() as stack:
         truth = stack.enter_context(open_truth(plan.truth))
         truth.rows([_start_row(plan, at_ns)])
-        opener = _Opener(stack, plan, Workshop([], truth, {}, at_ns, None, None))
         for model in models:
             model.begin(at_ns)
-            opener.workshop.units.append(Unit(model, await opener.face(model), plan.max_changes))
-        _write(plan.config, _configured(models, opener.workshop))
-        yield opener.workshop
+        place = Place(plan.host, plan.port, plan.advertise, plan.broker, plan.truth.parent, plan.faulty)
+        opener = Opener(stack, place, truth, at_ns)
+        faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
+        units = [Unit(model, faces[model.machine], plan.max_changes) for model in models]
+        yield _ready(plan, units, opener)
+
+
+def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
+    agenda, truth = Agenda(), opener.truth
+    engine = Engine({unit.model.machine: unit for unit in units}, truth, agenda, opener.doors)
+    for second, wish in plan.faults:
+        engine.check(wish)
+        agenda.after(round(second * 1000) * (SECOND // 1000), partial(_begin, engine, wish))
+    models = [unit.model for unit in units]
+    hall = None if plan.hall is None else Hall(plan.hall, models, truth)
+    _write(plan.config, _configured(plan, models, opener))
+    return Workshop(
+        units, truth, opener.endpoints, opener.at_ns, opener.broker, opener.publisher, engine, agenda, hall
+    )  # fmt: skip
+
+
+async def _begin(engine: Engine, wish: Wish) -> None:
+    await engine.start(wish)
 
 
 def _write(path: Path, text: str) -> None:
@@ -92,58 +144,18 @@ def _write(path: Path, text: str) -> None:
 
 
 def _start_row(plan: Plan, at_ns: int) -> Mapping[str, object]:
-    machines = [
-        {"machine": machine, "type": name, "source": machine if kind(name).interface == "opcua" else "broker"}
+    sources = {
+        machine: machine if plan.face(machine, name) == "opcua" else "broker"
         for name, machine in plan.machines
+    }
+    machines = [
+        {"machine": machine, "type": name, "source": sources[machine]} for name, machine in plan.machines
     ]
     return {"kind": "start", "t": at_ns, "seed": plan.seed, "speed": plan.speed, "machines": machines}
 
 
-def _configured(models: Sequence[Model], workshop: Workshop) -> str:
+def _configured(plan: Plan, models: Sequence[Model], opener: Opener) -> str:
     """The built-in broker speaks 3.1.1 only: said, so that nobody waits for its silence to MQTT 5."""
-    return configuration(models, workshop.endpoints, mqtt="auto" if workshop.broker is None else "3.1.1")
-
-
-@dataclass(slots=True)
-class _Opener:
-    """Opens face by face; the stack closes them in reverse: publishers before their broker."""
-
-    stack: AsyncExitStack
-    plan: Plan
-    workshop: Workshop
-    used: int = 0
-
-    def port(self) -> int:
-        """The next listening port: counted up from --port, or 0 for any free one."""
-        self.used += 1
-        return self.plan.port + self.used - 1 if self.plan.port else 0
-
-    async def face(self, model: Model) -> Face:
-        return await (self._opcua(model) if model.interface == "opcua" else self._mqtt(model))
-
-    async def _opcua(self, model: Model) -> Face:
-        from simulators.faces.opcua import open_opcua  # asyncua takes its time; energy alone needs none of it
-
-        workshop = self.workshop
-        opened = open_opcua(model, workshop.truth, workshop.opened_ns, self.plan.host, self.port())
-        face, workshop.endpoints[model.machine] = await self.stack.enter_async_context(opened)
-        return face
-
-    async def _mqtt(self, model: Model) -> Face:
-        if self.workshop.publisher is None:
-            self.workshop.publisher = await self._connected()
-        return MqttFace(self.workshop.publisher, model)
-
-    async def _connected(self) -> Publisher:
-        address = self.plan.broker
-        if address is None:
-            self.workshop.broker = await self.stack.enter_async_context(
-                own_broker(self.plan.host, self.port())
-            )
-            address = self.workshop.broker.address
-        self.workshop.endpoints["mqtt"] = address.url
-        client_id = (
-            f"shopfloor-sim-{uuid4().hex[:12]}"  # two simulators at one broker must not throw each other out
-        )
-        opened = open_publisher(address, self.workshop.truth, client_id)
-        return await self.stack.enter_async_context(opened)
+    faces = {model.machine: plan.face(model.machine, model.kind) for model in models}
+    version = "auto" if opener.broker is None else "3.1.1"
+    return configuration(models, opener.endpoints, mqtt=version, faces=faces)

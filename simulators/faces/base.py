@@ -1,13 +1,19 @@
 """The promise of a face: it hands values over, and the truth gets a row exactly when it did."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from simulators.model import Value
+from simulators.model import Model, Value
+
+NAMES = ("opcua", "mqtt", "sparkplug", "jsonl", "csv")
+"""The faces any machine can have; `native` is the one that its kind declares."""
 
 
 class Face(Protocol):
     """One machine's interface, open and listening."""
+
+    disturbances: ClassVar[frozenset[str]]
+    """The faults of the communication that this face itself can play."""
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
         """The clock starts: `values` are all signals of the machine."""
@@ -15,5 +21,13 @@ class Face(Protocol):
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
         """One step: what changed, and how everything stands now."""
 
+    async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
+        """Begin or end one of `disturbances`."""
+
     async def drain(self, seconds: float) -> None:
         """Wait until the readers have what was emitted, at most so long."""
+
+
+def unlike(model: Model, names: Mapping[str, Value]) -> dict[str, Mapping[str, object]]:
+    """What the truth adds to those of these values that were not sent as they truly are."""
+    return {name: more for name in names if (more := model.unlike(name))}

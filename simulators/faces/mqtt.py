@@ -10,7 +10,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from paho.mqtt.client import Client
@@ -18,9 +18,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
+from simulators.faces.base import unlike
 from simulators.faces.broker import Address
-from simulators.model import Model, Publication, Value
-from simulators.truth import Truth
+from simulators.faults.sensors import GOOD
+from simulators.model import Model, Publication, Value, publications
+from simulators.truth import Truth, Unlike
 
 WINDOW = 20  # messages in flight; mosquitto's default for MQTT 3.1.1
 LIMIT = 100_000  # messages kept while the broker is away
@@ -36,10 +38,11 @@ class Message(NamedTuple):
     payload: bytes
     machine: str
     t: int | None
-    values: Mapping[str, Value]
+    values: Mapping[str, Value | None]
+    unlike: Unlike | None = None
 
 
-def payload(publication: Publication, at_ns: int, values: Mapping[str, Value]) -> bytes:
+def payload(publication: Publication, at_ns: int, values: Mapping[str, Value | None]) -> bytes:
     """The bytes of a publication: bare text, a bare number, or JSON with `ts` in ms since the epoch."""
     if publication.form == "text":
         return "".join(str(value) for value in values.values()).encode()
@@ -58,13 +61,25 @@ def payload(publication: Publication, at_ns: int, values: Mapping[str, Value]) -
 def messages(model: Model, at_ns: int, changed: Mapping[str, Value]) -> list[Message]:
     """What a machine says at this step, in the order of its publications."""
     said = []
-    for publication in model.publications:
+    for publication in publications(model):
         names = publication.fields if publication.whole else publication.fields.keys() & changed.keys()
-        if values := {name: model.values[name] for name in publication.fields if name in names}:
+        values = {name: _spoken(model, name) for name in publication.fields if name in names}
+        values = {n: v for n, v in values.items() if not model.silent(n) and _sayable(publication, v)}
+        if values:
             topic = f"shop/{model.machine}/{publication.topic}"
             t = at_ns if publication.form == "json" else None
-            said.append(Message(topic, payload(publication, at_ns, values), model.machine, t, values))
+            more = unlike(model, changed) or None
+            said.append(Message(topic, payload(publication, at_ns, values), model.machine, t, values, more))
     return said
+
+
+def _spoken(model: Model, name: str) -> Value | None:
+    """What is not good has no value here, as from a sensor that knows it: JSON has no word for quality."""
+    return model.values[name] if model.quality_of(name) == GOOD else None
+
+
+def _sayable(publication: Publication, value: Value | None) -> bool:
+    return publication.form == "json" or value is not None
 
 
 class Publisher:
@@ -131,7 +146,7 @@ class Publisher:
     def _acknowledged(self, mid: int) -> None:
         if (message := self._flying.pop(mid, None)) is None:
             return
-        self._truth.values(message.machine, message.t, message.values)
+        self._truth.values(message.machine, message.t, message.values, message.unlike)
         self._repeating = self._repeating and bool(self._flying)
         self._pump()
         if not self.pending:
@@ -152,9 +167,13 @@ class Publisher:
 class MqttFace:
     """One machine of the publisher."""
 
+    disturbances: ClassVar[frozenset[str]] = frozenset({"duplicate", "reorder"})
+
     def __init__(self, publisher: Publisher, model: Model) -> None:
         self._publisher = publisher
         self._model = model
+        self._disturbed: set[str] = set()
+        self._held: Message | None = None
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
         """Publish everything once: MQTT has no first value that waits for a reader."""
@@ -163,15 +182,35 @@ class MqttFace:
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
         """Queue what this step says."""
         for message in messages(self._model, at_ns, changed):
-            self._publisher.publish(message)
+            self._say(message)
+
+    async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
+        (self._disturbed.add if on else self._disturbed.discard)(fault)
+        if fault == "reorder" and not on:
+            self._release()
 
     async def drain(self, seconds: float) -> None:
         """Wait until the broker has acknowledged everything."""
+        self._release()
         try:
             async with asyncio.timeout(seconds):
                 await self._publisher.idle.wait()
         except TimeoutError:
             return  # what is pending is reported, and is not in the truth
+
+    def _say(self, message: Message) -> None:
+        if "reorder" in self._disturbed and self._held is None:
+            self._held = message
+            return
+        for _ in range(2 if "duplicate" in self._disturbed else 1):
+            self._publisher.publish(message)
+        self._release()
+
+    def _release(self) -> None:
+        """What was overtaken comes after all."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._publisher.publish(held)
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ def node_id(identifier: Any, index: Any = 0) -> ua.NodeId:
 
 def machine_nodes(model: Model, index: int) -> Iterator[ua.AddNodesItem]:
     """All nodes of the machine, parents before children."""
-    root = model.machine[:1].upper() + model.machine[1:]
+    root = root_name(model)
     yield folder(index, root, root, node_id(ObjectIds.ObjectsFolder), model.title)
     seen: set[str] = set()
     for signal in model.signals:
@@ -34,13 +34,19 @@ def machine_nodes(model: Model, index: int) -> Iterator[ua.AddNodesItem]:
                 seen.add(above)
                 yield folder(index, above, path[depth - 1], node_id(parent, index), "")
             parent = above
-        yield from _signal_nodes(signal, model, index, node_id(parent, index), path[-1])
+        yield from signal_nodes(signal, model, index, node_id(parent, index))
 
 
-def _signal_nodes(
-    signal: Signal, model: Model, index: int, parent: ua.NodeId, name: str
-) -> Iterator[ua.AddNodesItem]:
-    variant = ua.Variant(model.values[signal.name], ua.VariantType[signal.type.value])
+def root_name(model: Model) -> str:
+    """Identifier and browse name of the machine's own folder."""
+    return model.machine[:1].upper() + model.machine[1:]
+
+
+def signal_nodes(signal: Signal, model: Model, index: int, parent: ua.NodeId) -> Iterator[ua.AddNodesItem]:
+    """The variable of a signal and its properties."""
+    name = node_text(signal).rpartition(".")[2]
+    value: Any = model.values[signal.name]
+    variant = ua.Variant(list(value) if signal.length else value, ua.VariantType[signal.type.value])
     item = variable(
         node_id(node_text(signal), index),
         parent,
@@ -113,7 +119,7 @@ def variable(
         Description=ua.LocalizedText(text),
         Value=value,
         DataType=_data_type(value),
-        ValueRank=ua.ValueRank.Scalar,
+        ValueRank=ua.ValueRank.OneDimension if isinstance(value.Value, list) else ua.ValueRank.Scalar,
         AccessLevel=ua.AccessLevel.CurrentRead.mask,
         UserAccessLevel=ua.AccessLevel.CurrentRead.mask,
     )

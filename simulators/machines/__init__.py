@@ -8,9 +8,15 @@ from simulators.model import Model
 
 KINDS = MappingProxyType(
     {
+        "climate": "simulators.machines.climate:Climate",
         "cnc": "simulators.machines.cnc:Cnc",
+        "cnc5": "simulators.machines.cnc5:Cnc5",
         "compressor": "simulators.machines.compressor:Compressor",
         "energy": "simulators.machines.energy:EnergyMeter",
+        "legacy": "simulators.machines.legacy:Legacy",
+        "moulding": "simulators.machines.moulding:Moulding",
+        "packaging": "simulators.machines.packaging:Packaging",
+        "robot": "simulators.machines.robot:Robot",
     }
 )
 

@@ -9,31 +9,41 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from simulators import physics
+from simulators.machines import cnc_sensors
+from simulators.machines.cnc_mishaps import ALARMS, FAULTS, TOOL_BROKEN, Breakage
 from simulators.machines.cnc_signals import SIGNALS
-from simulators.machines.cnc_work import PROGRAMS, STATES, Operation, Phase, Program
+from simulators.machines.cnc_work import (
+    AMBIENT_C,
+    PROGRAMS,
+    RATED_KW,
+    STROKE,
+    Operation,
+    Phase,
+    Program,
+)
 from simulators.model import Model, Value
 from simulators.physics import towards
 
-RATED_KW = 7.5
 MAX_RPM = 12_000.0
-AMBIENT = 21.5
 QUIET_S = 300.0  # mean seconds of cutting between micro stops
-STROKE = 120.0  # mm, one pass over the part
 GROWTH_UM = 14.0  # thermal growth of a warm machine
 TOLERANCE_UM = 15.0
 HOME = {"x": 0.0, "y": 210.0, "z": 300.0}
-ALARMS = {2031: "Chip conveyor overload", 1410: "Coolant flow low", 3007: "Probe not ready"}
 
 
 @dataclass
 class Cnc(Model):
-    """Steps of 100 ms. True states: rapid, cutting, tool_change, part_change, micro_stop, setup."""
+    """Steps of 100 ms. True states: rapid, cutting, tool_change, part_change, micro_stop, setup; alarm when a tool broke, and
+    idle in a hall without work or operators.
+    """
 
     kind = "cnc"
     title = "CNC milling machine (simulated)"
     interface = "opcua"
     period_ms = 100
     signals = SIGNALS
+    process_faults = FAULTS
+    attended_states = frozenset({"part_change", "setup"})
 
     program: Program = field(default=PROGRAMS[0], init=False)
     phase: Phase = field(default=Phase("rapid", 1.0), init=False)
@@ -56,6 +66,7 @@ class Cnc(Model):
     heat: dict[str, float] = field(default_factory=dict, init=False)
     position: dict[str, float] = field(default_factory=dict, init=False)
     moved: dict[str, float] = field(default_factory=dict, init=False)
+    breakage: Breakage = field(default_factory=Breakage, init=False)
     _elapsed: float = field(default=0.0, init=False)
     _quiet: float = field(default=0.0, init=False)  # seconds of cutting until the next micro stop
     _life: Iterator[Phase] = field(init=False)
@@ -83,6 +94,18 @@ class Cnc(Model):
         """The operation that is removing metal right now."""
         return self.phase.cut if self.stop is None else None
 
+    @property
+    def power_kw(self) -> float:
+        return 1.1 + self.idle_kw() + self.cut_kw
+
+    @property
+    def air(self) -> float:
+        return 0.12 if self.cut else 0.04  # sealing air, and blowing in the cut
+
+    @property
+    def parts_made(self) -> int:
+        return sum(self.parts.values())
+
     def advance(self, dt: float) -> None:
         self._spin(dt)
         self._remove(dt)
@@ -91,7 +114,7 @@ class Cnc(Model):
         self._proceed(dt)
 
     def read(self) -> dict[str, Value]:
-        return {**self._read_control(), **self._read_spindle(), **self._read_axes(), **self._read_supply()}
+        return cnc_sensors.read(self)
 
     # -- the life of the machine: lots of parts, set-ups between them
 
@@ -99,11 +122,24 @@ class Cnc(Model):
         done = len(PROGRAMS[0].operations) - 2  # switched on in the middle of a part, as a visitor finds it
         while True:
             for _ in range(self.chance("lot").randint(15, 40)):
+                yield from self._wait()
                 yield from self._part(done)
                 done = 0
+                yield from self._attendance()
                 yield Phase("part_change", self.chance("part_change").triangular(20, 90, 26))
+            yield from self._attendance()
             yield Phase("setup", self.chance("setup").uniform(600, 2400))
             self.program = self.chance("program").choice(PROGRAMS)
+
+    def _wait(self) -> Iterator[Phase]:
+        while not self.around.may_work:
+            yield Phase("idle", 1.0)
+        wanted = self.around.program
+        self.program = next((each for each in PROGRAMS if each.name == wanted), self.program)
+
+    def _attendance(self) -> Iterator[Phase]:
+        while self.around.operators < 1:
+            yield Phase("idle", 1.0)
 
     def _part(self, done: int) -> Iterator[Phase]:
         self.override = self.chance("feed_override").choice((100.0, 100.0, 100.0, 95.0, 90.0, 80.0))
@@ -124,11 +160,15 @@ class Cnc(Model):
 
     def _inspect(self) -> None:
         noise = self.chance("dimension_error").gauss(0, 1.5)
-        self.error_um = GROWTH_UM * self.growth * 0.6 + 18.0 * self.vb + noise
+        self.error_um = (
+            GROWTH_UM * self.growth * 0.6 + 18.0 * self.vb + noise + 12.0 * self.failing("chatter")
+        )
         self.parts["good" if abs(self.error_um) <= TOLERANCE_UM else "bad"] += 1
 
     def _proceed(self, dt: float) -> None:
         self._elapsed += dt
+        if self.breakage.alarm:
+            self.stop, self._elapsed = Phase("alarm", 1.0, alarm=TOOL_BROKEN), 0.0
         if self.stop is not None:
             if self._elapsed >= self.stop.seconds:
                 self.stop = None
@@ -166,6 +206,8 @@ class Cnc(Model):
 
     def _remove(self, dt: float) -> None:
         self.cut_kw = 0.0
+        if self.breakage.repaired(self.failing("tool_break") > 0):
+            self.wear[self.tool] = 0.0
         if (cut := self.cut) is None:
             return
         self.travelled += self.feed / 60 * dt
@@ -174,10 +216,12 @@ class Cnc(Model):
         )  # run-in and run-out
         power = physics.cutting_power_kw(cut.ap, cut.ae * engaged, self.feed, cut.kc)
         self.cut_kw = power * (1 + 1.5 * self.vb) * max(0.5, self.chance("spindle_power").gauss(1, 0.015))
-        self.wear[self.tool] = self.vb + physics.wear_rate(self.vb, cut.life_min) * engaged * dt / 60
+        self.cut_kw *= self.breakage.bite(dt, self.failing("tool_break") > 0)
+        faster = (1 + 9 * self.failing("tool_wear")) * (1 + 2 * self.failing("coolant_loss"))
+        self.wear[self.tool] = self.vb + physics.wear_rate(self.vb, cut.life_min) * engaged * dt / 60 * faster
         self.cutting_ms += round(dt * 1000)
 
-    def _idle_kw(self) -> float:
+    def idle_kw(self) -> float:
         return 0.12 + 0.65 * (self.rpm / MAX_RPM) ** 1.5 if self.rpm > 0 else 0.0
 
     def _move(self, dt: float) -> None:
@@ -199,78 +243,24 @@ class Cnc(Model):
         return {"x": x, "y": y, "z": -cut.ap, "a": cut.a, "c": cut.c}
 
     def _warm(self, dt: float) -> None:
-        power = self._idle_kw() + self.cut_kw
+        power = self.idle_kw() + self.cut_kw
         self.watt_hours += (1.1 + power) * dt / 3.6
         self.growth = towards(self.growth, min(1.0, 0.15 + power / RATED_KW * 2.5), dt, 3600)
         self.heat["spindle"] = towards(
-            self.heat["spindle"], AMBIENT + 9 * self.rpm / MAX_RPM + 7 * power, dt, 900
+            self.heat["spindle"], AMBIENT_C + 9 * self.rpm / MAX_RPM + 7 * power, dt, 900
         )
-        self.heat["coolant"] = towards(self.heat["coolant"], AMBIENT + 1.2 * self.cut_kw, dt, 1800)
+        if self.failing("coolant_loss"):
+            self.heat["spindle"] += 2.0 * self.cut_kw * dt / 60
+        self.heat["coolant"] = towards(self.heat["coolant"], AMBIENT_C + 1.2 * self.cut_kw, dt, 1800)
         for axis in ("x", "y", "z"):
             rub = min(12.0, abs(self.moved[axis]) / 800)
-            self.heat[axis] = towards(self.heat[axis], AMBIENT + 2 + rub, dt, 2400)
+            self.heat[axis] = towards(self.heat[axis], AMBIENT_C + 2 + rub, dt, 2400)
 
-    # -- sensors
+    def shake_mm_s(self) -> float:
+        """Vibration velocity at the spindle, rms, without the noise of the sensor."""
+        shake: float = 0.9 * (self.rpm / 6000) ** 1.5 * (1 + 3 * self.vb) + 0.25 * self.cut_kw
+        return shake + self.chatter_mm_s() + self.breakage.shock
 
-    def _noise(self, signal: str, sigma: float) -> float:
-        return self.chance(signal).gauss(0, sigma)
-
-    def _read_control(self) -> dict[str, Value]:
-        state = STATES[self.state]
-        alarm = self.stop.alarm if self.stop else 0
-        return {
-            "execution": state.execution,
-            "execution_code": state.code,
-            "mode": "MANUAL" if self.state == "setup" else "AUTOMATIC",
-            "program": self.program.name,
-            "block_number": self.block + int(self.travelled / STROKE),
-            "part_counter": sum(self.parts.values()),
-            "good_parts": self.parts["good"],
-            "bad_parts": self.parts["bad"],
-            "cutting_time": self.cutting_ms,
-            "dimension_error": self.error_um,
-            "tool_number": self.tool,
-            "tool_wear": self.vb,
-            "tool_life_remaining": 100 * (1 - self.vb / physics.WORN_OUT_MM),
-            "door_closed": self.state not in ("part_change", "setup"),
-            "alarm_number": alarm,
-            "alarm_text": ALARMS.get(alarm, ""),
-        }
-
-    def _read_spindle(self) -> dict[str, Value]:
-        power = self._idle_kw() + self.cut_kw
-        shake = 0.9 * (self.rpm / 6000) ** 1.5 * (1 + 3 * self.vb) + 0.25 * self.cut_kw
-        return {
-            "spindle_speed": self.rpm + (self._noise("spindle_speed", 1.2) if self.rpm else 0.0),
-            "spindle_speed_set": self.phase.cut.rpm if self.phase.cut else 0.0,
-            "spindle_override": 100.0,
-            "spindle_load": 100 * power / RATED_KW,
-            "spindle_power": power,
-            "spindle_torque": physics.torque_nm(self.cut_kw, self.rpm),
-            "spindle_temperature": self.heat["spindle"],
-            "vibration_rms": shake * self.chance("vibration_rms").lognormvariate(0, 0.06) + 0.02,
-            "feed_rate": self.feed,
-            "feed_override": self.override,
-        }
-
-    def _read_axes(self) -> dict[str, Value]:
-        read: dict[str, Value] = {f"{axis}_position": place for axis, place in self.position.items()}
-        for axis, hold in (("x", 4.0), ("y", 4.5), ("z", 11.0)):  # the z axis carries its own weight
-            push = 6.0 * self.cut_kw * (0.4 if axis == "z" else 1.0)
-            load = hold + abs(self.moved[axis]) / 450 + push + self._noise(f"{axis}_load", 0.25)
-            read[f"{axis}_load"] = load
-            read[f"{axis}_temperature"] = self.heat[axis]
-        return read
-
-    def _read_supply(self) -> dict[str, Value]:
-        flowing = self.cut is not None
-        pulse = physics.zigzag(self.cutting_ms / 1000, 20) / 20
-        return {
-            "coolant_on": flowing,
-            "coolant_pressure": 18.0 + self._noise("coolant_pressure", 0.15) if flowing else 0.0,
-            "coolant_level": 92.0 - self.cutting_ms / 3_600_000 * 1.5,
-            "coolant_temperature": self.heat["coolant"],
-            "hydraulic_pressure": 58.0 + 4.0 * pulse + self._noise("hydraulic_pressure", 0.05),
-            "energy": self.watt_hours,
-            "ambient_temperature": AMBIENT + self._noise("ambient_temperature", 0.02),
-        }
+    def chatter_mm_s(self) -> float:
+        """What chatter adds to the vibration; only a tool in the cut chatters."""
+        return 6.0 * self.failing("chatter") if self.cut_kw > 0 else 0.0

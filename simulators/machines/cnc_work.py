@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from simulators.physics import spindle_rpm, table_feed, tool_life_min
 
+RATED_KW = 7.5
+STROKE = 120.0  # mm, one pass over the part
+AMBIENT_C = 21.5
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -68,6 +72,9 @@ STATES = MappingProxyType(
         "micro_stop": State("INTERRUPTED", 2),
         "setup": State("STOPPED", 7),
         "part_change": State("PROGRAM_COMPLETED", 5),
+        "pallet_change": State("PROGRAM_COMPLETED", 5),
+        "idle": State("READY", 6),
+        "alarm": State("INTERRUPTED", 2),
     }
 )
 

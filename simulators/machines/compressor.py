@@ -4,6 +4,7 @@ Two of its topics are bare, as on many real ones: the mode is a word and the dew
 """
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from simulators.model import Model, Publication, Signal, Type, Value
 from simulators.physics import tank_rate, towards
@@ -44,6 +45,7 @@ class Compressor(Model):
     interface = "mqtt"
     period_ms = 500
     signals = SIGNALS
+    process_faults = MappingProxyType({"leak": "a hose is off: 1 m3/min more, times the amount"})
     publications = tuple(_publication(signal.name) for signal in SIGNALS)
 
     _loaded: bool = field(default=True, init=False)
@@ -61,10 +63,18 @@ class Compressor(Model):
     def state(self) -> str:
         return "loaded" if self._loaded else "unloaded"
 
+    @property
+    def power_kw(self) -> float:
+        return self._power
+
+    @property
+    def pressure_bar(self) -> float:
+        return self._pressure
+
     def advance(self, dt: float) -> None:
         self._consume(dt)
         delivery = DELIVERY if self._loaded else 0.0
-        leak = 0.02 * self._pressure
+        leak = (0.02 + 0.14 * self.failing("leak")) * self._pressure
         self._pressure += tank_rate(delivery, self._use, leak, TANK) * dt
         self._control()
         rated = DELIVERY * SPECIFIC
@@ -92,6 +102,8 @@ class Compressor(Model):
             dice = self.chance("use")
             self._demand = dice.uniform(0.4, 2.4)
             self._demand_left = 2.0 + dice.expovariate(1 / 20.0)
+        if self.around.air_use is not None:  # in a hall: what its machines use
+            self._demand = self.around.air_use
         self._use = towards(self._use, self._demand, dt, 3.0)
 
     def _control(self) -> None:

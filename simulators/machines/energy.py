@@ -52,6 +52,8 @@ class EnergyMeter(Model):
 
     def advance(self, dt: float) -> None:
         self._switch(dt)
+        if self.around.load_kw is not None:  # in a hall: what its machines draw
+            self._target = 1000.0 * self.around.load_kw
         self._power = towards(self._power, self._target, dt, 2.0) * self.chance("active_power").gauss(
             1.0, 0.004
         )

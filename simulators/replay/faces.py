@@ -57,7 +57,7 @@ class MqttReplay:
         if event.timed and shift:
             raw = time_words(event.t + shift).encode() + raw[raw.index(b"|") :]
         t = event.t + shift if event.timed else None
-        return Message(f"shdr/{self._tape.machine}", raw, self._tape.machine, t, values)  # type: ignore[arg-type]
+        return Message(f"shdr/{self._tape.machine}", raw, self._tape.machine, t, values)
 
     def _value(self, row: Row, shift: int) -> Message:
         t = (row.t + shift) // MICROSECOND
@@ -65,7 +65,7 @@ class MqttReplay:
         value = spoken(row.value, kind) if row.quality == "good" else None
         payload = msgspec.json.encode({"ts": t, "value": value})
         topic = self._topics[row.machine, row.signal]
-        return Message(topic, payload, row.machine, t * MICROSECOND, {row.signal: value})  # type: ignore[dict-item]
+        return Message(topic, payload, row.machine, t * MICROSECOND, {row.signal: value})
 
     async def drain(self, seconds: float) -> None:
         """Wait until the broker has acknowledged everything."""
@@ -131,7 +131,7 @@ class OpcUaReplay:
 
     async def drain(self, seconds: float) -> None:
         """Wait until every subscription has published all and its client has acknowledged all."""
-        from simulators.faces.opcua import drained
+        from simulators.faces.opcua_server import drained
 
         await drained(self._server, seconds)
 
@@ -139,7 +139,7 @@ class OpcUaReplay:
 @asynccontextmanager
 async def open_opcua(tape: Tape, truth: Truth, host: str, port: int) -> AsyncIterator[tuple[Face, str]]:
     """Serve the recording's signals; none has a value before its first one is played."""
-    from simulators.faces.opcua import add_nodes, prepared, serving
+    from simulators.faces.opcua_server import add_nodes, prepared, serving
     from simulators.replay.nodes import NAMESPACE, first_values, node_ids, nodes
 
     server, index = await prepared("replay", f"Recording {tape.path.name}", NAMESPACE, host, port)

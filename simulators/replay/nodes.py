@@ -8,8 +8,8 @@ from asyncua import ua
 from asyncua.server.server import Server
 from asyncua.ua.object_ids import ObjectIds
 
-from simulators.faces.opcua import EPOCH
 from simulators.faces.opcua_nodes import folder, node_id, variable
+from simulators.faces.opcua_server import EPOCH
 from simulators.model import Type
 from simulators.replay.tape import Signal, Tape
 

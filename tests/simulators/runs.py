@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from simulators.machines import kind
-from simulators.model import Model, StateSpan, Value
+from simulators.model import Model, StateSpan
 
 START = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 
@@ -15,14 +15,16 @@ class Run(NamedTuple):
     """What a machine did: every change as (t, signal, value), in order, and its states."""
 
     model: Model
-    changes: list[tuple[int, str, Value]]
+    changes: list[tuple[int, str, Any]]
     states: list[StateSpan]
 
 
 def run(name: str, seed: int, seconds: float, machine: str = "") -> Run:
     """Step a machine from START without any face."""
     model = kind(name)(machine or f"{name}-1", seed)
-    changes = [(START, signal, value) for signal, value in model.begin(START).items()]
+    changes: list[tuple[int, str, Any]] = [
+        (START, signal, value) for signal, value in model.begin(START).items()
+    ]
     states: list[StateSpan] = []
     t = START
     for _ in range(round(seconds * 1000 / model.period_ms)):

@@ -15,6 +15,7 @@ from asyncua.client.client import Client
 from ruamel.yaml import YAML
 
 from simulators.cli import main
+from simulators.machines import KINDS
 from tests.simulators.runs import START, rows
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -168,11 +169,11 @@ def test_after_the_last_change_it_keeps_serving(start: Start) -> None:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     machines = {m["kind"]: m for m in json.loads(capsys.readouterr().out)["machines"]}
-    assert set(machines) == {"cnc", "compressor", "energy"}
+    assert set(machines) == set(KINDS)
     load = next(s for s in machines["cnc"]["signals"] if s["name"] == "spindle_load")
     assert (load["type"], load["unit"], load["low"], load["high"]) == ("Float", "P1", 0, 200)
     assert main(["list"]) == 0
-    assert capsys.readouterr().out.count("\n") == 3
+    assert capsys.readouterr().out.count("\n") == len(KINDS)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_without_a_broker_it_names_the_extra(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run"], ["run", "cnc=a b"], ["run", "cnc=mqtt"], ["run", "cnc", "--speed", "0"], ["run", "cnc", "--speed", "-1"],
+        ["run"], ["run", "cnc=a b"], ["run", "cnc=mqtt"], ["run", "cnc", "--speed", "slow"], ["run", "cnc", "--speed", "-1"],
         ["run", "cnc", "--duration", "soon"], ["run", "cnc", "--port", "70000"], ["run", "cnc", "--max-changes", "0"],
         ["run", "cnc", "--start", "today"],
     ],

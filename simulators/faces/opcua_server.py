@@ -1,0 +1,203 @@
+"""The OPC UA server behind a face, by asyncua's server: it can go, come back on its port, and lose nodes, as real ones do.
+
+Nodes are added by the service itself, not by the library's shortcuts: those know neither AnalogUnitRangeType nor
+descriptions. Every write is a new DataValue with the simulation's time as SourceTimestamp; asyncua notifies a client
+of every write that changes value or status and samples nothing, so no change is skipped while its queue has room.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from asyncua import ua
+from asyncua.server.server import Server
+
+from simulators.clock import MILLISECOND
+from simulators.errors import SimulatorError
+from simulators.faces.opcua_nodes import machine_nodes, node_id, node_text, root_name, signal_nodes
+from simulators.faces.opcua_space import Nursery
+from simulators.faults.sensors import GOOD
+from simulators.model import Model, Signal, Value
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DRAIN_STEP_S = 0.02
+
+
+def timestamp(at_ns: int) -> Any:
+    """Whole milliseconds as asyncua wants them; integer arithmetic, because a float of seconds is not exact."""
+    return EPOCH + timedelta(milliseconds=at_ns // MILLISECOND)
+
+
+# OPC UA Part 6, A.2: BadSensorFailure, UncertainSensorNotAccurate.
+STATUS = {"bad": 0x808C0000, "uncertain": 0x40930000}
+
+
+def data_value(value: Value, variant: ua.VariantType, at_ns: int, quality: str = GOOD) -> ua.DataValue:
+    """With the simulation's time as SourceTimestamp and this computer's as ServerTimestamp, as a server does."""
+    now: Any = datetime.now(UTC)
+    said: Any = list(value) if isinstance(value, tuple) else value
+    data = ua.DataValue(ua.Variant(said, variant), SourceTimestamp=timestamp(at_ns), ServerTimestamp=now)
+    return data if quality == GOOD else replace(data, StatusCode=ua.StatusCode(ua.UInt32(STATUS[quality])))
+
+
+async def drained(server: Server, seconds: float) -> None:
+    """Wait until no subscription owes anything; a client that is gone, or never acknowledges, is not waited for."""
+    try:
+        async with asyncio.timeout(seconds):
+            while _owed(server):  # noqa: ASYNC110 - the library has no event for it
+                await asyncio.sleep(DRAIN_STEP_S)
+    except TimeoutError:
+        return
+
+
+def _owed(server: Server) -> bool:
+    # asyncua offers no public view of what its subscriptions still hold.
+    subscriptions = server.iserver.subscription_service.subscriptions.values()
+    return any(s._triggered_datachanges or s._not_acknowledged_results for s in subscriptions)  # noqa: SLF001
+
+
+@asynccontextmanager
+async def serving(server: Server, name: str, host: str, port: int) -> AsyncIterator[str]:
+    """Start and stop a server; yields the endpoint's URL."""
+    await _start(server, name, host, port)
+    try:
+        yield _advertise(server, host)
+    finally:
+        await _end(server)
+
+
+async def prepared(
+    name: str,
+    title: str,
+    namespace: str,
+    host: str,
+    port: int,
+    *,
+    fillers: int = 0,
+    nursery: Nursery | None = None,
+) -> tuple[Server, int]:
+    """A server that is not started yet, open to everybody, and the index of the namespace in it."""
+    server = await (nursery or Nursery()).server()
+    await server.set_application_uri(f"urn:shopfloor:sim:{name}")
+    server.set_server_name(title)
+    server.set_endpoint(f"opc.tcp://{host}:{port}/")
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    server.set_identity_tokens([ua.AnonymousIdentityToken])
+    for number in range(fillers):
+        await server.register_namespace(f"urn:shopfloor:sim:update-{number + 1}")
+    return server, await server.register_namespace(namespace)
+
+
+async def add_nodes(server: Server, nodes: Iterable[ua.AddNodesItem]) -> None:
+    """Add all; a node that is refused raises the library's error."""
+    for result in await server.iserver.isession.add_nodes(list(nodes)):
+        result.StatusCode.check()
+
+
+async def _start(server: Server, name: str, host: str, port: int) -> None:
+    try:
+        await server.start()
+    except OSError as error:
+        raise SimulatorError(
+            f"{name}: cannot listen on {host}:{port} ({error}). Choose another --port."
+        ) from error
+
+
+async def _end(server: Server) -> None:
+    await _stop_clock(server)
+    await server.stop()
+
+
+async def _stop_clock(server: Server) -> None:
+    """End asyncua's task that writes CurrentTime; its own stop would sleep out the running second."""
+    if (task := server.iserver.time_task) is not None:
+        server.iserver.time_task = None
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _advertise(server: Server, host: str) -> str:
+    """Put the port that was really taken into the endpoint descriptions, and return the URL for clients here."""
+    return advertise(server, _url(host, server.bserver.port if server.bserver else 0))
+
+
+def _url(host: str, port: int) -> str:
+    return f"opc.tcp://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}/"
+
+
+def advertise(server: Server, url: str) -> str:
+    """What the endpoint descriptions say: clients connect to that, not to what they were given."""
+    for endpoint in server.iserver.endpoints:
+        endpoint.EndpointUrl = url
+        endpoint.Server.DiscoveryUrls = [url]
+    return url
+
+
+@dataclass(slots=True)
+class Served:
+    """The server of one machine. advertised: the host that its endpoint descriptions name, if not the one it listens on.
+
+    door: another address that clients are to use, such as that of a proxy before it; empty: its own.
+    """
+
+    model: Model
+    host: str
+    port: int
+    advertised: str = ""
+    door: str = ""
+    nursery: Nursery = field(default_factory=Nursery)
+    server: Server | None = None
+    url: str = ""
+    nodes: dict[str, ua.NodeId] = field(default_factory=dict)
+    _index: int = 0
+
+    async def open(self, at_ns: int, *, fillers: int = 0) -> None:
+        """Build and start with all values as they are; the port stays the same. fillers: namespaces before its own."""
+        model = self.model
+        namespace = f"urn:shopfloor:sim:{model.kind}"
+        server, self._index = await prepared(
+            model.machine, model.title, namespace, self.host, self.port, fillers=fillers, nursery=self.nursery
+        )
+        await add_nodes(server, machine_nodes(model, self._index))
+        self.nodes = {s.name: node_id(node_text(s), self._index) for s in model.signals}
+        self.server = server
+        await self.write(model.signals, at_ns)
+        await _start(server, model.machine, self.host, self.port)
+        self.port = server.bserver.port if server.bserver else 0
+        self.url = self.door or _url(self.advertised or self.host, self.port)
+        advertise(server, self.url)
+
+    async def close(self) -> None:
+        """Stop it; once is enough."""
+        if self.server is not None:
+            server, self.server = self.server, None
+            await _end(server)
+
+    async def write(self, signals: Iterable[Signal], at_ns: int) -> None:
+        """Write the present values of these signals with their quality."""
+        if self.server is None:
+            return
+        for signal in signals:
+            variant, name = ua.VariantType[signal.type.value], signal.name
+            data = data_value(self.model.values[name], variant, at_ns, self.model.quality_of(name))
+            await self.server.write_attribute_value(self.nodes[name], data)
+
+    async def remove(self, signals: Iterable[Signal]) -> None:
+        """Their variables are no longer known; subscriptions hear of it."""
+        if self.server is not None:
+            gone = [self.server.get_node(self.nodes[signal.name]) for signal in signals]
+            await self.server.delete_nodes(gone, recursive=True)
+
+    async def add(self, signals: Iterable[Signal], at_ns: int) -> None:
+        """The variables are there again, at their place, with the values of now."""
+        if self.server is None:
+            return
+        back = list(signals)
+        for signal in back:
+            *above, _ = node_text(signal).split(".")
+            parent = node_id(".".join(above) or root_name(self.model), self._index)
+            await add_nodes(self.server, signal_nodes(signal, self.model, self._index, parent))
+        await self.write(back, at_ns)

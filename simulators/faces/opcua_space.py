@@ -1,0 +1,65 @@
+"""OPC UA servers with the standard address space, which the library takes a second to build: built once, and copied.
+
+A copy has its own nodes, references and attributes, and shares the values in them: a write puts another value into an
+attribute and leaves the old one as it was. Only the bit masks, which the library changes in place, are copied too.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
+from asyncua.server.internal_server import InternalServer
+from asyncua.server.server import Server
+from asyncua.ua.attribute_ids import AttributeIds
+
+MASKS: Final = (AttributeIds.EventNotifier, AttributeIds.AccessLevel, AttributeIds.UserAccessLevel)
+
+
+class Nursery:
+    """Gives birth to servers; the first takes its time."""
+
+    def __init__(self) -> None:
+        self._pristine: list[NodeData] | None = None
+
+    async def server(self) -> Server:
+        """Initialised, and not yet set up or started."""
+        server = Server(iserver=_Copied(self))
+        await server.init()
+        return server
+
+    async def furnish(self, space: AddressSpace) -> None:
+        """Fill an empty address space."""
+        if self._pristine is None:
+            model = InternalServer()
+            await model.load_standard_address_space()
+            self._pristine = [model.aspace[node] for node in model.aspace.keys()]  # noqa: SIM118 - no mapping
+        for node in self._pristine:
+            space[node.nodeid] = _copy(node)
+
+
+class _Copied(InternalServer):
+    """The library's server, furnished by copying."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        super().__init__()
+        self._nursery = nursery
+
+    async def load_standard_address_space(self, shelf_file: Any = None) -> None:
+        await self._nursery.furnish(self.aspace)
+
+
+def _copy(node: NodeData) -> NodeData:
+    made = NodeData(node.nodeid)
+    made.references = list(node.references)
+    made.call = node.call
+    for name, attribute in node.attributes.items():
+        made.attributes[name] = kept = AttributeValue(_value(name, attribute))
+        kept.value_callback, kept.value_setter = attribute.value_callback, attribute.value_setter
+    return made
+
+
+def _value(name: AttributeIds, attribute: AttributeValue) -> Any:
+    value = attribute.value
+    if name in MASKS and value is not None and value.Value is not None:
+        return replace(value, Value=replace(value.Value))
+    return value

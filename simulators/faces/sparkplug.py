@@ -1,0 +1,142 @@
+"""Machines as the devices of one Sparkplug B edge node `shopfloor/sim`: births with names and units, data by alias.
+
+The edge itself, its encoder and its book-keeping are those of `simulators.sparkplug`; here the values come from the
+machines' physics and their times from the simulated clock.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+from typing import Any, ClassVar, Final
+
+from simulators.clock import MILLISECOND
+from simulators.faces.broker import Address
+from simulators.faults.sensors import GOOD
+from simulators.model import Model, Type, Value
+from simulators.model import Signal as Sensor
+from simulators.sparkplug.book import Book
+from simulators.sparkplug.cell import Cell, Signal
+from simulators.sparkplug.edge import Edge, Place
+from simulators.sparkplug.habits import Habits
+from simulators.sparkplug.model import DataType, Metric, Property
+from simulators.sparkplug.run import again, confirm, end
+from simulators.truth import Truth
+from simulators.units import SYMBOLS
+
+GROUP: Final = "shopfloor"
+NODE: Final = "sim"
+TYPES: Final[Mapping[Type, DataType]] = {
+    Type.BOOLEAN: DataType.BOOLEAN,
+    Type.BYTE: DataType.UINT8,
+    Type.INT32: DataType.INT32,
+    Type.UINT32: DataType.UINT32,
+    Type.INT64: DataType.INT64,
+    Type.FLOAT: DataType.FLOAT,
+    Type.DOUBLE: DataType.DOUBLE,
+    Type.STRING: DataType.STRING,
+}
+
+
+class MachineBook(Book):
+    """Values of machines only, with what is not as it should be; the node's own control metrics are no measurement."""
+
+    models: Mapping[str, Model]
+    now_ns: int
+    closed: bool = False
+
+    def note(self, kind: str, **more: Any) -> None:
+        """With the simulated time, so that two runs of a seed say the same; not about the end of the run itself."""
+        if not self.closed:
+            self.pending.append({"kind": kind, "t": self.now_ns, **more})
+
+    def values(self, machine: str, metrics: Sequence[tuple[str, Metric]], payload_ms: int | None) -> None:
+        model = self.models.get(machine)
+        if model is None:
+            return
+        before = len(self.pending)
+        super().values(machine, metrics, payload_ms)
+        self.pending[before:] = [_row(model, row) for row in self.pending[before:]]
+
+
+def _row(model: Model, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As the other faces write it: a waveform is a value like any other."""
+    kept = {key: value for key, value in row.items() if key != "datatype"}
+    return {**kept, "kind": "value", **model.unlike(str(row["signal"]))}
+
+
+def metric(sensor: Sensor, alias: int, value: Value | None, at_ns: int) -> Signal:
+    """The metric of a sensor as its birth declares it."""
+    kind = DataType.FLOAT_ARRAY if sensor.length else TYPES[sensor.type]
+    unit = {"engUnit": Property(DataType.STRING, SYMBOLS[sensor.unit])} if sensor.unit else None
+    return Signal(sensor.name, alias, kind, _plain(value), at_ns // MILLISECOND, unit)
+
+
+def _plain(value: Value | None) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class SparkplugFace:
+    """One device of the edge."""
+
+    disturbances: ClassVar[frozenset[str]] = frozenset({"sequence_gap", "missing_birth"})
+
+    def __init__(self, edge: Edge, book: MachineBook, model: Model) -> None:
+        self._edge, self._book, self._model = edge, book, model
+        self._signals = {signal.name: signal for signal in edge.cell.devices[model.machine]}
+
+    async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
+        """Nothing: the birth has said all first values."""
+
+    async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
+        """One DDATA with what changed; it is in the truth when the broker has it."""
+        self._book.now_ns = at_ns
+        if not self._edge.connected:
+            await again(self._edge)
+        for name, value in changed.items():
+            self._signals[name].value = _plain(value) if self._model.quality_of(name) == GOOD else None
+            self._signals[name].at_ms = at_ns // MILLISECOND
+        if changed:
+            self._edge.data(self._model.machine, [self._signals[name] for name in changed])
+        await confirm(self._edge)
+
+    async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
+        """A gap is one number; without its birth a device cannot be understood until the fault ends and it is born."""
+        edge, self._book.now_ns = self._edge, at_ns
+        if fault == "sequence_gap":
+            if on:
+                edge.next_seq()
+        elif on:
+            edge.habits = replace(edge.habits, births="node")
+            edge.lose()
+            await again(edge)
+        else:
+            edge.habits = replace(edge.habits, births="all")
+            edge.birth()
+        await confirm(edge)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until the broker has it."""
+        await confirm(self._edge)
+
+
+@asynccontextmanager
+async def open_edge(
+    address: Address, truth: Truth, models: Sequence[Model], at_ns: int
+) -> AsyncIterator[dict[str, SparkplugFace]]:
+    """Connect and be born; the faces by machine. Dies in order at the end."""
+    cell = Cell({"": []}, Random(0))
+    book = MachineBook(truth)
+    book.models, book.now_ns = {model.machine: model for model in models}, at_ns
+    for model in models:
+        cell.devices[model.machine] = [
+            metric(signal, next(cell.aliases), model.values[signal.name], at_ns) for signal in model.signals
+        ]
+    edge = Edge(Place(address, GROUP, NODE), cell, Habits(), book)
+    await edge.connect()
+    await confirm(edge)
+    try:
+        yield {model.machine: SparkplugFace(edge, book, model) for model in models}
+    finally:
+        book.closed = True
+        await end(edge)
