@@ -28,6 +28,7 @@ from pipelines.units import Unit, known_unit_problem, unit_of
 
 _GATHERING: Final = (f"nsu={MACHINES};i=1001", f"nsu={DEVICES};i=5001")
 _FOLDER, _PLAIN = "i=61", "i=58"  # FolderType, BaseObjectType
+_LONGEST: Final = 200
 PROPERTY: Final = "a property: it says what something is, and does not change"
 
 
@@ -91,9 +92,17 @@ def _read(members: list[tuple[tuple[str, ...], About]]) -> ProposedRead:
 
 def _signal(name: str, about: About) -> dict[str, Any]:
     signal: dict[str, Any] = {"name": name, "node": about.node.id}
+    if label := label_of(about.node):
+        signal["label"] = label
     if unit := unit_text(about.unit):
         signal["unit"] = unit
     return {**signal, "every": every_text(about.every)}
+
+
+def label_of(node: Node) -> str:
+    """What the server calls a node for people, where that is not its name anyway."""
+    label = node.label.strip()
+    return label if label != node.name and label.isprintable() and len(label) <= _LONGEST else ""
 
 
 def unit_text(unit: Unit | None) -> str:

@@ -34,6 +34,7 @@ _ASKED: Final = (
     AttributeIds.UserAccessLevel,
     AttributeIds.MinimumSamplingInterval,
     AttributeIds.Value,
+    AttributeIds.Description,
 )
 _READABLE: Final = 1  # AccessLevel bit CurrentRead (OPC 10000-3, 8.57)
 _PACE: Final = 0.25  # s between two looks at the same value, at least
@@ -57,6 +58,7 @@ class About:
     quality: int = 0
     why: str = ""
     fields: str = ""  # of a structure, in words
+    description: str = ""
     unit: Unit | None = None
     unit_words: str = ""
     range: tuple[float, float] | None = None
@@ -202,9 +204,10 @@ def _request(asked: Sequence[tuple[Any, AttributeIds]]) -> ua.ReadRequest:
 def _about(node: Node, cells: Sequence[Found] | None) -> About:
     if cells is None:
         return About(node, why="the server's answer cannot be decoded")
-    data_type, rank, access, least, value = cells
+    data_type, rank, access, least, value, description = cells
     about = About(node, str(data_type.value or ""))
     about.rank = rank.value if isinstance(rank.value, int) else -1
+    about.description = description.value if isinstance(description.value, str) else ""
     about.readable = not isinstance(access.value, int) or bool(access.value & _READABLE)
     about.least = least.value / 1000 if isinstance(least.value, float) and 0 < least.value < 1e9 else 0.0
     about.value, about.quality = value.value, value.quality

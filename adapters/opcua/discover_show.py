@@ -10,7 +10,7 @@ import numpy as np
 from adapters.discovery import Branch, Proposal, every_text
 from adapters.opcua.discover_browse import Node
 from adapters.opcua.discover_found import Found
-from adapters.opcua.discover_propose import unit_text
+from adapters.opcua.discover_propose import label_of, unit_text
 from adapters.opcua.discover_read import About
 from adapters.opcua.grids import Unsupported
 
@@ -39,7 +39,14 @@ def _branch(node: Node, found: Found, known: Mapping[int, About], taken: frozens
 
 def _words(about: About, found: Found) -> str:
     unit = unit_text(about.unit) or about.unit_words
-    words = [f"{about.shown} {unit}".strip(), found.kind_words(about), rate_words(about)]
+    span = f"{about.range[0]:g} to {about.range[1]:g}" if about.range else ""
+    words = [
+        f"{about.shown} {unit}".strip(),
+        found.kind_words(about),
+        span,
+        rate_words(about),
+        label_of(about.node),
+    ]
     return " · ".join(word for word in (*words, about.why) if word)
 
 
@@ -82,10 +89,12 @@ def _variable(about: About, found: Found, taken: frozenset[str]) -> dict[str, An
         "path": list(about.node.path),
         "node": about.node.id,
         "label": about.node.label,
+        "description": about.description,
         "type": found.kind_words(about),
         "rank": about.rank,
         "readable": about.readable,
         "value": _plain(about.value),
+        "fields": about.fields,
         "status": about.quality,
         "unit": unit_text(about.unit),
         "unit_text": about.unit_words,

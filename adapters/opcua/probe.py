@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.uaerrors import UaStatusCodeError
+
 from adapters.base import Bench, Finding
 from adapters.errors import AdapterError
 from adapters.opcua.channel import Channel
@@ -23,6 +26,7 @@ from adapters.settings import Reading
 from pipelines.registry import Registry
 
 _SHOWN = 5
+_LONGEST = 200
 _SHORT = "the server decides: write what it gives (`every`, `queue`), or allow more in its own settings"
 
 
@@ -49,18 +53,44 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
             await find(channel, desk, items)
             subscription = await desk.subscribe()
             found = await desk.describe(items, items.all)
+            called = await _called(desk, found)
             await desk.monitor(subscription, found)
             await items.events.attach(channel, desk, subscription.id)
         finally:
             await channel.close()
     for item in items.all:
-        item.about = ", ".join(word for word in (item.about, _choice(item)) if word)
+        words = (called.get(item.handle, ""), item.about, _choice(item))
+        item.about = ", ".join(word for word in words if word)
     return [
         *_connection(name, settings, server, subscription, shown.words),
         *(Finding("warning", name, words, _SHORT) for words in shortfalls(items)),
         *(_about(item, desk.namespaces) for item in items.all),
         *(_listened(entry) for entry in items.events.entries),
     ]
+
+
+async def _called(desk: Desk, items: Sequence[Item]) -> dict[int, str]:
+    """DisplayName and Description by handle, for signals that have no label of their own; a server that refuses costs the words."""
+    named = [(item, desk.node_id(item.address)) for item in items if not item.signal.label]
+    wanted = [(item, node) for item, node in named if node is not None]
+    attributes = (AttributeIds.DisplayName, AttributeIds.Description)
+    asked = [(node, attribute) for _, node in wanted for attribute in attributes]
+    try:
+        said = [_text(value) for value in await desk.traits.read(asked)]
+    except UaStatusCodeError:
+        return {}
+    return {item.handle: _words(item, *said[2 * n : 2 * n + 2]) for n, (item, _) in enumerate(wanted)}
+
+
+def _text(value: Any) -> str:
+    text = str(getattr(value, "Text", "") or "").strip()
+    return text[:_LONGEST] if text.isprintable() else ""
+
+
+def _words(item: Item, name: str, description: str) -> str:
+    """What is said already is not said again."""
+    said = (item.signal.name, item.path.rpartition("/")[2], str(item.address.identifier))
+    return ": ".join(text for text in (f"“{name}”" if name and name not in said else "", description) if text)
 
 
 def _choice(item: Item) -> str:

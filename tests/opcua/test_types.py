@@ -289,9 +289,14 @@ async def test_check_says_what_it_found(bed: Types) -> None:
     bed.property(bed.node("x"), "EngineeringUnits", information(UNECE, int.from_bytes(b"CEL", "big"), "°C"))
     bed.property(bed.node("x"), "EURange", b"\x16" + enc.extension(886, struct.pack("<dd", 0.0, 250.0)))
     bed.put("wave", Array(11, [1.0]), 11, rank=1, array="elements")
+    called = bed.server.space.variables["wave"]
+    called.display_name, called.description = "Oil pressure", "At the pump"
+    bed.put("own", Scalar(11, 1.0), 11, label="My own")
+    bed.server.space.variables["own"].display_name = "Theirs"
     told = {finding.where.split(" ")[0]: finding.message for finding in await bed.source().probe()}
     assert told["m/x"] == "found: unit CEL, range 0 to 250"
-    assert told["m/wave"] == "found: a signal for each element"
+    assert told["m/wave"] == "found: “Oil pressure”: At the pump, a signal for each element"
+    assert told["m/own"] == "found"
 
 
 async def test_a_continued_subscription_still_has_its_names_and_units(bed: Types) -> None:

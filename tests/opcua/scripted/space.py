@@ -13,7 +13,8 @@ from tests.opcua.scripted.codec.wire import NodeId, ReadWish, several
 URI = "urn:test:machine"
 DOUBLE, INT32, STRING = 11, 6, 12
 GOOD, NODE_UNKNOWN, ATTRIBUTE_INVALID = 0, 0x80340000, 0x80350000
-NODE_CLASS, VALUE, DATA_TYPE, VALUE_RANK, USER_ACCESS_LEVEL = 2, 13, 14, 15, 18
+NODE_CLASS, DISPLAY_NAME, DESCRIPTION, VALUE = 2, 4, 5, 13
+DATA_TYPE, VALUE_RANK, USER_ACCESS_LEVEL = 14, 15, 18
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Variable:
     create: int = 0
     known: bool = True
     uri: str = URI
+    display_name: str = ""
+    description: str = ""
     access: int = 1  # UserAccessLevel: 1 the present value can be read, 4 its history
 
 
@@ -113,6 +116,9 @@ class Space:
             return b"\1\x11" + enc.node(0, variable.data_type)
         if wish.attribute == VALUE_RANK:
             return DataValue(Scalar(6, variable.rank)).encode()
+        if wish.attribute in (DISPLAY_NAME, DESCRIPTION):
+            words = variable.display_name if wish.attribute == DISPLAY_NAME else variable.description
+            return DataValue(Scalar(21, (None, words))).encode()
         if wish.attribute == NODE_CLASS:
             return DataValue(Scalar(6, 2)).encode()
         if wish.attribute == USER_ACCESS_LEVEL:
