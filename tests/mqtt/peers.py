@@ -6,8 +6,9 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,15 @@ class Mosquitto:
             self.process = None
 
 
+async def password_file(folder: Path) -> str:
+    """For mosquitto: the user ann with the password secret."""
+    tool = Path(binary("mosquitto")).parent.parent / "bin" / "mosquitto_passwd"
+    file = folder / "passwords"
+    process = await asyncio.create_subprocess_exec(str(tool), "-b", "-c", str(file), "ann", "secret")
+    assert await process.wait() == 0
+    return str(file)
+
+
 _AMQTT = """
 import asyncio, sys
 from amqtt.broker import Broker
@@ -98,18 +108,29 @@ asyncio.run(main())
 """
 
 
-@asynccontextmanager
-async def amqtt() -> AsyncIterator[int]:
+@contextmanager
+def amqtt() -> Iterator[int]:
     """A broker that speaks 3.1.1 only; in a process of its own, because it leaves sockets open. Yields its port."""
     port = free_port()
     command = [sys.executable, "-c", _AMQTT, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert await answers(port, process), "amqtt does not start"
+        assert _listens(port, process), "amqtt does not start"
         yield port
     finally:
         process.kill()
-        await asyncio.to_thread(process.wait)
+        process.wait()
+
+
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    for _ in range(500):
+        if process.poll() is not None:
+            return False
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.02)
+    return False
 
 
 async def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
@@ -131,8 +152,10 @@ async def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
 class Publisher:
     """paho's own thread loop: independent of the receive path under test. Publishing returns when the broker has it."""
 
-    def __init__(self, port: int, **login: str) -> None:
+    def __init__(self, port: int, *, ca: Path | None = None, **login: str) -> None:
         self.client = paho.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+        if ca is not None:
+            self.client.tls_set(str(ca))
         self.client.max_inflight_messages_set(1000)
         if login:
             self.client.username_pw_set(login["username"], login["password"])

@@ -11,7 +11,8 @@ import pytest
 
 from adapters.base import Source
 from tests.contracts.source import Emitted, SourceContract, SourceRig
-from tests.mqtt.peers import Mosquitto, Publisher, Shop, free_port
+from tests.mqtt.certificates import authority
+from tests.mqtt.peers import Mosquitto, Publisher, Shop, free_port, password_file
 
 READS: Sequence[dict[str, Any]] = (
     {"topic": "shop/{machine}/{signal}", "payload": "number", "adopt": True},
@@ -21,6 +22,8 @@ READS: Sequence[dict[str, Any]] = (
         "signals": [{"name": "power", "value": "P.total"}, {"name": "energy", "value": "E"}],
     },
 )
+
+LOGIN = {"username": "ann", "password": "secret"}
 
 
 class MqttRig(SourceRig):
@@ -32,8 +35,11 @@ class MqttRig(SourceRig):
         self.bound = 64 if version == "5" else 20
         self.shop = Shop(broker.port)
         self.registry = self.shop.registry
-        self.publisher = Publisher(broker.port)
+        self.publisher = self.publishing()
         self.sent = 0
+
+    def publishing(self) -> Publisher:
+        return Publisher(self.broker.port)
 
     def _source(self, port: int) -> Source:
         settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
@@ -75,7 +81,7 @@ class MqttRig(SourceRig):
 
     async def restore(self) -> None:
         await self.broker.start()
-        self.publisher = Publisher(self.broker.port)
+        self.publisher = self.publishing()
 
     async def stop(self) -> None:
         self.publisher.close()
@@ -92,6 +98,39 @@ class TestMqtt5(SourceContract):
         broker = Mosquitto(tmp_path)
         await broker.start()
         rig = MqttRig(broker, "5")
+        yield rig
+        await rig.stop()
+
+
+class TlsRig(MqttRig):
+    """Over TLS, with a password and an access list: what a shop floor should have."""
+
+    def __init__(self, broker: Mosquitto, ca: Path) -> None:
+        self.ca = ca
+        super().__init__(broker, "5")
+
+    def publishing(self) -> Publisher:
+        return Publisher(self.broker.port, ca=self.ca, **LOGIN)
+
+    def _source(self, port: int) -> Source:
+        settings: dict[str, Any] = {"receive_maximum": 64, "keep_alive": "5s", **LOGIN, "ca": str(self.ca)}
+        return self.shop.source(*READS, url=f"mqtts://127.0.0.1:{port}", **settings)
+
+
+class TestMqttTls(SourceContract):
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_law_9_a_loss_that_is_known_is_a_gap": "learns of a loss in the next session only: test_broker.py"
+    }
+
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[SourceRig]:
+        ours, acl = authority(tmp_path / "ours"), tmp_path / "acl"
+        acl.write_text("user ann\ntopic readwrite shop/#\ntopic readwrite meter/#\n")
+        server = ours.issue("server")
+        lines = (f"certfile {server}", f"keyfile {server}", "allow_anonymous false", f"acl_file {acl}")
+        broker = Mosquitto(tmp_path, (*lines, f"password_file {await password_file(tmp_path)}"))
+        await broker.start()
+        rig = TlsRig(broker, ours.ca)
         yield rig
         await rig.stop()
 

@@ -29,11 +29,10 @@ from pipelines.quality import GOOD_EDITED, UNCERTAIN
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.sink import START, write_once
-from tests.mqtt.peers import Shop
+from tests.mqtt.peers import Shop, password_file
 from tests.mqtt.scripted.broker import Rules, scripted
 from tests.mqtt.scripted.codec import PUBLISH
 from tests.mqtt.taking import cells, mosquitto, take
-from tests.mqtt.test_broker import _password
 from tests.mqtt.test_republish_contract import Listener, publisher
 
 PLANT = {"enterprise": "acme", "site": "plant 1"}
@@ -294,7 +293,7 @@ async def test_other_refusals_are_tried_again(code: int) -> None:
 async def test_an_access_list_that_forbids_it(tmp_path: Path) -> None:
     """mosquitto says so in MQTT 5: everything forbidden is no fault of the values, a part of it is."""
     registry, acl = Registry(), tmp_path / "acl"
-    file = await _password(tmp_path)
+    file = await password_file(tmp_path)
     acl.write_text("user ann\ntopic readwrite acme/plant 1/m1/#\n")
     lines = ("allow_anonymous false", f"password_file {file}", f"acl_file {acl}")
     async with mosquitto(tmp_path, *lines) as broker:

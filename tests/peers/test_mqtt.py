@@ -15,7 +15,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import SourceContract, SourceRig, key, taking
 from tests.line.harness import Collector
 from tests.line.harness import eventually as soon
-from tests.mqtt.peers import Publisher, Shop, free_port
+from tests.mqtt.peers import Publisher, Shop, amqtt, free_port
 from tests.mqtt.test_contract import READS, MqttRig
 from tests.peers import found
 from tests.peers.found import Peer
@@ -27,6 +27,12 @@ def aedes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     peer = Peer([*found.node("aedes.js"), "0"], folder / "peer.log")
     yield int(peer.ready["port"])
     peer.stop()
+
+
+@pytest.fixture(scope="module")
+def demo_broker() -> Iterator[int]:
+    with amqtt() as port:
+        yield port
 
 
 class BehindProxy(MqttRig):
@@ -72,6 +78,23 @@ class TestAedes(SourceContract):
     ) -> AsyncIterator[SourceRig]:
         async with open_proxy(("127.0.0.1", aedes)) as proxy:
             rig = BehindProxy(aedes, proxy, f"collector-{tmp_path.name}"[:60])
+            yield rig
+            await rig.stop()
+
+
+class TestAmqtt(SourceContract):
+    """amqtt speaks MQTT 3.1.1 and never answers MQTT 5."""
+
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "test_law_9_a_loss_that_is_known_is_a_gap": "learns of a loss in the next session only: mqtt/test_broker.py",
+        "test_law_5_what_was_not_acknowledged_comes_again": "amqtt 0.12 says that it has kept the session, and never sends again "
+        "what was not acknowledged: it is for demonstrations",
+    }
+
+    @pytest.fixture
+    async def rig(self, demo_broker: int, tmp_path: Path) -> AsyncIterator[SourceRig]:
+        async with open_proxy(("127.0.0.1", demo_broker)) as proxy:
+            rig = BehindProxy(demo_broker, proxy, f"collector-{tmp_path.name}"[:60])
             yield rig
             await rig.stop()
 

@@ -44,6 +44,7 @@ class Line:
         self.journal, self.source, self.health = journal, source, Health()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.waiting = 0  # deliveries before the gate
         self.attempts: list[float] = []
         self.ends: list[AdapterError] = []
         self._path, self._pauses = path, pauses
@@ -119,7 +120,9 @@ class _Gated:
         return getattr(self._line.journal, name)
 
     async def append(self, source: str, delivery: Delivery, refined: Refined) -> int:
+        self._line.waiting += bool(delivery.decoded)
         await self._line.gate.wait()
+        self._line.waiting = 0
         return await self._line.journal.append(source, delivery, refined)
 
 

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from adapters.mqtt.channel import Message
+from adapters.mqtt.checkpoint import load
 from adapters.mqtt.dropped import EVERY, REASON, TOPIC, Dropped
 from pipelines.batch import Flag
 from tests.contracts.rig import eventually
@@ -63,7 +66,7 @@ async def test_nothing_is_acknowledged_while_the_journal_is_blocked(tmp_path: Pa
         running.gate.clear()
         for mid in range(1, 65):
             link.publish("shop/m1/a", str(mid).encode(), mid=mid)
-        await asyncio.sleep(2.5)
+        await eventually(lambda: len(link.seen(codec.PINGREQ)) >= 3, "three keep-alives")
         assert link.acknowledged == []
         assert not link.ended.is_set()
         running.gate.set()
@@ -80,9 +83,12 @@ async def test_a_queue_that_overflowed_at_the_broker_is_told(tmp_path: Path) -> 
         async with line(tmp_path, broker.port, NUMBERS) as running:
             await send(broker.port, ("shop/m1/a", "1"))
             await running.has(1)
-            await asyncio.sleep(2.5)  # the broker tells its counters once a second
+            await eventually(
+                lambda: load(running.journal.checkpoint("b"), "", 1).dropped >= 0,
+                "the broker's count is known",
+            )
         await send(broker.port, *[("shop/m1/a", f"{n}") for n in range(2, 402)])
-        await asyncio.sleep(2.5)
+        await counted(broker.port)
         async with line(tmp_path, broker.port, NUMBERS) as running:
             held: list[str] = []
 
@@ -96,6 +102,19 @@ async def test_a_queue_that_overflowed_at_the_broker_is_told(tmp_path: Path) -> 
         assert stored < 401
         dropped = int(held[0].split("dropped ")[1].split(" ")[0])
         assert dropped == 401 - stored, "exactly what is missing, since nobody else lost anything"
+
+
+async def counted(port: int) -> None:
+    """Until the broker tells (once in sys_interval) that it has dropped something."""
+    counts: list[int] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _client, _data, message: counts.append(int(message.payload))
+    client.on_connect = lambda client, *_: client.subscribe(TOPIC)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    await eventually(lambda: any(counts), "the broker's count rises")
+    client.disconnect()
+    client.loop_stop()
 
 
 def _count(text: str, at: int = 1) -> Message:
