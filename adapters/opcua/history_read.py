@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from asyncua import ua
@@ -62,29 +63,26 @@ class Reader:
 
     async def read(self, nodes: Sequence[ua.NodeId], begins: int, ends: int) -> AsyncIterator[Piece]:
         """All values with begins ≤ time ≤ ends (ns), in the order of time for every node. Raises what the channel raises."""
-        open_: list[tuple[int, bytes]] = [(place, b"") for place in range(len(nodes))]
+        places = [_Place(number, begins) for number in range(len(nodes))]
         empty = 0
-        while open_:
-            now, later = open_[: self.size], open_[self.size :]
-            found = await self._call([(nodes[place], point) for place, point in now], begins, ends)
+        while places:
+            now = [place for place in places if place.begins == places[0].begins][: self.size]
+            found = await self._call([(nodes[p.number], p.point) for p in now], now[0].begins, ends)
             if isinstance(found, int):
                 if status_name(found) == "BadTooManyOperations" and self.size > 1:
                     self.size = max(1, len(now) // 2)
                     continue
-                for place, _ in open_:
-                    yield Piece(place, [], status_name(found))
+                for place in places:
+                    yield Piece(place.number, [], status_name(found))
                 return
-            again: list[tuple[int, bytes]] = []
-            for (place, _), one in zip(now, found, strict=True):
-                yield _piece(place, one)
-                if one.point and not one.status >> 31:
-                    again.append((place, one.point))
+            for place, one in zip(now, found, strict=True):
+                yield place.take(one)
+            places = [place for place in places if not place.done]
             empty = 0 if any(one.values for one in found) else empty + 1
-            open_ = again + later
-            if empty >= _MOST_EMPTY and again:
-                await self._release([(nodes[place], point) for place, point in again])
-                for place, _ in open_:
-                    yield Piece(place, [], "continuation points that lead nowhere")
+            if empty >= _MOST_EMPTY and places:
+                await self._release([(nodes[p.number], p.point) for p in places if p.point])
+                for place in places:
+                    yield Piece(place.number, [], "continuation points that lead nowhere")
                 return
 
     async def _call(
@@ -109,11 +107,34 @@ async def limit(channel: Channel) -> int:
     return min(PER_CALL, value) if isinstance(value, int) and value > 0 else PER_CALL
 
 
-def _piece(place: int, one: PastOfNode) -> Piece:
-    if not one.status >> 31:
-        return Piece(place, one.values)
-    name = status_name(one.status)
-    return Piece(place, [], "" if name in _NOTHING else name)
+@dataclass(slots=True)
+class _Place:
+    """How far one node is. last: the values of the newest time so far."""
+
+    number: int
+    begins: int
+    point: bytes = b""
+    done: bool = False
+    last: list[Past] = field(default_factory=list)
+
+    def take(self, one: PastOfNode) -> Piece:
+        if one.status >> 31:
+            self.done = True
+            name = status_name(one.status)
+            return Piece(self.number, [], "" if name in _NOTHING else name)
+        newest = self.last[-1].at if self.last else 0
+        fresh = [
+            v for v in one.values if not v.at or v.at > newest or (v.at == newest and v not in self.last)
+        ]
+        self.point = one.point
+        full = len(one.values) >= PER_NODE and not one.point
+        if full and fresh and fresh[-1].at:
+            self.begins = fresh[-1].at  # a server that cuts without a word (asyncua's): on from there
+            self.last = [v for v in [*self.last, *fresh] if v.at == self.begins]
+        else:
+            self.done = not one.point
+        stuck = full and not fresh
+        return Piece(self.number, fresh, f"more than {PER_NODE} values at one time" if stuck else "")
 
 
 def _request(
