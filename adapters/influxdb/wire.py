@@ -23,6 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from adapters.errors import Misconfigured, NotConnected
 from adapters.influxdb.border import translate
+from adapters.influxdb.deadline import Watcher
 from adapters.influxdb.settings import InfluxDbSink
 
 CONNECT_TIMEOUT = 4.0
@@ -44,6 +45,7 @@ class Wire:
     def __init__(self, settings: InfluxDbSink) -> None:
         self._settings = settings
         self._connections = _Connections()
+        self._watcher = Watcher(self._connections.shut)
         self._connect_timeout = min(CONNECT_TIMEOUT, settings.timeout)
         self._pool = _pool(settings, self._connections)
         self._headers = {**_credentials(settings), "Accept-Encoding": "identity"}
@@ -90,25 +92,17 @@ class Wire:
     @contextmanager
     def _deadline(self) -> Iterator[None]:
         """`timeout` for a request as a whole: a read timeout alone begins anew with every byte that drips in."""
-        late = threading.Event()
         limit = self._connect_timeout + self._settings.timeout
-
-        def end() -> None:
-            late.set()
-            self._connections.shut()
-
-        timer = threading.Timer(limit, end)
-        timer.start()
+        self._watcher.begin(limit)
         try:
             yield
         except NotConnected as error:
-            if late.is_set():
+            if self._watcher.end():
                 raise self._overdue(limit) from error
             raise
         finally:
-            timer.cancel()
-            timer.join()
-        if late.is_set():  # the answer ended with the connection, and may be half of one
+            late = self._watcher.end()
+        if late:  # the answer ended with the connection, and may be half of one
             raise self._overdue(limit)
 
     def _overdue(self, limit: float) -> NotConnected:
@@ -123,6 +117,7 @@ class Wire:
 
     def close(self) -> None:
         """When nobody uses it any more. A pool of urllib3 alone would close with the next garbage collection."""
+        self._watcher.close()
         self._pool.clear()
         self._connections.close()
 
