@@ -4,7 +4,7 @@ Exactly once without any identity of derived values: what is derived from the po
 and then the memory at p become durable together or not at all. After a crash the memory is the last snapshot and a replay
 from there to the cursor, so the entries behind the last snapshot are held for as long (`slowest`), whoever has read them.
 
-A derived append has the reserve that the sources leave, and waits where that ends (decision 0009): a derivation that begins
+A derived append has the reserve that the sources leave, and waits where that ends (decision 0010): a derivation that begins
 behind two gigabytes of backlog must not fill the disk with what can be made again. Nobody waits for itself: the derivation
 that holds the buffer is let through (`holds`), step by step, and each step under pressure brings a snapshot (derive.py).
 """
