@@ -1,4 +1,4 @@
-"""A connection with a session, raw answers, and nothing automatic. With protocol.py the only one to touch asyncua's private names.
+"""A connection with a session, raw answers, and nothing automatic. With protocol.py and chunks.py the only one to touch asyncua's private names.
 
 `Client.connect()` is not used: it starts a supervisor that reconnects behind our back. The steps are called one by one,
 a new `Client` for every connection (an old one may hang, upstream issue 1660), and publish requests go past the library's

@@ -1,6 +1,6 @@
 """The library's transport, with bounds, with a way to send bytes that are encoded already, and with patience for strays.
 
-This and channel.py are the two places that touch asyncua's private names; tests/opcua/test_channel.py fails clearly when a
+This, chunks.py and channel.py are the three places that touch asyncua's private names; tests/opcua/test_channel.py fails clearly when a
 name that is used here is gone.
 """
 
@@ -12,7 +12,9 @@ import logging
 from typing import Any, Final
 
 from asyncua.client.ua_client import UASocketProtocol
+from asyncua.common.utils import Buffer
 
+from adapters.opcua.chunks import Chunks
 from adapters.opcua.requests import Encode
 
 LARGEST_CHUNK: Final = 65_535
@@ -27,6 +29,7 @@ class GuardedProtocol(UASocketProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.gone = asyncio.Event()
+        self._chunks = Chunks(self._connection)
         self._unsent: list[tuple[Encode, int, int]] = []
 
     def data_received(self, data: bytes) -> None:
@@ -37,6 +40,15 @@ class GuardedProtocol(UASocketProtocol):
             if announced > LARGEST_CHUNK:
                 self._fail_all_pending(ConnectionError(f"the server announced a chunk of {announced} bytes"))
                 self.transport.abort()
+
+    def _process_received_data(self, data: bytes) -> None:
+        """Messages in one chunk, as long as they are beyond doubt; from the first that is not, the library has the rest."""
+        at = 0
+        while (taken := self._chunks.take(data, at)) is not None:
+            at = taken.end
+            self._call_callback(taken.request_id, Buffer(taken.body))
+        if at < len(data):
+            super()._process_received_data(data[at:] if at else data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -65,10 +77,8 @@ class GuardedProtocol(UASocketProtocol):
         if self.transport is None or self.transport.is_closing():
             return  # whoever waits for an answer is told by the end of the connection
         self.revolve_security_token()
-        seal = self._connection.message_to_binary
-        self.transport.write(
-            b"".join([seal(encode(handle), request_id=number) for encode, handle, number in unsent])
-        )
+        put = self._chunks.put
+        self.transport.write(b"".join([put(encode(handle), number) for encode, handle, number in unsent]))
 
     async def open_secure_channel(self, params: Any) -> Any:
         """Tokens count from now by our clock: the library takes the server's word for when a token was made.
