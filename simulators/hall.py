@@ -101,7 +101,8 @@ class Hall:
 
     def _next(self, at_ns: int, model: Model, queue: deque[Order]) -> None:
         around, self._begun[model.machine] = model.around, model.parts_made
-        around.has_work, around.order, around.program = bool(queue), "", ""
+        around.ordered = model.parts_made + sum(order.parts for order in queue)
+        around.order, around.program = "", ""
         if queue:
             around.order, around.program = queue[0].order, queue[0].program
             self._note(at_ns, "start", queue[0])

@@ -212,6 +212,11 @@ class Model(ABC):
         return 0
 
     @property
+    def may_work(self) -> bool:
+        """Whether another part may be begun: there is a shift, and something is ordered."""
+        return self.around.may_work(self.parts_made)
+
+    @property
     def attended(self) -> bool:
         """Whether it occupies an operator now."""
         return self.state in self.attended_states

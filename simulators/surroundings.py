@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Surroundings:
     """What a machine finds around it; alone in the world it always finds everything.
 
-    air: bar in the net. load_kw, air_use (m3/min): what all the others draw, None where nobody knows. A hall
+    ordered: how many parts are to be made in all; None: any number. air: bar in the net. load_kw, air_use (m3/min): what all the others draw, None where nobody knows. A hall
     (`simulators.hall`) sets these before each step.
     """
 
@@ -15,12 +15,11 @@ class Surroundings:
     operators: int = 1_000_000
     order: str = ""
     program: str = ""
-    has_work: bool = True
+    ordered: int | None = None
     air: float = 7.0
     load_kw: float | None = None
     air_use: float | None = None
 
-    @property
-    def may_work(self) -> bool:
-        """Whether a part may be begun."""
-        return self.on_shift and self.has_work
+    def may_work(self, made: int) -> bool:
+        """Whether a machine that has made so many parts may begin another."""
+        return self.on_shift and (self.ordered is None or made < self.ordered)

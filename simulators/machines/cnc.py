@@ -132,7 +132,7 @@ class Cnc(Model):
             self.program = self.chance("program").choice(PROGRAMS)
 
     def _wait(self) -> Iterator[Phase]:
-        while not self.around.may_work:
+        while not self.may_work:
             yield Phase("idle", 1.0)
         wanted = self.around.program
         self.program = next((each for each in PROGRAMS if each.name == wanted), self.program)

@@ -94,7 +94,7 @@ class Packaging(Phased):
                     yield from self._hold()
                 elif self.starved or self.is_blocked:
                     yield from self._suspend()
-                done = self.lot_left <= 0 or not self.around.may_work
+                done = self.lot_left <= 0 or not self.may_work
             else:
                 yield Step("Completing", 4.0)
                 yield Step("Complete", 5.0)
@@ -168,7 +168,7 @@ class Packaging(Phased):
 
     def _must_leave(self) -> bool:
         wish = self.failing("abort") or self.reason or self.starved or self.is_blocked
-        return bool(wish) or self.lot_left <= 0 or not self.around.may_work
+        return bool(wish) or self.lot_left <= 0 or not self.may_work
 
     def _infeed(self, dt: float) -> None:
         dice = self.chance("infeed")

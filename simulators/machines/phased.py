@@ -49,7 +49,7 @@ class Phased(Model):
 
     def idle(self, state: str = "idle") -> Iterator[Step]:
         """Wait, a second at a time, for a shift and for work."""
-        while not self.around.may_work:
+        while not self.may_work:
             yield Step(state, 1.0)
 
     def attendance(self, state: str) -> Iterator[Step]:
