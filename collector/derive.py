@@ -19,7 +19,7 @@ from collector.supervisor import Connected
 from pipelines.batch import Batch
 from pipelines.derivation import PREFIX, Derivation, Derived, Selection, SnapshotError
 from pipelines.identity import Identity
-from pipelines.stage import Refined
+from pipelines.stage import Reason, Refined
 from pipelines.stages.identify import identify
 from pipelines.table import Tally
 
@@ -133,9 +133,13 @@ def _read(select: Selection, entries: Iterable[Entry]) -> list[Batch]:
 
 
 def _step(derived: Derived, identity: Identity) -> _Step:
-    """As an append: what it made is what it decoded. Identity drops what it said before, by the rule for everybody."""
+    """As an append: what it made is what it decoded. What it said before is dropped, however long ago: times of what it makes
+    rise (law 3 of derivations), so that what is stored tells how far it got, also when cursor or memory was lost.
+    """
     tally = Tally()
-    kept, learned = identify(derived.batches, identity, tally)
+    batches = [batch.take(identity.newer(batch.points, batch.at)) for batch in derived.batches]
+    tally.counts[Reason.DUPLICATE] += sum(map(len, derived.batches)) - sum(map(len, batches))
+    kept, learned = identify([batch for batch in batches if len(batch)], identity, tally)
     counts = {reason: count for reason, count in tally.counts.items() if count}
     tally.remarks.update(derived.remarks)
     remarks = {remark: count for remark, count in tally.remarks.items() if count}

@@ -109,6 +109,11 @@ class Identity:
         self._resolve(np.flatnonzero(slow), Learned(points, at, keys, marks), new)
         return Assigned(new, keys, keys != at, Learned(points, at, keys, marks).take(new))
 
+    def newer(self, points: Ids, at: Times) -> Mask:
+        """Whether the times lie behind every key that their point has."""
+        self._make_room(points)
+        return at > self._rings.high[points]
+
     def learn(self, learned: Learned) -> None:
         """Remembers stored rows. Any chunking of the same rows gives the same memory; rows known already change nothing."""
         if not len(learned):

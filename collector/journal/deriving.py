@@ -12,6 +12,7 @@ that holds the buffer is let through (`holds`), step by step, and each step unde
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from adapters.base import Delivery, Position
@@ -95,6 +96,19 @@ def holds(connection: sqlite3.Connection, follower: str) -> bool:
         (follower,),
     ).fetchone()
     return row is not None and row[0] == slowest(connection)
+
+
+def resume(connection: sqlite3.Connection, total_at: Callable[[Position], int]) -> None:
+    """A derivation whose cursor was lost, and registered anew behind its memory, goes on where the memory ends."""
+    lost = connection.execute(
+        "SELECT d.name, d.covered FROM derivations d JOIN followers f ON f.name = d.name WHERE d.covered > f.cursor"
+    ).fetchall()
+    for name, covered in lost:
+        total = total_at(covered)
+        connection.execute(
+            "UPDATE followers SET cursor = ?, reached = ?, registered = ? WHERE name = ?",
+            (covered, total, total, name),
+        )
 
 
 def forget(connection: sqlite3.Connection) -> None:

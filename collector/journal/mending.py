@@ -185,9 +185,10 @@ def _identities(_: sqlite3.Connection, patient: _Patient) -> None:
 
 
 def _followers(_: sqlite3.Connection, patient: _Patient) -> None:
-    """They are registered again, from the oldest that is held. What they were to write again is refused as before."""
+    """They are registered again, from the oldest that is held, or from the memory that a derivation still has. What they were
+    to write again is refused as before.
+    """
     known = {row["name"] for row in patient.rows["followers"]}
-    patient.rows["derivations"] = [row for row in patient.rows["derivations"] if row["name"] in known]
     homeless = [row for row in patient.rows["written_again"] if row["follower"] not in known]
     patient.rows["written_again"] = [row for row in patient.rows["written_again"] if row["follower"] in known]
     for row in homeless:
@@ -201,7 +202,10 @@ def _followers(_: sqlite3.Connection, patient: _Patient) -> None:
         patient.rows["quarantine"].append(refusal)
         patient.rows["refused_values"].append({"number": row["number"], "batch": row["batch"], "seal": None})
     names = _named(patient, "followers")
-    patient.tell(f"how far {names} had got did not read back: what is held comes again", 0)
+    patient.tell(
+        f"how far {names} had got did not read back: what is held comes again; what is derived is not stored twice",
+        0,
+    )
 
 
 def _derivations(_: sqlite3.Connection, patient: _Patient) -> None:

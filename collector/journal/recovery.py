@@ -226,7 +226,6 @@ def register(store: Store, followers: Sequence[str]) -> None:
     known = {row[0] for row in connection.execute("SELECT name FROM followers").fetchall()}
     for name in sorted(known - set(followers)):
         _let_go(store, name)
-    deriving.forget(connection)
     oldest = connection.execute(
         "SELECT position - 1, total - count FROM entries ORDER BY position LIMIT 1"
     ).fetchone()
@@ -235,6 +234,8 @@ def register(store: Store, followers: Sequence[str]) -> None:
         "INSERT INTO followers (name, cursor, reached, registered, registered_at) VALUES (?, ?, ?, ?, ?)",
         [(name, cursor, reached, reached, store.clock.now()) for name in followers if name not in known],
     )
+    deriving.resume(connection, store.total_at)
+    deriving.forget(connection)
     connection.execute(
         "UPDATE followers SET cursor = ?, reached = ? WHERE cursor > ?",
         (store.standing.position, store.standing.total, store.standing.position),
