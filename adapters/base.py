@@ -130,6 +130,21 @@ class Lingering(Protocol):
 
 
 @runtime_checkable
+class Doctor(Protocol):
+    """A source that can be examined, for `collector doctor`."""
+
+    name: str
+
+    def examine(self) -> AsyncIterator[Finding]:
+        """One step after the other, in the order in which things must work: name, connection, trust, sign-in, limits, rights, data.
+
+        `where` of a finding is its step. It ends with the first error that nothing can work beyond, reads and changes
+        nothing, and leaves no session and no subscription. Never raises AdapterError.
+        """
+        ...
+
+
+@runtime_checkable
 class Rereads(Protocol):
     """A source that can read what it once refused again, because all that it needs is in the bytes."""
 

@@ -15,6 +15,7 @@ COMMANDS = (
     "demo",
     "run",
     "check",
+    "doctor",
     "reload",
     "status",
     "tap",

@@ -21,7 +21,7 @@ PATIENCE = 30.0
 async def probe_all(settings: Settings) -> Sequence[Finding]:
     """Findings of every source, then of every sink, in the order of the configuration."""
     with tempfile.TemporaryDirectory() as scratch:
-        line = assemble(settings, Registry(), SystemClock(), _folder(settings, scratch), scratch=True)
+        line = assemble(settings, Registry(), SystemClock(), state_folder(settings, scratch), scratch=True)
         return await ask_all([*line.sources, *line.sinks], PATIENCE)
 
 
@@ -48,7 +48,7 @@ async def _ask(peer: Source | Sink, patience: float) -> Sequence[Finding]:
         ]
 
 
-def _folder(settings: Settings, scratch: str) -> Path:
+def state_folder(settings: Settings, scratch: str) -> Path:
     """The state folder if there is one (own certificates are in it); a probe makes none."""
     state = Path(settings.state)
     return state if state.is_dir() else Path(scratch)

@@ -25,9 +25,11 @@ from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.sparkplug.host import Policy
 from adapters.mqtt.topics import Template, parse_template
 from adapters.settings import Reading
+from pipelines.batch import Flag
 from pipelines.registry import Registry
 
 LISTEN = 2.0  # seconds to wait for a first message
+SKEW, SLOW = 1.0, 60.0  # seconds that payloads may be ahead, and all of them behind
 ENOUGH = 1000  # messages that are looked at
 
 
@@ -183,14 +185,57 @@ def _read(visit: _Visit, messages: Sequence[Message]) -> Sequence[Finding]:
     """How the messages decode: one finding per topic, with the first problem if there is one."""
     found: dict[bytes, Finding] = {}
     values: Counter[bytes] = Counter()
+    apart: list[int] = []
     for message in messages:
         sheet = Sheet()
         visit.routes.read(message, message.at, sheet)
         values[message.topic] += sheet.decoded
+        apart += [] if message.retain else _apart(sheet, message.at)
         where = f"{visit.source}: {message.topic.decode('utf-8', 'backslashreplace')}"
         if sheet.refused:
             found.setdefault(message.topic, Finding("warning", where, sheet.refused[0].reason))
         else:
             said = f"{values[message.topic]} values read" + (" (retained)" if message.retain else "")
             found[message.topic] = Finding("ok", where, said)
-    return list(found.values())
+    return [*found.values(), *_clock(visit.source, apart)]
+
+
+def _apart(sheet: Sheet, received: int) -> list[int]:
+    """By how much the payloads' own times are behind their receipt, ns."""
+    batches = sheet.batches(received, 0)
+    return [
+        received - int(at)
+        for batch in batches
+        for at, flags in zip(batch.at, batch.flags, strict=True)
+        if not int(flags) & Flag.TIME_SUBSTITUTED
+    ]
+
+
+def _clock(source: str, apart: Sequence[int]) -> list[Finding]:
+    """A clock ahead is wrong for certain; one behind may be a slow way here, unless everything is."""
+    if not apart:
+        return []
+    least, first = min(apart) / 1e9, max(-min(apart), 0) / 1e9
+    where, hint = (
+        f"{source}: clock",
+        "Set the sender's clock by a time server (NTP); values keep the times of their payloads.",
+    )
+    if first > SKEW:
+        return [
+            Finding(
+                "warning",
+                where,
+                f"times in payloads are up to {first:,.1f} s ahead of this computer's clock",
+                hint,
+            )
+        ]
+    if least > SLOW:
+        return [
+            Finding(
+                "warning",
+                where,
+                f"times in payloads are at least {least:,.1f} s behind this computer's clock",
+                hint,
+            )
+        ]
+    return [Finding("ok", where, "times in payloads fit this computer's clock")]

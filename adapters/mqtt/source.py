@@ -13,6 +13,7 @@ from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint, load
 from adapters.mqtt.connection import FAREWELL, Connection
+from adapters.mqtt.doctor import examine
 from adapters.mqtt.dropped import TOPIC as DROPPED
 from adapters.mqtt.opening import connect
 from adapters.mqtt.probe import look_around
@@ -128,6 +129,9 @@ class MqttBroker:
         self._memory.silence.granted(name for name in asked if name not in refused)
         for name in refused:
             log.warning("%s: the broker refuses topic %s (0x%02x)", self.name, name, granted[name])
+
+    def examine(self) -> AsyncIterator[Finding]:
+        return examine(self.name, self._settings, self.client_id, self._readings, self._bench.clock)
 
     @property
     def lingers(self) -> str:

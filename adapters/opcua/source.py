@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -19,6 +19,7 @@ from adapters.errors import AdapterError, NotConnected
 from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint
+from adapters.opcua.doctor import examine
 from adapters.opcua.errors import crossing
 from adapters.opcua.events import entries_of
 from adapters.opcua.history import History
@@ -107,6 +108,9 @@ class OpcUaReader:
         found = [await probe(self._gate(url), self._readings, self._bench) for url in self._urls]
         others = [finding for findings in found[1:] for finding in findings if finding.level == "error"]
         return [*found[0], *others]
+
+    def examine(self) -> AsyncIterator[Finding]:
+        return examine([self._gate(url) for url in self._urls], self._readings, self._bench)
 
     @property
     def _urls(self) -> list[str]:
