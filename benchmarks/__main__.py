@@ -14,7 +14,7 @@ from typing import NoReturn
 from benchmarks.encode import encode
 from benchmarks.journal import journal
 from benchmarks.load import load
-from benchmarks.mqtt import mqtt
+from benchmarks.mqtt import mqtt, sparkplug
 from benchmarks.opcua import opcua
 from benchmarks.process import OTHERS, CannotMeasure, on_core
 from benchmarks.row import Row, Wish, table
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
     "load": load,
     "secure": secure,
     "mqtt": mqtt,
+    "sparkplug": sparkplug,
     "journal": journal,
     "encode": encode,
 }
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--variables", type=int, default=1000, help="signals (default 1000)")
     parser.add_argument("--hz", type=int, default=10, help="values per signal and second (default 10)")
+    parser.add_argument(
+        "--values", type=int, default=0, help="MQTT: in each message (default 1, Sparkplug 10)"
+    )
     parser.add_argument("--per-notification", type=int, default=1000, help="OPC UA: values per message")
     parser.add_argument("--order", choices=("repeating", "shuffled"), default="repeating", help="OPC UA")
     parser.add_argument("--types", choices=("double", "mixed"), default="double", help="OPC UA")
@@ -75,6 +79,7 @@ def _wish(options: argparse.Namespace) -> Wish:
         seed=options.seed,
         variables=options.variables,
         hz=options.hz,
+        values=options.values,
         per_notification=options.per_notification,
         order=options.order,
         types=options.types,

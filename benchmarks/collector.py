@@ -7,7 +7,7 @@ The page is off (nobody looks at it); everything else is as by default, except t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from benchmarks.row import Wish
 
 @contextmanager
 def collector(
-    folder: Path, source: Mapping[str, Any], read: Mapping[str, Any], influx: str, wish: Wish
+    folder: Path, source: Mapping[str, Any], reads: Sequence[Mapping[str, Any]], influx: str, wish: Wish
 ) -> Iterator[Child]:
-    """`collector run` on its own core. source, read: as in the configuration."""
+    """`collector run` on its own core. source, reads: as in the configuration."""
     settings = folder / "collector.yaml"
-    settings.write_text(json.dumps(configuration(folder, source, read, influx)))
+    settings.write_text(json.dumps(configuration(folder, source, reads, influx)))
     profile = ["-m", "cProfile", "-o", wish.profile] if wish.profile else []
     command = python("-P", *profile, "-m", "collector", "run", str(settings), "--json")
     with child("collector", command, MEASURED, folder) as running:
@@ -30,7 +30,7 @@ def collector(
 
 
 def configuration(
-    folder: Path, source: Mapping[str, Any], read: Mapping[str, Any], influx: str
+    folder: Path, source: Mapping[str, Any], reads: Sequence[Mapping[str, Any]], influx: str
 ) -> dict[str, Any]:
     """JSON is YAML."""
     return {
@@ -38,7 +38,7 @@ def configuration(
         "state": str(folder / "state"),
         "page": "off",
         "sources": {"load": source},
-        "machines": [{"id": "m1", "read": [{"source": "load", **read}]}],
+        "machines": [{"id": "m1", "read": [{"source": "load", **read} for read in reads]}],
         "sinks": [{"type": "influxdb", "url": influx, "org": "bench", "bucket": "bench"}],
         "history": {"seal_every": "5s"},
     }

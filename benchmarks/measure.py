@@ -18,11 +18,12 @@ TRICKLE = 50  # values
 
 
 class Subject(NamedTuple):
-    """What is measured."""
+    """What is measured. per_message: values for each that the load counts as one."""
 
     name: str
     process: Child
     baseline: bool
+    per_message: int = 1
 
 
 class Arrived(NamedTuple):
@@ -53,9 +54,9 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
         values_per_s=round(stored.right / (end.moment - begin.moment), 1),
         cpu_us_per_value=round((end.cpu - begin.cpu) / stored.right * 1e6, 3),
         rss_mb=round(rss, 1),
-        lost=int(finished["emitted"]) - stored.right,
+        lost=int(finished["emitted"]) * subject.per_message - stored.right,
         baseline=subject.baseline,
-        emitted=int(finished["emitted"]),
+        emitted=int(finished["emitted"]) * subject.per_message,
         extra=stored.wrong,
         dropped_by_server=int(finished.get("dropped", 0)),
         unaccounted=_unaccounted(subject.process),

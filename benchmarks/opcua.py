@@ -51,7 +51,7 @@ def read_entry(wish: Wish) -> dict[str, Any]:
 @contextmanager
 def _collector(folder: Path, url: str, store: Database, wish: Wish) -> Iterator[Child]:
     source = {"type": "opcua", "url": url, "security": "none"}
-    with collector(folder, source, read_entry(wish), store.url, wish) as running:
+    with collector(folder, source, [read_entry(wish)], store.url, wish) as running:
         yield running
 
 

@@ -35,13 +35,14 @@ class Row:
 class Wish:
     """What was asked for on the command line. per_notification to fields: OPC UA only.
 
-    fields: options of the load (`--status`, `--picoseconds`, `--no-server-time`).
+    values: in each message of MQTT, 0 for the usual (1 in JSON, 10 in Sparkplug). fields: options of the load (`--status`, `--picoseconds`, `--no-server-time`).
     """
 
     seconds: float = 10.0
     seed: int = 42
     variables: int = 1000
     hz: int = 10
+    values: int = 0
     per_notification: int = 1000
     order: str = "repeating"
     types: Types = "double"

@@ -62,6 +62,11 @@ class Line:
             self.ends.append(error)
             raise
 
+    async def block(self) -> None:
+        """From now on nothing is journaled but what the session began with."""
+        await eventually(lambda: self.journal.checkpoint("b") is not None, "the beginning is stored")
+        self.gate.clear()
+
     @property
     def state(self) -> str:
         return self.health["b"].state.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.mqtt.scripted.broker import Rules, scripted
 from tests.mqtt.scripted.raw import raw
 from tests.mqtt.taking import mosquitto, send, take
 
+OVERLOAD = 60 if os.environ.get("SHOPFLOOR_LONG") == "1" else 2  # seconds
 BLOCKED = float(os.environ.get("SHOPFLOOR_LONG") == "1") * 600 or 5.0
 
 
@@ -38,7 +40,7 @@ async def test_a_blocked_journal(tmp_path: Path) -> None:
         line(tmp_path, broker.port, NUMBERS, receive_maximum=100, keep_alive="1s") as running,
     ):
         await eventually(lambda: "silent" not in running.state, "connected")
-        running.gate.clear()
+        await running.block()
         sender = Publisher(broker.port)
         await sender.send(*[("shop/m1/a", f"{n}") for n in range(1000)])
         before = resident()
@@ -55,6 +57,43 @@ async def test_a_blocked_journal(tmp_path: Path) -> None:
         assert running.values() == [float(n) for n in range(1000)]
 
 
+@pytest.mark.timeout(120 + OVERLOAD)
+@pytest.mark.parametrize("qos", [1, 0])
+async def test_memory_is_flat_at_ten_times_the_load_with_the_journal_blocked(
+    tmp_path: Path, qos: int
+) -> None:
+    """M3: 100,000 messages/s where 10,000 are usual, none of which is stored: what is not read stays with the broker, or is its loss."""
+    read = {"topic": "shop/{machine}/{signal}", "payload": {"type": "json", "time": "ts"}, "adopt": True}
+    async with (
+        mosquitto(tmp_path, "max_queued_messages 5000") as broker,
+        line(
+            tmp_path, broker.port, {**read, "qos": qos}, keep_alive="1s", broker_statistics=False
+        ) as running,
+    ):
+        await running.block()
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        flood = [
+            "--topics=1000",
+            "--rate=100000",
+            "--prefix=shop/m1",
+            f"--qos={qos}",
+            f"--seconds={OVERLOAD}",
+        ]
+        command = [sys.executable, "-m", "simulators.load", "mqtt", f"--broker={url}", *flood, "--drain=0"]
+        load = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        await eventually(lambda: running.waiting == 1, "the flood has come, and the journal takes nothing")
+        held: list[int] = []
+        while load.returncode is None:
+            held.append(resident())
+            await asyncio.sleep(0.1)
+        later = held[len(held) // 4 :]  # at first the window fills
+        assert max(later) - later[0] < 8_000_000
+        assert max(held) - held[0] < 24_000_000
+        assert (running.state, len(running.attempts), running.values()) == ("connected", 1, [])
+        running.gate.set()
+        await running.has(1)
+
+
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 async def test_nothing_is_acknowledged_while_the_journal_is_blocked(tmp_path: Path, version: str) -> None:
     """M3: counted on the wire."""
@@ -63,7 +102,7 @@ async def test_nothing_is_acknowledged_while_the_journal_is_blocked(tmp_path: Pa
         line(tmp_path, broker.port, NUMBERS, receive_maximum=64, version=version, keep_alive="1s") as running,
     ):
         link = await broker.link()
-        running.gate.clear()
+        await running.block()
         for mid in range(1, 65):
             link.publish("shop/m1/a", str(mid).encode(), mid=mid)
         await eventually(lambda: len(link.seen(codec.PINGREQ)) >= 3, "three keep-alives")

@@ -129,7 +129,7 @@ async def test_no_acknowledgement_reaches_another_connection(tmp_path: Path, ver
         line(tmp_path, broker.port, TIMED, version=version) as running,
     ):
         first = await broker.link(1)
-        running.gate.clear()
+        await running.block()
         for mid, (topic, payload) in enumerate(timed(1, 2, 3), 101):
             first.publish(topic, str(payload).encode(), mid=mid)
         await first.drain()
