@@ -29,7 +29,7 @@ are fixed in the journal before the file is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -150,6 +150,38 @@ class Rereads(Protocol):
 
     def reread(self, where: str, raw: bytes, at: int) -> Delivery:
         """What these bytes say by the present configuration. where, raw, at: as in the refusal; `at` is the time of receipt."""
+        ...
+
+
+class Recall(Protocol):
+    """Values of the past, as deliveries without a checkpoint; `ack` is how it learns that it may go on.
+
+    signals: how many of the source's have a history. done: of these. troubles: by signal, why it did not come back as a whole.
+    """
+
+    @property
+    def signals(self) -> int: ...
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def troubles(self) -> Mapping[str, str]: ...
+
+    def __aiter__(self) -> AsyncIterator[Delivery]: ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A source whose peer may keep a history."""
+
+    name: str
+
+    def recall(self, begins: int, ends: int) -> AbstractAsyncContextManager[Recall]:
+        """What it has of the time from `begins` up to but not including `ends` (ns), beside a session and without one.
+
+        Connects, or raises NotConnected or Misconfigured.
+        """
         ...
 
 

@@ -23,6 +23,7 @@ COMMANDS = (
     "release",
     "trust",
     "rewind",
+    "backfill",
     "discover",
     "export",
     "schema",

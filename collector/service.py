@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.errors import AdapterError
 from collector.balance import Balance
 from collector.control import serve_control
 from collector.facts import note
@@ -161,6 +162,7 @@ def _commands(running: Running, stop: asyncio.Event, reload: Reload | None) -> M
         "reload": renew,
         "quarantine": quarantine,
         "release": release,
+        "backfill": partial(backfilled, running),
     }
 
 
@@ -170,6 +172,27 @@ async def _release(running: Running, request: Mapping[str, Any]) -> AsyncIterato
         yield {"sink": sink, "released": await running.journal.release(sink)}
     except ValueError as error:
         yield {"error": str(error)}
+
+
+async def backfilled(running: Running, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    """What a machine remembers of a time, stored; how far that is, now and then. Ends with whoever asked."""
+    from adapters.base import Remembers
+    from collector.backfill import backfill
+
+    line, clock = running.line, running.clock
+    source: object = next((one for one in line.sources if one.name == request.get("source")), None)
+    if not isinstance(source, Remembers):
+        yield {"error": f"{request.get('source')} is no source that keeps a history"}
+        return
+    said, span = clock.monotonic(), (int(request["from"]), int(request["to"]))
+    try:
+        async with aclosing(backfill(source, line.refine(), running.journal, *span)) as going:
+            async for done in going:
+                if done.finished or clock.monotonic() - said >= 0.2:
+                    said = clock.monotonic()
+                    yield done.as_json()
+    except AdapterError as error:
+        yield {"error": f"{error} {error.remedy}".rstrip()}
 
 
 async def _quarantine(running: Running, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:

@@ -83,6 +83,10 @@ class Events:
         self.refreshing = ""
 
     @property
+    def any(self) -> bool:
+        return bool(self.entries)
+
+    @property
     def waiting(self) -> bool:
         """Something is not live that should be."""
         return any(not entry.live for entry in self.entries)

@@ -42,6 +42,7 @@ Times = NDArray[np.int64]
 @dataclass(slots=True, eq=False)
 class Repair:
     """One gap. after: the key of the last signal that is done. count: values brought back. kept: signals that have a history.
+    finished: of them, in this session.
 
     low, high: ns per client handle, 0 where it is not known: then the gap's own times count.
     """
@@ -53,7 +54,7 @@ class Repair:
     troubles: dict[str, str] = field(default_factory=dict)
     low: Times | None = None
     high: Times | None = None
-    told: float = 0.0
+    finished: int = 0
 
     def dump(self) -> list[Any]:
         gap = self.gap
@@ -172,7 +173,11 @@ class History:
             self._wake.clear()
             await clock.sleep(SETTLED)
             for repair in list(self.open):
-                await self._mend(repair, _Round(channel, desk, items, clock, offer))
+                await self.read(repair, channel, desk, items, clock, offer)
+
+    async def read(self, repair: Repair, *on: Any) -> None:
+        """All that is missing, offered piece by piece. on: the fields of `_Round`."""
+        await self._mend(repair, _Round(*on))
 
     async def _mend(self, repair: Repair, on: _Round) -> None:
         spans = list(self._spans(repair, on.items))
@@ -194,6 +199,7 @@ class History:
         for at in range(0, len(fit), reader.size):
             batch = fit[at : at + reader.size]
             await self._recall(repair, batch, reader, on)
+            repair.finished += len(batch)
         await on.offer(Recalled(repair, None, on.clock.now(), over=True))
 
     def _spans(self, repair: Repair, items: Items) -> Iterator[Span]:

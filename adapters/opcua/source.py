@@ -10,10 +10,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 
-from adapters.base import Bench, Finding, SourceSession
+from adapters.base import Bench, Finding, Recall, SourceSession
 from adapters.clock import Clock
 from adapters.errors import AdapterError, NotConnected
 from adapters.opcua.assembly import Assembler
@@ -23,6 +23,7 @@ from adapters.opcua.doctor import examine
 from adapters.opcua.errors import crossing
 from adapters.opcua.events import entries_of
 from adapters.opcua.history import History
+from adapters.opcua.history_backfill import backfill
 from adapters.opcua.items import Items, items_of, wishes_of
 from adapters.opcua.peer import Peer
 from adapters.opcua.probe import probe
@@ -83,6 +84,23 @@ class OpcUaReader:
         first = urls.index(last) if last in urls else 0
         first += 1 if urls[first] == memory.avoid else 0
         return [*urls[first:], *urls[:first]]
+
+    @asynccontextmanager
+    async def recall(self, begins: int, ends: int) -> AsyncIterator[Recall]:
+        """From the first address that answers."""
+        errors: list[AdapterError] = []
+        for url in self._urls:
+            items = Items(items_of(self._readings), self._bench.registry, wishes_of(self._readings))
+            async with AsyncExitStack() as stack:
+                going = backfill(self._gate(url), items, self._bench.clock, begins, ends)
+                try:
+                    found = await stack.enter_async_context(going)
+                except AdapterError as error:
+                    errors.append(error)
+                    continue
+                yield found
+                return
+        raise _together(errors)
 
     @property
     def lingers(self) -> str:

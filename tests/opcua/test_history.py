@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters.errors import NotConnected
 from adapters.opcua import history
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.history_decode import decode_history
@@ -18,7 +19,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Scalar
-from tests.opcua.scripted import DOUBLE, Swallow, Variable
+from tests.opcua.scripted import DOUBLE, CutAt, Swallow, Variable
 from tests.opcua.scripted.history import UNSUPPORTED, Archive
 from tests.opcua.test_session import START, Bed, Line, begin, end, value
 from tests.opcua.test_session import bed as bed  # noqa: PLC0414 (a fixture)
@@ -251,6 +252,41 @@ async def test_values_outside_of_what_was_asked_for_are_not_taken(bed: Bed) -> N
     gap = await mended(line)
     assert -50 not in stored(line, "a")
     assert gap.reason == "repaired_in_part", "one of them had no time"
+
+
+async def test_a_history_by_hand_needs_no_subscription(bed: Bed) -> None:
+    remembering(bed, "a", "b")
+    archive_of(bed).page = 10
+    emit(bed, "a", *range(1, 50))
+    emit(bed, "b", *range(1, 50))
+    async with bed.source().recall(START + 1000, START + 3000) as recall:
+        deliveries = [delivery async for delivery in recall]
+        assert (recall.signals, recall.done, dict(recall.troubles)) == (2, 2, {})
+    rows = [
+        (int(p), (int(t) - START) // 100)
+        for d in deliveries
+        for b in d.batches
+        for p, t in zip(b.points, b.at, strict=True)
+    ]
+    assert sorted(rows) == [(point, tick) for point in (0, 1) for tick in range(10, 30)]
+    assert all(conserved(delivery) for delivery in deliveries)
+    assert bed.server.record.count("CreateSubscription") == 0
+    assert all(delivery.checkpoint is None for delivery in deliveries)
+
+
+async def test_a_history_by_hand_that_breaks_off_says_so(bed: Bed) -> None:
+    remembering(bed, "a")
+    archive_of(bed).page = 10
+    emit(bed, "a", *range(1, 50))
+    bed.server.scripts.append(CutAt("HistoryRead", passing=2))
+
+    async def whole() -> None:
+        async with bed.source().recall(START, START + 10**9) as recall:
+            async for _ in recall:
+                pass
+
+    with pytest.raises(NotConnected):
+        await whole()
 
 
 def _answer(results: bytes, count: int) -> bytes:
