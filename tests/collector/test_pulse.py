@@ -20,6 +20,7 @@ from collector.journal.base import Space
 from collector.pulse import Pulse
 from collector.stopping import Stop, at_once
 from tests.collector.instant import InstantClock
+from tests.fakes import eventually
 from tests.page.scene import books
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the service manager is systemd's")
@@ -61,12 +62,18 @@ async def test_a_blocked_loop_is_noticed() -> None:
     """P9: a call that blocks the event loop for real shows as lag within one beat."""
     from adapters.clock import SystemClock
 
-    health = board(State.CONNECTED)
+    health, asleep = board(State.CONNECTED), asyncio.Event()
+
+    class Watched(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            asleep.set()
+            await super().sleep(seconds)
+
     async with asyncio.TaskGroup() as tasks:
-        beating = tasks.create_task(Pulse(health, SystemClock()).beat())
-        await asyncio.sleep(0.1)
+        beating = tasks.create_task(Pulse(health, Watched()).beat())
+        await asleep.wait()
         time.sleep(1.8)  # the fault itself
-        await asyncio.sleep(0.6)
+        await eventually(lambda: health.loop_lag_s > 0)
         beating.cancel()
     assert health.loop_lag_s > 1.0
     assert "standstill" in health.alarms

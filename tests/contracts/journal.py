@@ -97,6 +97,28 @@ async def append(
     return await journal.append(source, delivery, refine(batches, journal.identity(source)))
 
 
+async def fed(journal: Journal, values: Sequence[float]) -> None:
+    """400 at a time, from the source `s1`."""
+    for n in range(0, len(values), 400):
+        await append(journal, values[n : n + 400])
+
+
+async def taken_in(journal: Journal) -> int:
+    """Values of `s1`."""
+    return (await journal.ledger()).sources["s1"].journaled
+
+
+async def turns() -> None:
+    """So many of the event loop that everything has happened that needs no thread."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def presses(journal: Journal) -> None:
+    """Returns when the journal is full, and whoever is to wait does."""
+    await asyncio.wait_for(journal.pressed.wait(), 60)
+
+
 def values_of(batches: Iterable[Batch]) -> list[float]:
     return [float(value) for batch in batches for value in batch.values]
 
@@ -191,7 +213,8 @@ class JournalLaws:
             asyncio.TaskGroup() as tasks,
         ):
             waiting = tasks.create_task(anext(slices))
-            await asyncio.sleep(0.02)
+            await journal.ledger()  # behind its own question
+            await turns()
             assert not waiting.done()
             await append(journal, [1.0])
             assert seen_by([await waiting]) == [1.0]
@@ -351,17 +374,9 @@ class JournalLaws:
         async with rig.open_dropping("sum") as journal, asyncio.TaskGroup() as tasks:
             await append(journal, sent[:400])
             await journal.append_derived("sum", 1, Delivery((), 0), NOTHING, b"memory")
-            appended = 0
-
-            async def feed() -> None:
-                nonlocal appended
-                for n in range(400, 60_000, 400):
-                    await append(journal, sent[n : n + 400])
-                    appended = n + 400
-
-            feeding = tasks.create_task(feed())
-            await _presses(journal)
-            assert appended < 60_000
+            feeding = tasks.create_task(fed(journal, sent[400:]))
+            await presses(journal)
+            assert await taken_in(journal) < 60_000
             assert await journal.gaps() == []
             feeding.cancel()
 
@@ -511,18 +526,11 @@ class JournalLaws:
 
     async def test_a_full_journal_waits_and_loses_nothing(self, rig: JournalRig) -> None:
         async with rig.open_small("slow") as journal, asyncio.TaskGroup() as tasks:
-            appended, sent = 0, noise(80_000)
-
-            async def feed() -> None:
-                nonlocal appended
-                for n in range(0, 80_000, 400):
-                    await append(journal, sent[n : n + 400])
-                    appended = n + 400
-
-            feeding = tasks.create_task(feed())
-            await _presses(journal)
+            sent = noise(80_000)
+            feeding = tasks.create_task(fed(journal, sent))
+            await presses(journal)
             assert not feeding.done()
-            stopped = appended
+            stopped = await taken_in(journal)
             seen: list[float] = []
             async with aclosing(following(journal, "slow", values=4000)) as slices:
                 async for one in slices:
@@ -625,8 +633,8 @@ class JournalLaws:
         async with rig.open_small("derived.sum") as journal, asyncio.TaskGroup() as tasks:
             await append(journal, [0.5])
             at = await derived(journal, 1, snapshot=b"one")
-            feeding = tasks.create_task(_feed(journal, 200))
-            await _presses(journal)
+            feeding = tasks.create_task(fed(journal, noise(80_000)))
+            await presses(journal)
             assert not feeding.done()
             made = iter(noise(400_000))
             while not feeding.done():
@@ -640,8 +648,8 @@ class JournalLaws:
         async with rig.open_small("dead", "derived.sum") as journal, asyncio.TaskGroup() as tasks:
             await append(journal, [0.5])
             await derived(journal, 1, snapshot=b"one")
-            feeding = tasks.create_task(_feed(journal, 200))
-            await _presses(journal)
+            feeding = tasks.create_task(fed(journal, noise(80_000)))
+            await presses(journal)
             full = (await journal.ledger()).tail
             made, given = noise(400 * full), list[float]()
             for position in range(2, full + 1):
@@ -691,22 +699,11 @@ def _plain(cell: object) -> object:
     return cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
 
 
-async def _feed(journal: Journal, appends: int) -> None:
-    for value in noise(appends):
-        await append(journal, [value + k for k in range(400)])
-
-
-async def _presses(journal: Journal) -> None:
-    """Returns when the journal is full, and whoever is to wait does."""
-    await asyncio.wait_for(journal.pressed.wait(), 60)
-
-
 async def _goes_through(journal: Journal, appending: asyncio.Task[Position]) -> bool:
     """Whether it is done by the time when something that came behind it, and takes no space, is done."""
     await asyncio.sleep(0)
     await journal.commit("dead", 0)
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await turns()
     return appending.done()
 
 

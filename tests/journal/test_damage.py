@@ -21,7 +21,17 @@ from collector.journal.lock import JournalInUse
 from collector.journal.recovery import suspect_path
 from collector.journal.schema import FORMAT, NotAJournal
 from collector.journal.sqlite import SqliteJournal, open_journal
-from tests.contracts.journal import append, following, next_range, noise, seen_by, take
+from tests.contracts.journal import (
+    append,
+    fed,
+    following,
+    next_range,
+    noise,
+    presses,
+    seen_by,
+    take,
+    taken_in,
+)
 from tests.journal.test_formats import written_by
 
 
@@ -302,20 +312,9 @@ async def test_on_a_full_disk_appends_wait_and_followers_go_on(path: Path) -> No
     sent = noise(60_000)
     async with opened(path) as journal, asyncio.TaskGroup() as tasks:
         journal._store.connection.execute("PRAGMA max_page_count=150")
-        appended = 0
-
-        async def feed() -> None:
-            nonlocal appended
-            for n in range(0, 60_000, 400):
-                await append(journal, sent[n : n + 400])
-                appended = n + 400
-
-        feeding = tasks.create_task(feed())
-        before = -1
-        while appended != before:
-            before = appended
-            await asyncio.sleep(0.2)
-        assert 0 < appended < 60_000
+        feeding = tasks.create_task(fed(journal, sent))
+        await presses(journal)
+        assert 0 < await taken_in(journal) < 60_000
         seen: list[float] = []
         slices = following(journal, "sink", values=1000)
         while len(seen) < 60_000:

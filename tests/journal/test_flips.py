@@ -11,7 +11,6 @@ import asyncio
 import os
 import random
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from adapters.base import Delivery
-from collector.journal.base import JournalFailed, SinkAccount, SourceAccount, StoredGap
+from collector.journal.base import SinkAccount, SourceAccount, StoredGap
 from collector.journal.header import PAGE
 from collector.journal.setaside import Wanted
 from collector.journal.sqlite import SqliteJournal, open_journal
@@ -29,6 +28,7 @@ from pipelines.stage import Gap, Refusal
 from tests.contracts.journal import START, append, numbers, refine, refusal
 from tests.fakes import FakeClock
 from tests.journal.platter import Image
+from tests.journal.starting import started
 from tests.journal.test_power import ram
 
 __all__ = ["ram"]
@@ -142,21 +142,6 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, State]:
     return asyncio.run(_filled(tmp_path_factory.mktemp("flips") / "journal.db"))
 
 
-def started(folder: Path, image: Image) -> State:
-    """After as many starts as it takes: three at most."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, content in image.items():
-        (folder / f"journal.db{name}").write_bytes(content)
-    for _ in range(2):
-        try:
-            return asyncio.run(_looked_through(folder / "journal.db"))
-        except JournalFailed as error:
-            if "does not read back" not in str(error):
-                raise
-    return asyncio.run(_looked_through(folder / "journal.db"))
-
-
 async def _looked_through(path: Path) -> State:
     async with open_journal(path, followers=FOLLOWERS, clock=FakeClock(), window=0.0) as journal:
         await state(journal)  # whoever reads over damage tells it
@@ -250,7 +235,7 @@ def check(folder: Path, filled: tuple[Image, State], name: str, at: int, bit: in
     flipped = bytearray(image[name])
     flipped[at] ^= bit
     try:
-        compare(started(folder / "image", {**image, name: bytes(flipped)}), was)
+        compare(started(folder / "image", {**image, name: bytes(flipped)}, _looked_through), was)
     except Exception as error:
         page = f"page {at // PAGE + 1} + {at % PAGE}" if name == "" else ""
         error.add_note(f"byte {at} of journal.db{name} {page}: {image[name][at]:#x} is {flipped[at]:#x}")

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from collector.journal.base import JournalFailed
 from collector.journal.header import PAGE
 from collector.journal.sqlite import SqliteJournal, open_journal
 from tests.contracts.journal import append
 from tests.fakes import FakeClock
 from tests.journal.platter import Image
+from tests.journal.starting import started
 from tests.journal.test_power import ram
 
 __all__ = ["ram"]
@@ -48,17 +47,7 @@ def image(tmp_path: Path) -> Image:
 
 def starts(folder: Path, image: Image) -> tuple[set[int], set[int]]:
     """The positions that read back whole and those that gaps name, after as many starts as it takes: three at most."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, content in image.items():
-        (folder / f"journal.db{name}").write_bytes(content)
-    for _ in range(2):
-        try:
-            return asyncio.run(_looked_through(folder / "journal.db"))
-        except JournalFailed as error:
-            if "does not read back" not in str(error):
-                raise
-    return asyncio.run(_looked_through(folder / "journal.db"))
+    return started(folder, image, _looked_through)
 
 
 async def _looked_through(path: Path) -> tuple[set[int], set[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,14 @@ class Machine:
 
         self._do(all_of_them)
 
+    def works_on(self, cycles: int) -> None:
+        """Returns when every subscription has come round so often."""
+        listed = list(self.server.machine.subscriptions.values())
+        until = [one.next_cycle + cycles * one.interval for one in listed]
+        eventually(
+            lambda: all(one.next_cycle >= end for one, end in zip(listed, until, strict=True)), "it works on"
+        )
+
     def said(self, service: str) -> int:
         return self.server.record.count(service)
 
@@ -85,11 +92,13 @@ def test_killed_while_the_machine_goes_on(tmp_path: Path, machine: Machine) -> N
         running.wait_connected("plc")
         eventually(lambda: arrived(running) >= 2, "the first values are stored")
         for _ in range(3):
-            machine.emit(200)
-            time.sleep(0.12)  # some are stored, some are not, some are on their way
+            before = arrived(running)
+            machine.emit(100)
+            eventually(lambda: arrived(running) > before, "some are stored")  # noqa: B023 - asked at once
+            machine.emit(100)  # and these are not, or are on their way
             running.kill()
             machine.emit(300)
-            time.sleep(0.3)
+            machine.works_on(5)
             machine.emit(300)
             running.start()
             running.wait_connected("plc")
