@@ -121,7 +121,7 @@ async def open_workshop(plan: Plan) -> AsyncIterator[Workshop]:
 
 
 def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
-    agenda, truth = Agenda(), opener.truth
+    agenda, truth = Agenda(opener.at_ns), opener.truth
     engine = Engine({unit.model.machine: unit for unit in units}, truth, agenda, opener.doors)
     for second, wish in plan.faults:
         engine.check(wish)
