@@ -17,7 +17,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from adapters.opcua.batches import in_batches
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import status_error
-from adapters.opcua.nodeid import canonical
+from adapters.opcua.nodeid import canonical, sound
 from adapters.opcua.paths import Step
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Browser:
         is_property = (kind.NamespaceIndex, kind.Identifier) == (0, PROPERTY)
         name = reference.BrowseName
         variable = int(reference.NodeClass) == _VARIABLE
-        yield Child(node, text, int(name.NamespaceIndex), str(name.Name or ""), variable, is_property)
+        yield Child(node, text, int(name.NamespaceIndex), sound(name.Name), variable, is_property)
 
     async def translate(
         self, wanted: Sequence[tuple[ua.NodeId, Sequence[Step]]]

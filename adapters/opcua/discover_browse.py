@@ -27,6 +27,7 @@ from adapters.discovery import Progress
 from adapters.opcua.channel import Channel
 from adapters.opcua.discover_ids import id_text
 from adapters.opcua.errors import status_name
+from adapters.opcua.nodeid import sound
 
 OBJECTS: Final = 85  # NodeIds.csv: ObjectsFolder
 _HIERARCHICAL, _PROPERTY = 33, 46  # HierarchicalReferences, HasProperty
@@ -194,8 +195,8 @@ class Walk:
         return Node(
             raw,
             id_text(raw, self._namespaces),
-            str(reference.BrowseName.Name or "") or "?",
-            str(reference.DisplayName.Text or ""),
+            sound(reference.BrowseName.Name) or "?",
+            sound(reference.DisplayName.Text),
             int(reference.NodeClass) == _VARIABLE,
             reference.ReferenceTypeId.NamespaceIndex == 0
             and reference.ReferenceTypeId.Identifier == _PROPERTY,

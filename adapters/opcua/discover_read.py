@@ -23,6 +23,7 @@ from adapters.opcua.discover_browse import Node, Rest, in_batches
 from adapters.opcua.errors import status_name
 from adapters.opcua.grids import Unsupported
 from adapters.opcua.kinds import NotReadable, native_kind, structured
+from adapters.opcua.nodeid import sound
 from adapters.opcua.settings import OpcUaSignal
 from adapters.opcua.shapes import Catalogue
 from pipelines.batch import Kind
@@ -244,7 +245,7 @@ def measure(about: About, properties: dict[str, Any]) -> None:
     """Unit and range from EngineeringUnits and EURange (OPC 10000-8, 5.6)."""
     wanted, span = properties.get("EngineeringUnits"), properties.get("EURange")
     if isinstance(wanted, ua.EUInformation):
-        about.unit_words = str(wanted.DisplayName.Text or "")
+        about.unit_words = sound(wanted.DisplayName.Text)
         about.unit = by_unit_id(int(wanted.UnitId)) or unit_of(about.unit_words)
     if isinstance(span, ua.Range) and math.isfinite(span.Low) and math.isfinite(span.High):
         about.range = (float(span.Low), float(span.High))

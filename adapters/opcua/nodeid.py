@@ -73,6 +73,11 @@ def _parsed(form: str, written: str) -> Identifier:
     return int(written)
 
 
+def sound(text: object) -> str:
+    """A text as the library decoded it: bytes that are no UTF-8, lone surrogates there, become U+FFFD as everywhere else."""
+    return str(text or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def canonical(form: int, identifier: object, index: int, namespaces: Sequence[str]) -> str:
     """A NodeId in the form that survives a restart: by URI, but for namespace 0 and what the server itself cannot name.
 

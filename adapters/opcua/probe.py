@@ -19,6 +19,7 @@ from adapters.opcua.events import Entry, entries_of
 from adapters.opcua.facts import shortfalls
 from adapters.opcua.finding import find
 from adapters.opcua.items import Item, Items, items_of, wishes_of
+from adapters.opcua.nodeid import sound
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk, Subscription
@@ -83,7 +84,7 @@ async def _called(desk: Desk, items: Sequence[Item]) -> dict[int, str]:
 
 
 def _text(value: Any) -> str:
-    text = str(getattr(value, "Text", "") or "").strip()
+    text = sound(getattr(value, "Text", "")).strip()
     return text[:_LONGEST] if text.isprintable() else ""
 
 

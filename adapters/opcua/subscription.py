@@ -20,7 +20,7 @@ from adapters.opcua.decode import Found, decode_read
 from adapters.opcua.errors import status_error, status_name
 from adapters.opcua.items import Item, Items
 from adapters.opcua.kinds import NotReadable, in_elements, native_kind, structured
-from adapters.opcua.nodeid import NodeAddress
+from adapters.opcua.nodeid import NodeAddress, sound
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.structure_types import Types
 from adapters.opcua.traits import Traits
@@ -85,7 +85,10 @@ class Desk:
         good = [
             r.Value is not None and (r.StatusCode is None or r.StatusCode.is_good()) for r in answer.Results
         ]
-        return [r.Value.Value if ok and r.Value else None for r, ok in zip(answer.Results, good, strict=True)]
+        found = [
+            r.Value.Value if ok and r.Value else None for r, ok in zip(answer.Results, good, strict=True)
+        ]
+        return [sound(value) if isinstance(value, str) else value for value in found]
 
     async def learn(self) -> dict[str, Any]:
         """Namespaces and limits, and what the server is: the keys of _SERVER."""

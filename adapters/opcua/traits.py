@@ -20,7 +20,7 @@ from adapters.opcua.batches import in_batches
 from adapters.opcua.browse import PROPERTY, Browser
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import name_of
-from adapters.opcua.nodeid import canonical, parse_node_id
+from adapters.opcua.nodeid import canonical, parse_node_id, sound
 from pipelines.units import by_unit_id
 
 if TYPE_CHECKING:
@@ -178,4 +178,4 @@ def _some(pairs: Iterable[tuple[Any, Any]]) -> dict[int, str]:
 
 
 def _words(text: Any) -> str:
-    return str(getattr(text, "Text", text) or "")
+    return sound(getattr(text, "Text", text))

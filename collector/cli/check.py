@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.cli.common import add_config, load_config, say
 from collector.cli.exits import Exit
+from collector.words import printable
 
 if TYPE_CHECKING:
     from adapters.base import Finding
@@ -52,9 +53,9 @@ def _print(loaded: Loaded, findings: Sequence[Finding]) -> None:
     if loaded.problems:
         say(render(loaded.problems))
     for finding in findings:
-        print(f"{_MARK[finding.level]} {finding.where}: {finding.message}")
+        print(printable(f"{_MARK[finding.level]} {finding.where}: {finding.message}"))
         if finding.hint:
-            print(f"    {finding.hint}")
+            print(printable(f"    {finding.hint}"))
     if loaded.settings is not None and not loaded.problems:
         say("The configuration is in order.")
 
