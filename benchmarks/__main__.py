@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.decode import decode
 from benchmarks.encode import encode
 from benchmarks.journal import journal
 from benchmarks.load import load
@@ -28,6 +29,7 @@ BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
     "sparkplug": sparkplug,
     "journal": journal,
     "encode": encode,
+    "decode": decode,
 }
 
 FIELDS = ("status", "picoseconds", "no-server-time")

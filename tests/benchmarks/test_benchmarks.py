@@ -66,6 +66,15 @@ def test_rows_of_encode() -> None:
     assert all(rows[i]["cpu_us_per_value"] < rows[i + 1]["cpu_us_per_value"] for i in (0, 2))
 
 
+def test_rows_of_decode() -> None:
+    """Every decoder of MQTT payloads reads every value that it is given."""
+    done = run("decode", "--seconds=0.2", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert len(rows) >= 12
+    assert all(row["lost"] == 0 and row["emitted"] >= 1000 and row["cpu_us_per_value"] > 0 for row in rows)
+
+
 def test_rows_of_the_load_and_of_security() -> None:
     """The load by itself delivers everything; every encrypted chunk comes out as it went in, and costs more than a plain one."""
     done = run(

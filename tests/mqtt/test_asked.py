@@ -1,0 +1,97 @@
+"""What is asked of a broker in CONNECT and SUBSCRIBE, and what is said of its answers: read off the wire by the scripted broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.contracts.rig import eventually
+from tests.mqtt.peers import NUMBERS, Shop
+from tests.mqtt.scripted.broker import Rules, scripted
+from tests.mqtt.scripted.codec import CONNECT, DISCONNECT, SUBSCRIBE
+from tests.mqtt.taking import take
+
+SHARED: dict[str, Any] = {**NUMBERS, "topic": "$share/line/shop/{machine}/{signal}"}
+
+
+async def test_what_mqtt_5_is_asked_for() -> None:
+    """A session that lasts, a window, a largest packet, our keep-alive (MQTT 5, 3.1.2)."""
+    settings: dict[str, Any] = {
+        "session_expiry": "2d",
+        "receive_maximum": 123,
+        "max_packet": "2MB",
+        "keep_alive": "7s",
+    }
+    async with scripted() as broker:
+        async with Shop(broker.port).source(NUMBERS, **settings).session(None) as session:
+            await take(session, 0)
+        (link,) = broker.links
+        (asked,) = link.seen(CONNECT)
+        assert (asked.level, asked.client_id, asked.clean, asked.keep_alive) == (5, "shopfloor-b", False, 7)
+        assert asked.properties == {
+            "session_expiry_interval": 172_800,
+            "receive_maximum": 123,
+            "maximum_packet_size": 2_000_000,
+        }
+        (subscribed, *_) = link.seen(SUBSCRIBE)
+        assert subscribed.filters == (("shop/m1/+", 0b010001),)  # QoS 1; retained only for a new subscription
+        await eventually(lambda: len(link.seen(DISCONNECT)) == 1, "it leaves in good order")
+
+
+async def test_what_mqtt_3_1_1_is_asked_for() -> None:
+    async with scripted() as broker:
+        async with Shop(broker.port).source(NUMBERS, version="3.1.1", client_id="x").session(None):
+            pass
+        (link,) = broker.links
+        (asked,) = link.seen(CONNECT)
+        assert (asked.level, asked.client_id, asked.clean, asked.properties) == (4, "x", False, {})
+        assert link.seen(SUBSCRIBE)[0].filters == (("shop/m1/+", 1),)
+
+
+async def test_a_login_is_sent_and_never_shown() -> None:
+    async with scripted() as broker:
+        source = Shop(broker.port).source(NUMBERS, username="ann", password="geheim")
+        async with source.session(None) as session:
+            assert "geheim" not in str(session.facts)
+        (asked,) = broker.links[0].seen(CONNECT)
+        assert (asked.username, asked.password) == ("ann", b"geheim")
+
+
+@pytest.mark.parametrize(("told", "said"), [({"session_expiry_interval": 60}, "only 60 s"), ({}, "")])
+async def test_a_session_that_the_broker_keeps_more_briefly_is_told(told: dict[str, Any], said: str) -> None:
+    """MQTT 5, 3.2.2.3.2: the server's own interval counts."""
+    async with (
+        scripted(Rules(props=told)) as broker,
+        Shop(broker.port).source(NUMBERS).session(None) as session,
+    ):
+        assert said in session.facts.get("session_expiry", "")
+        assert ("session_expiry" in session.facts) is bool(said)
+
+
+async def test_a_shared_subscription_is_asked_for_in_its_group_and_looked_at_without() -> None:
+    """MQTT 5, 4.8.2. A look that took part would take messages away from the collectors of the group."""
+    async with scripted() as broker:
+        source = Shop(broker.port).source(SHARED)
+        async with source.session(None) as session:
+            link = await broker.link()
+            assert link.seen(SUBSCRIBE)[0].filters[0][0] == "$share/line/shop/m1/+"
+            link.publish("shop/m1/a", b"1", mid=1)
+            assert sum(delivery.decoded for delivery in await take(session, 1)) == 1
+        findings = await source.probe()
+        _, visit = broker.links
+        assert visit.client_id == "shopfloor-b-check"
+        assert [name for packet in visit.seen(SUBSCRIBE) for name, _ in packet.filters] == ["shop/m1/+"]
+        (asked,) = visit.seen(CONNECT)
+        assert (asked.clean, asked.properties.get("session_expiry_interval", 0)) == (True, 0)
+        assert ("ok", "b: $share/line/shop/m1/+") in [(finding.level, finding.where) for finding in findings]
+
+
+async def test_a_broker_without_shared_subscriptions_refuses_them_by_name() -> None:
+    """MQTT 5, 3.9.3: 0x9E; the other topics go on."""
+    refused = {"$share/line/shop/m1/+": 0x9E}
+    async with scripted(Rules(granted=refused)) as broker:
+        source = Shop(broker.port).source(SHARED, {**NUMBERS, "topic": "other/{signal}"})
+        async with source.session(None) as session:
+            assert session.facts["refused_topics"] == "$share/line/shop/m1/+"
+            assert session.facts["subscriptions"] == "1"
