@@ -1,4 +1,4 @@
-"""What a look at a machine brings home, in words that every adapter could share (OPC UA does so far): a report, and a proposal for a configuration.
+"""What a look at a machine brings home, in words that every adapter shares: a report, and a proposal for a configuration.
 
 The adapters know protocols and the configuration knows YAML; neither imports the other, so what is to be written travels as
 plain data. Nothing here touches the network, and nothing imports a protocol library.
@@ -34,7 +34,10 @@ class Reference(str):
 
 @dataclass(frozen=True, slots=True)
 class ProposedRead:
-    """A read entry: its own keys without `source` and `signals` (such as topic and payload), and its signals."""
+    """A read entry: its own keys without `source` and `signals` (such as topic and payload), and its signals.
+
+    Without signals it is one that adopts what it finds (`adopt: true` among its keys).
+    """
 
     keys: Mapping[str, Any]
     signals: tuple[Mapping[str, Any], ...]
@@ -69,7 +72,7 @@ class Proposal:
 
     @property
     def count(self) -> int:
-        return sum(len(read.signals) for machine in self.machines for read in machine.reads)
+        return sum(len(read.signals) or 1 for machine in self.machines for read in machine.reads)
 
 
 @dataclass(slots=True)

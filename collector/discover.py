@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from adapters.opcua.security import Gate
     from config.settings import Settings
 
-TYPES = {"opc.tcp": "opcua"}
+TYPES = {"opc.tcp": "opcua", **dict.fromkeys(("mqtt", "mqtts", "ws", "wss"), "mqtt")}
 """The adapter by the scheme of the address."""
+
+
+_PORTS = {"opc.tcp": 4840, "mqtt": 1883, "mqtts": 8883}
 
 
 class Unusable(Exception):
@@ -38,6 +41,8 @@ class Typed:
     password: tuple[Reference, str] | None = None
     state: str = ""
     file: Path | None = None
+    ca: str = ""
+    rebirth: bool = False
 
 
 @dataclass(slots=True)
@@ -83,9 +88,20 @@ def _keys(typed: Typed) -> dict[str, Any]:
     kind = TYPES.get(urlsplit(typed.url).scheme)
     if kind is None:
         raise Unusable(
-            f"{typed.url} is no address that can be looked at: only OPC UA servers can be, as opc.tcp://host:4840"
+            f"{typed.url} is no address that can be looked at: OPC UA servers can be, as opc.tcp://host:4840, and MQTT brokers, "
+            "as mqtts://host or mqtt://host"
         )
     keys: dict[str, Any] = {"type": kind, "url": typed.url}
+    if kind == "opcua" and (typed.ca or typed.rebirth):
+        raise Unusable("--ca and --rebirth are for MQTT brokers")
+    if kind == "mqtt" and typed.security:
+        raise Unusable(
+            "--security is for OPC UA servers: mqtts:// is encrypted and verified, mqtt:// is plain text"
+        )
+    if typed.ca:
+        keys["ca"] = typed.ca
+    if typed.rebirth:
+        keys["rebirth"] = True
     if typed.security:
         keys["security"] = typed.security
     if typed.username:
@@ -113,7 +129,7 @@ def _settings(typed: Typed, keys: Mapping[str, Any]) -> Any:
 def _name(url: str, settings: Any) -> str:
     """After its address, so that two machines are never taken for one: what is trusted is stored by this name."""
     parts = urlsplit(settings.url)
-    port = "" if parts.port in (None, 4840) else f"-{parts.port}"
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f"-{parts.port}"
     return machine_id(f"{settings.type}-{(parts.hostname or url)[:40]}{port}")
 
 
@@ -127,6 +143,10 @@ def gate_of(target: Target) -> Gate:
 
 async def look(target: Target, wishes: Wishes, progress: Progress) -> Report:
     """Look around. Raises NotConnected and Misconfigured."""
+    if target.settings.type == "mqtt":
+        from adapters.mqtt.discover import discover as look_at_broker
+
+        return await look_at_broker(target.settings, target.name, target.keys, wishes, progress)
     from adapters.opcua.discover import discover
 
     return await discover(gate_of(target), target.name, target.keys, wishes, progress)

@@ -74,7 +74,8 @@ def summary(written: Written) -> list[str]:
     if written.new_source:
         lines.append(f"  source {written.source}")
     for machine, count in written.machines.items():
-        lines.append(f"  {'machine' if machine in written.new else 'to machine'} {machine}: {count} signals")
+        said = f"{count} signals" if count else "every metric that its births name (adopt)"
+        lines.append(f"  {'machine' if machine in written.new else 'to machine'} {machine}: {said}")
     return [*lines, *apart]
 
 
@@ -90,7 +91,9 @@ def as_json(report: Report, written: Written | None) -> str:
                 {
                     "id": m.id,
                     "label": m.label,
-                    "read": [{**r.keys, "signals": list(r.signals)} for r in m.reads],
+                    "read": [
+                        {**r.keys, **({"signals": list(r.signals)} if r.signals else {})} for r in m.reads
+                    ],
                 }
                 for m in proposal.machines
             ],

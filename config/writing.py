@@ -116,10 +116,12 @@ def _news(proposal: Proposal, known: Known) -> Iterator[tuple[ProposedMachine, s
     for machine in proposal.machines:
         fresh, owner = [], ""
         for read in machine.reads:
-            held = [known.owner(machine.id, read.keys, signal) for signal in read.signals]
+            held = [known.owner(machine.id, read.keys, signal) for signal in read.signals or ({},)]
             owner = owner or next(filter(None, held), "")
-            new = [s for s, has in zip(read.signals, held, strict=True) if not has]
-            if new:
+            new = [s for s, has in zip(read.signals or ({},), held, strict=True) if not has]
+            if new and not read.signals:
+                fresh.append(read)
+            elif new:
                 fresh.append(ProposedRead(read.keys, tuple(new)))
         if fresh:
             yield replace(machine, reads=tuple(fresh)), owner or known.same(machine.id)
@@ -170,11 +172,11 @@ def _grow(page: Page, place: Any, source: str, machine: ProposedMachine) -> None
     entries = children(child(place, "read")) or [place]
     for read in machine.reads:
         fit = [e for e in entries if word(e, "source") == source and _same(e, read.keys)]
-        signals = child(fit[0], "signals") if fit else None
+        signals = child(fit[0], "signals") if fit and read.signals else None
         if signals is not None and not is_empty(signals):
             for signal in read.signals:
                 page.add_item(signals, signal)
-        elif fit and signals is None and fit[0] is place:
+        elif fit and read.signals and signals is None and fit[0] is place:
             page.add_key(place, "signals", list(read.signals))
         elif child(place, "read") is not None:
             page.add_item(child(place, "read"), _entry(read, source))
@@ -185,7 +187,7 @@ def _grow(page: Page, place: Any, source: str, machine: ProposedMachine) -> None
 
 
 def _same(entry: Any, keys: Mapping[str, Any]) -> bool:
-    return "topic" not in keys or word(entry, "topic") == keys["topic"]
+    return all(word(entry, key) == keys[key] for key in ("topic", "sparkplug") if key in keys)
 
 
 def _names(held: Machine) -> dict[str, None]:
@@ -218,7 +220,7 @@ def _by_name(keys: Mapping[str, Any], signal: Mapping[str, Any], name: str) -> b
 
 
 def _entry(read: ProposedRead, source: str) -> dict[str, Any]:
-    return {"source": source, **read.keys, "signals": list(read.signals)}
+    return {"source": source, **read.keys, **({"signals": list(read.signals)} if read.signals else {})}
 
 
 def _as_data(machine: ProposedMachine, source: str) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class Known:
         """The id of the machine that reads this signal; empty if none does. machine: id of the proposed one."""
         if "node" in signal:
             return self._nodes.get(self._address(signal["node"]), "")
+        if "sparkplug" in keys:
+            return next(
+                (who for who, read in self._topics if read.sparkplug == keys["sparkplug"] and read.adopt), ""
+            )
         item = str(signal.get("item", signal["name"]))
         topic = str(keys["topic"]).replace("{machine}", machine).replace("{signal}", item)
         return next((who for who, read in self._topics if _reads(who, read, topic, signal)), "")
@@ -54,6 +58,8 @@ class Known:
 
 
 def _reads(machine: str, read: MqttRead, topic: str, signal: Mapping[str, Any]) -> bool:
+    if not read.topic:
+        return False
     named = read.template.bound(machine=machine).match(topic)
     if named is None:
         return False
@@ -61,6 +67,6 @@ def _reads(machine: str, read: MqttRead, topic: str, signal: Mapping[str, Any]) 
         return True
     if "signal" in named:
         return any(s.address == named["signal"] and s.value == signal.get("value", "") for s in read.signals)
-    if read.payload.type == "shdr":
+    if read.payload.names:
         return any(s.address == signal.get("item", signal["name"]) for s in read.signals)
     return any(s.value == signal.get("value", "") for s in read.signals)

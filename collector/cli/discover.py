@@ -1,4 +1,4 @@
-"""`collector discover ADDRESS`: what an OPC UA server has to say, without any configuration; with --write, a configuration.
+"""`collector discover ADDRESS`: what an OPC UA server or an MQTT broker has to say, without any configuration; with --write, a configuration.
 
 It only reads. Whom nobody trusts yet is asked for nothing but his certificate; a password comes from the keyboard, a
 variable or a file, never from the command line, where every user of the computer could read it.
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
-        "discover", help="look at an OPC UA machine without configuration; --write makes one"
+        "discover",
+        help="look at an OPC UA machine or an MQTT broker without configuration; --write makes one",
     )
-    parser.add_argument("url", metavar="ADDRESS", help="opc.tcp://host:4840")
+    parser.add_argument("url", metavar="ADDRESS", help="opc.tcp://host:4840, mqtts://host or mqtt://host")
     parser.add_argument("--write", type=Path, metavar="FILE", help="create or extend this configuration")
     parser.add_argument("--json", action="store_true", help="everything that was found, for scripts")
     parser.add_argument("--under", default="", metavar="PATH", help="propose only what is below this path")
@@ -38,10 +39,18 @@ def add(commands: Any) -> None:
     parser.add_argument("--machine", default="", metavar="ID", help="everything belongs to this machine")
     parser.add_argument("--name", default="", help="name of the source; left out: after its address")
     parser.add_argument(
-        "--for", dest="watch", default="5s", metavar="5s", help="how long to watch values change"
+        "--for",
+        dest="watch",
+        default="",
+        metavar="10s",
+        help="how long to listen (MQTT: 10s) or to watch values change (OPC UA: 5s)",
     )
     parser.add_argument(
-        "--max-nodes", type=_count, default=20_000, metavar="N", help="nodes to look at, at most"
+        "--max-nodes",
+        type=_count,
+        default=20_000,
+        metavar="N",
+        help="nodes or topics to look at, at most",
     )
     parser.add_argument("--max-depth", type=_depth, default=24, metavar="N")
     parser.add_argument("--max-seconds", type=_count, default=120, metavar="N", help="for looking around")
@@ -61,6 +70,12 @@ def _add_entrance(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fingerprint", metavar="SHA256", help="trust the machine if it shows this; asks nothing"
+    )
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="mqtts: who signed the broker's certificate")
+    parser.add_argument(
+        "--rebirth",
+        action="store_true",
+        help="MQTT: write rebirth: true: Sparkplug nodes may be asked for births",
     )
     parser.add_argument("-y", "--yes", action="store_true", help="trust whoever answers now")
     parser.add_argument(
@@ -102,7 +117,7 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
     from collector.discover import Unusable
 
     try:
-        watch = parse_duration(arguments.watch)
+        watch = parse_duration(arguments.watch or ("5s" if arguments.url.startswith("opc.") else "10s"))
     except ValueError as error:
         raise Unusable(f"--for: {error}") from None
     if arguments.machine and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", arguments.machine) is None:
@@ -120,7 +135,7 @@ def _typed(arguments: argparse.Namespace) -> Typed:
         raise Unusable("--state cannot stand beside --write: the file says where its state is")
     return Typed(
         arguments.url, arguments.name, arguments.security, arguments.username, _password(arguments),
-        arguments.state, arguments.write,
+        arguments.state, arguments.write, str(arguments.ca.resolve()) if arguments.ca else "", arguments.rebirth,
     )  # fmt: skip
 
 

@@ -1,16 +1,29 @@
-"""`collector discover` against simulated machines: what it writes runs without a manual edit, and a second time changes nothing."""
+"""`collector discover` against simulated machines and a broker: what it writes runs without a manual edit, and a second time changes nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
+import re
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
+from adapters.discovery import Reference
 from collector.cli.exits import Exit
+from collector.discover import Typed, Unusable, target_of
 from tests.collector.test_commands import command
 from tests.line.harness import Simulation, simulation
+from tests.mqtt.peers import Mosquitto
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +59,112 @@ def test_whom_nobody_knows_is_not_unprotected_by_itself(workshop: Simulation, tm
     assert "does not offer SignAndEncrypt" in refused.stderr
 
 
-def test_an_mqtt_address_is_refused_with_what_is_possible() -> None:
-    refused = command("discover", "mqtt://127.0.0.1")
+def test_an_address_that_nobody_looks_at_is_refused_with_what_is_possible() -> None:
+    refused = command("discover", "http://127.0.0.1")
     assert refused.returncode == Exit.USAGE
-    assert "only OPC UA servers can be, as opc.tcp://host:4840" in refused.stderr
+    assert "MQTT brokers, as mqtts://host or mqtt://host" in refused.stderr
+    for typed, words in (
+        (Typed("mqtt://127.0.0.1", security="sign"), "--security is for OPC UA servers"),
+        (Typed("opc.tcp://127.0.0.1", rebirth=True), "are for MQTT brokers"),
+        (Typed("mqtt://10.0.0.5", username="u", password=(Reference("${env:P}"), "secret")), "in plain text"),
+    ):
+        with pytest.raises(Unusable, match=words):
+            target_of(typed)
+
+
+def test_a_password_for_a_broker_is_written_as_a_reference_only() -> None:
+    """User and password come from keyboard, variable or file; what is written names the place."""
+    target = target_of(
+        Typed("mqtts://h", username="u", password=(Reference("${env:P}"), "secret"), ca="/ca.pem")
+    )
+    assert target.keys == {
+        "type": "mqtt",
+        "url": "mqtts://h",
+        "username": "u",
+        "password": "${env:P}",
+        "ca": "/ca.pem",
+    }
+    assert target.settings.password.get_secret_value() == "secret"
+    assert (target.name, target.env["P"]) == ("mqtt-h", "secret")
+
+
+def talk(port: int, stop: threading.Event) -> None:
+    """Machines that speak JSON and single values, twice a second, until it is enough."""
+    mqtt = paho.Client(CallbackAPIVersion.VERSION2)
+    mqtt.connect("127.0.0.1", port)
+    mqtt.loop_start()
+    for n in itertools.count():
+        for machine in "ab":
+            mqtt.publish(f"factory/{machine}/temp", f"{20 + n}")
+            mqtt.publish(f"factory/{machine}/running", "true" if n % 2 else "false")
+            document = {"ts": time.time(), "P": n + 0.5, "U": {"L1": 230 + n}}
+            mqtt.publish(f"factory/{machine}/energy", json.dumps(document))
+        mqtt.publish("energy/cnc-1", json.dumps({"value": n, "unit": "kW"}))
+        if stop.wait(0.1):
+            break
+    mqtt.disconnect()
+    mqtt.loop_stop()
+
+
+@contextmanager
+def speaking(port: int, folder: Path) -> Iterator[None]:
+    """The machines, and a simulated Sparkplug edge."""
+    stop = threading.Event()
+    talker = threading.Thread(target=talk, args=(port, stop))
+    talker.start()
+    edge = [sys.executable, "-m", "simulators", "sparkplug", "--broker", f"mqtt://127.0.0.1:{port}", "--seed", "3",
+            "--period", "200ms", "--devices", "1", "--truth", str(folder / "truth.jsonl")]  # fmt: skip
+    process = subprocess.Popen(edge, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert b"ready" in process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+        stop.set()
+        talker.join()
+
+
+@pytest.mark.server("mosquitto")
+async def test_what_discover_writes_of_a_broker_runs_without_an_edit(tmp_path: Path) -> None:
+    """Issue 7: JSON, single values and Sparkplug; a second time and a renamed signal change nothing."""
+    broker, file = Mosquitto(tmp_path), tmp_path / "collector.yaml"
+    await broker.start()
+    try:
+        with speaking(broker.port, tmp_path):
+            await asyncio.to_thread(written_and_run, f"mqtt://127.0.0.1:{broker.port}", file)
+    finally:
+        await broker.stop()
+    clients = set(
+        re.findall(r"connected from .* as (shopfloor-look-\w+)", (tmp_path / "broker.log").read_text())
+    )
+    assert len(clients) == 2
+
+
+def written_and_run(url: str, file: Path) -> None:
+    look = ("discover", url, "--for", "1500ms", "--write", file, "--rebirth", "--name", "hall")
+    first = command(*look, "--json")
+    assert first.returncode == Exit.OK, first.stderr
+    found = json.loads(first.stdout)
+    assert {each["topic"] for each in found["topics"]} >= {
+        "factory/a/temp",
+        "factory/b/energy",
+        "energy/cnc-1",
+    }
+    assert [(each["group"], each["node"]) for each in found["sparkplug"]["nodes"]][:1] == [("plant", "cell")]
+    text = file.read_text()
+    assert 'topic: "factory/{machine}/{signal}"' in text
+    assert "{type: json, time: ts}" in text
+    mine = text.replace("name: u_l1,", "name: mine,") + "# mine\n"
+    assert mine.count("mine,") == 2
+    file.write_text(mine)
+    assert command(*look).returncode == Exit.OK
+    assert file.read_text() == mine
+    assert command("check", file).returncode == Exit.OK
+    ran = command("run", file, "--for", "3s")
+    assert ran.returncode == Exit.OK, ran.stderr
+    for machine, signal in (("a", "temp"), ("b", "running"), ("a", "mine"), ("cnc-1", "value")):
+        stored = command("export", file, "--machine", machine, "--signal", signal).stdout
+        assert len(stored.splitlines()) > 3, (machine, signal, stored)
+    assert len(command("export", file, "--machine", "robot-1").stdout.splitlines()) > 5
