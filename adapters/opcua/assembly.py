@@ -15,7 +15,7 @@ from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.columns import Segment, overflowed, segments, to_batch
 from adapters.opcua.decode import DATA_CHANGE, STATUS_CHANGE, Part, Rows, decode_items
 from adapters.opcua.events_decode import EVENTS
-from adapters.opcua.history import Recalled, as_history
+from adapters.opcua.history_repair import Recalled, as_history
 from adapters.opcua.items import Items
 from adapters.opcua.late import FUTURE, Late
 from adapters.opcua.layouts import Layouts

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,11 +20,12 @@ from typing import Any, Final
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.uaerrors import UaStatusCodeError
 
 from adapters.clock import Clock
 from adapters.opcua.browse import Browser
 from adapters.opcua.channel import Channel
-from adapters.opcua.errors import status_error, status_name
+from adapters.opcua.errors import name_of, status_error, status_name
 from adapters.opcua.events_book import Book
 from adapters.opcua.events_decode import decode_events
 from adapters.opcua.events_filter import STANDARD, event_filter, selective
@@ -40,6 +42,7 @@ _OBJECTS, _CONDITION_TYPE, _CONDITION_REFRESH = 85, 2782, 3875  # NodeIds.csv
 _AGAIN: Final = 2.0  # s between two refreshes, and before one that was refused because another is on its way
 _TRIES: Final = 5
 _RAW: Final = 65536
+_REFUSED: Final = (UaStatusCodeError, TimeoutError, ValueError, struct.error, IndexError, TypeError)
 
 
 @dataclass(slots=True)
@@ -126,6 +129,14 @@ class Events:
             self._stale.set()
 
     async def _attach(
+        self, entry: Entry, channel: Channel, browser: Browser, desk: Any, subscription: int
+    ) -> None:
+        try:
+            await self._ask_for(entry, channel, browser, desk, subscription)
+        except _REFUSED as error:
+            entry.fail(f"the server does not give its events ({name_of(error)})")
+
+    async def _ask_for(
         self, entry: Entry, channel: Channel, browser: Browser, desk: Any, subscription: int
     ) -> None:
         node = await _found(entry, browser, desk)

@@ -13,93 +13,42 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from asyncua.ua.uaerrors import UaStatusCodeError
 
 from adapters.clock import Clock
 from adapters.opcua.channel import Channel
-from adapters.opcua.decode import Message
+from adapters.opcua.errors import name_of
 from adapters.opcua.history_decode import as_notification
 from adapters.opcua.history_read import Piece, Reader, limit, remembered
+from adapters.opcua.history_repair import Recalled, Repair, Span, Times
 from adapters.opcua.values import Malformed
-from pipelines.batch import Batch, Flag
 from pipelines.stage import Gap
 
 if TYPE_CHECKING:
     from adapters.opcua.items import Item, Items
 
 log = logging.getLogger("adapters.opcua")
-REPAIRED, IN_PART = "repaired", "repaired_in_part"
 SETTLED: Final = 1.0  # s after a gap was told, in which first values behind it may come
 _MOST: Final = 50  # open repairs
-_SHOWN: Final = 5
-Times = NDArray[np.int64]
-
-
-@dataclass(slots=True, eq=False)
-class Repair:
-    """One gap. after: the key of the last signal that is done. count: values brought back. kept: signals that have a history.
-    finished: of them, in this session.
-
-    low, high: ns per client handle, 0 where it is not known: then the gap's own times count.
-    """
-
-    gap: Gap
-    after: str = ""
-    count: int = 0
-    kept: int = 0
-    troubles: dict[str, str] = field(default_factory=dict)
-    low: Times | None = None
-    high: Times | None = None
-    finished: int = 0
-
-    def dump(self) -> list[Any]:
-        gap = self.gap
-        return [
-            gap.begins,
-            gap.ends,
-            gap.reason,
-            list(gap.machines),
-            self.after,
-            self.count,
-            self.kept,
-            self.troubles,
-        ]
-
-    @classmethod
-    def load(cls, stored: Sequence[Any]) -> Repair:
-        begins, ends, reason, machines, after, count, kept, troubles = stored
-        return cls(Gap(begins, ends, reason, "", tuple(machines)), after, count, kept, dict(troubles))
-
-    def verdict(self) -> Gap:
-        """What to tell at the end."""
-        words = f"{self.count} values of {self.kept} signals from the server's history"
-        if self.troubles:
-            shown = [f"{name}: {why}" for name, why in list(self.troubles.items())[:_SHOWN]]
-            more = f"; and {len(self.troubles) - _SHOWN} more" if len(self.troubles) > _SHOWN else ""
-            words = f"{words}; not {'; '.join(shown)}{more}"
-        reason = IN_PART if self.troubles else REPAIRED
-        return Gap(self.gap.begins, self.gap.ends, reason, words, self.gap.machines, self.count)
-
-
-class Recalled(NamedTuple):
-    """Values of a repair, or (message None) that signals up to `after` are done. over: the repair is."""
-
-    repair: Repair
-    message: Message | None
-    received: int
-    after: str = ""
-    over: bool = False
+_TRIES: Final = 3  # repairs in a row that ended with the connection
+_REFUSED: Final = (UaStatusCodeError, TimeoutError)
 
 
 class History:
     """The repairs of a source's session. active: `history: auto`, and not somebody who only looks."""
 
-    def __init__(self, active: bool = False, stored: Sequence[Sequence[Any]] = ()) -> None:
+    def __init__(
+        self,
+        active: bool = False,
+        stored: Sequence[Sequence[Any]] = (),
+        begun: list[int] | None = None,
+    ) -> None:
+        """begun: one number, of repairs begun since one came to its end, which a source remembers between its sessions."""
         self._active = active
+        self._begun = [0] if begun is None else begun
         self.open = [Repair.load(one) for one in stored] if active else []
         self.recalling = False
         self._first = np.zeros(0, np.int64)
@@ -180,6 +129,27 @@ class History:
         await self._mend(repair, _Round(*on))
 
     async def _mend(self, repair: Repair, on: _Round) -> None:
+        if self._given_up(repair):
+            await on.offer(Recalled(repair, None, on.clock.now(), over=True))
+            return
+        try:
+            await self._read_all(repair, on)
+        except _REFUSED as error:
+            log.info("the history cannot be asked for: %s", name_of(error))
+        self._begun[0] = 0
+        await on.offer(Recalled(repair, None, on.clock.now(), over=True))
+
+    def _given_up(self, repair: Repair) -> bool:
+        """A server that ends the connection whenever its history is read must not be asked for ever: each end is a new gap."""
+        self._begun[0] += 1
+        if self._begun[0] <= _TRIES:
+            return False
+        log.warning("the connection was lost %d times while its history was read: no more of that", _TRIES)
+        repair.kept = max(1, repair.kept)
+        repair.troubles["the rest"] = "the connection was lost again and again while it was read"
+        return True
+
+    async def _read_all(self, repair: Repair, on: _Round) -> None:
         spans = list(self._spans(repair, on.items))
         reader = Reader(on.channel, on.clock, await limit(on.channel))
         nodes = [on.desk.node_id(span.item.address) for span in spans]
@@ -196,11 +166,11 @@ class History:
             repair.kept = len(fit)
             without = {id(span) for span, _ in fit}
             repair.troubles |= {s.item.name: "no history" for s in spans if id(s) not in without}
-        for at in range(0, len(fit), reader.size):
-            batch = fit[at : at + reader.size]
-            await self._recall(repair, batch, reader, on)
-            repair.finished += len(batch)
-        await on.offer(Recalled(repair, None, on.clock.now(), over=True))
+        while fit:
+            batch = fit[: reader.size]
+            if await self._recall(repair, batch, reader, on):
+                repair.finished += len(batch)
+                fit = fit[len(batch) :]
 
     def _spans(self, repair: Repair, items: Items) -> Iterator[Span]:
         """What is missing of each signal, in the order of their keys."""
@@ -224,18 +194,23 @@ class History:
 
     async def _recall(
         self, repair: Repair, batch: Sequence[tuple[Span, Any]], reader: Reader, on: _Round
-    ) -> None:
-        """Some nodes from their beginning to their end."""
+    ) -> bool:
+        """Some nodes from their beginning to their end. False: fewer of them may work."""
         spans = [span for span, _ in batch]
         begins, ends = min(span.low for span in spans), max(span.high for span in spans)
         try:
             async for piece in reader.read([node for _, node in batch], begins, ends):
                 await self._offer(repair, spans[piece.place], piece, on)
+        except TimeoutError:
+            if len(batch) > 1:
+                reader.size = max(1, len(batch) // 4)
+                return False
+            repair.troubles[spans[0].item.name] = "no answer in time"
         except Malformed as error:
-            repair.troubles |= {
-                span.item.name: f"an answer that breaks the encoding: {error}" for span in spans
-            }
+            words = f"an answer that breaks the encoding: {error}"
+            repair.troubles |= {span.item.name: words for span in spans}
         await on.offer(Recalled(repair, None, on.clock.now(), after=_key(spans[-1].item)))
+        return True
 
     async def _offer(self, repair: Repair, span: Span, piece: Piece, on: _Round) -> None:
         if piece.failure:
@@ -246,19 +221,6 @@ class History:
         if fit:
             message = as_notification([(span.item.handle, past.cell) for past in fit])
             await on.offer(Recalled(repair, message, on.clock.now()))
-
-
-class Span(NamedTuple):
-    """What is missing of a signal. after, before: we have the value at `low`, at `high`."""
-
-    item: Item
-    low: int
-    high: int
-    after: bool
-    before: bool
-
-    def holds(self, at: int) -> bool:
-        return self.low + self.after <= at <= self.high - self.before
 
 
 class _Round(NamedTuple):
@@ -280,7 +242,3 @@ def _at(times: Times | None, handle: int) -> int:
 def _earliest(into: Times, handles: Times, at: Times) -> None:
     """The first of several in the order of the wire is what stays."""
     into[handles[::-1]] = at[::-1]
-
-
-def as_history(batch: Batch) -> Batch:
-    return replace(batch, flags=batch.flags | np.uint8(Flag.HISTORICAL))

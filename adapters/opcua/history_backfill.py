@@ -18,7 +18,8 @@ from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.errors import FOREIGN, crossing, to_border
 from adapters.opcua.finding import find
-from adapters.opcua.history import History, Recalled, Repair
+from adapters.opcua.history import History
+from adapters.opcua.history_repair import Recalled, Repair
 from adapters.opcua.items import Items
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.subscription import Desk

@@ -22,7 +22,7 @@ from adapters.opcua.credentials import Credentials
 from adapters.opcua.errors import FOREIGN, crossing, to_border
 from adapters.opcua.facts import facts_of, report
 from adapters.opcua.finding import find
-from adapters.opcua.history import Recalled
+from adapters.opcua.history_repair import Recalled
 from adapters.opcua.items import Item, Items
 from adapters.opcua.peer import Peer
 from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of

@@ -50,6 +50,7 @@ class OpcUaReader:
         self._life = secrets.token_hex(8)
         self._expiry = Expiry(name)
         self._memory = Memory()
+        self._begun = [0]
 
     def session(self, resume: bytes | None) -> AbstractAsyncContextManager[SourceSession]:
         since = Checkpoint.from_bytes(resume)
@@ -71,7 +72,7 @@ class OpcUaReader:
 
     def _history(self, since: Checkpoint | None) -> History:
         active = self._settings.history == "auto" and not self._bench.scratch
-        return History(active, since.repairs if since else ())
+        return History(active, since.repairs if since else (), self._begun)
 
     def _gate(self, url: str) -> Gate:
         settings = self._settings.model_copy(update={"url": url})

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adapters.opcua.columns import ticks_to_ns
-from adapters.opcua.history import Recalled
+from adapters.opcua.history_repair import Recalled
 from adapters.opcua.items import Item, Items
 from adapters.opcua.publishing import Arrival, Broken
 from pipelines.batch import Batch, Flag, Kind, batch_of

@@ -20,7 +20,8 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, Null, Scalar
-from tests.opcua.scripted import Variable, codes
+from tests.opcua.scripted import Answer, Variable, codes
+from tests.opcua.scripted.codec.services import fault
 from tests.opcua.scripted.events import NOW, OVERFLOW, REFRESH_REQUIRED, Alarms, alarm, simple, system
 from tests.opcua.test_session import START, Bed, Line, begin, end, value
 from tests.opcua.test_session import bed as bed  # noqa: PLC0414 (a fixture)
@@ -266,6 +267,20 @@ async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(bed: Bed
     await eventually(lambda: bool(rows(line, "y.S.message")), "the other one's event")
     assert line.session is not None
     assert line.session.facts["events"].startswith("1 of 2 live; m/x (events of i=99999): ")
+
+
+async def test_a_server_without_events_gives_its_values_all_the_same(bed: Bed) -> None:
+    bed.variable("a", Variable(value=value(0)))
+    bed.server.scripts.append(
+        Answer("CreateMonitoredItems", passing=1, make=lambda asked: fault(asked, codes.SERVICE_UNSUPPORTED))
+    )
+    line = await begin(bed, source=source(bed, {}, signals=True))
+    await eventually(lambda: line.values("a") == [0.0], "the value")
+    assert line.session is not None
+    assert (
+        "0 of 1 live; m/alarm (events of i=2253): the server does not give its events"
+        in line.session.facts["events"]
+    )
 
 
 def _list(*events: bytes, count: int | None = None) -> bytes:

@@ -19,7 +19,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Scalar
-from tests.opcua.scripted import DOUBLE, CutAt, Swallow, Variable
+from tests.opcua.scripted import DOUBLE, CutAt, Ignore, Swallow, Variable
 from tests.opcua.scripted.history import UNSUPPORTED, Archive
 from tests.opcua.test_session import START, Bed, Line, begin, end, value
 from tests.opcua.test_session import bed as bed  # noqa: PLC0414 (a fixture)
@@ -287,6 +287,50 @@ async def test_a_history_by_hand_that_breaks_off_says_so(bed: Bed) -> None:
 
     with pytest.raises(NotConnected):
         await whole()
+
+
+async def test_a_server_that_falls_over_its_history_is_left_in_peace(bed: Bed) -> None:
+    """Without an end to it the source would never be connected for longer than a second."""
+    remembering(bed, "a")
+    line = await begin(bed)
+    await eventually(lambda: bool(stored(line, "a")), "the first value")
+    source, checkpoint = bed.source(), line.checkpoint
+    await end(line)
+    bed.server.scripts.append(CutAt("HistoryRead"))
+    for number in range(10, 40, 10):
+        emit(bed, "a", number, number + 1)
+        bed.server.end_subscriptions(silently=True)
+        line = await begin(bed, source=source, resume=checkpoint)
+        await eventually(line.task.done, "the connection is cut")
+        assert isinstance(line.error, NotConnected)
+        checkpoint = line.checkpoint
+    emit(bed, "a", 50, 51)
+    line = await begin(bed, source=source, resume=checkpoint)
+    await eventually(lambda: len(verdicts(line)) == 4, "four gaps are told as they are", 10)
+    assert "again and again" in verdicts(line)[-1].detail
+    emit(bed, "a", 100)
+    await eventually(lambda: 100 in stored(line, "a"), "it works")
+    assert bed.server.record.count("HistoryRead") == 3
+
+
+async def test_a_history_that_takes_too_long_is_asked_for_less_at_a_time(bed: Bed) -> None:
+    names = [f"s{number:02}" for number in range(8)]
+    remembering(bed, *names)
+    bed.settings["request_timeout"] = "0.3s"
+    bed.server.scripts.append(Ignore("HistoryRead", times=1))
+    line = await begin(bed)
+    await eventually(lambda: all(stored(line, name) for name in names), "the first values")
+    emit(bed, names[0], 1)
+    await eventually(lambda: len(stored(line, names[0])) == 2, "a value")
+    await end(line)
+    bed.server.end_subscriptions(silently=True)
+    for name in names:
+        emit(bed, name, 2, 3, 4)
+    again = await begin(bed, resume=line.checkpoint)
+    gap = await mended(again)
+    assert gap.reason == "repaired"
+    assert [flagged(again, name) for name in names[1:]] == [[2, 3]] * 7
+    assert max(len(asked) for asked, *_ in archive_of(bed).reads) == 2
 
 
 def _answer(results: bytes, count: int) -> bytes:
