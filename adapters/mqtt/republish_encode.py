@@ -57,6 +57,7 @@ class Encoder:
         self._alone = "signal" in self._template.names
         self._slots: dict[int, Slot] = {}
         self._owners: dict[str, tuple[str, str]] = {}
+        self._newest: dict[bytes, int] = {}
 
     def metadata(self, point: int) -> Outgoing:
         return self.slot(point).meta
@@ -72,11 +73,21 @@ class Encoder:
         refused: list[Refusal] = []
         rows = (row for batch in batches for row in self._rows(batch, refused))
         if self._alone:
-            retain = self._settings.retain
             return [
-                Outgoing(slot.topic, text, retain, (key,), slot.where) for slot, text, key in rows
+                Outgoing(slot.topic, text, self._is_last(slot.topic, (key,)), (key,), slot.where)
+                for slot, text, key in rows
             ], refused
         return list(self._together(rows)), refused
+
+    def _is_last(self, topic: bytes, keys: Sequence[Key]) -> bool:
+        """Whether the broker is to keep the message: it asks for retained ones, and nothing newer was published there."""
+        if not self._settings.retain:
+            return False
+        newest = max(at for _, at in keys)
+        if newest < self._newest.get(topic, newest):
+            return False
+        self._newest[topic] = newest
+        return True
 
     def _rows(self, batch: Batch, refused: list[Refusal]) -> Iterator[tuple[Slot, bytes, Key]]:
         good = q.is_good(batch.quality) & batch.has_value
@@ -123,7 +134,7 @@ class Encoder:
         payload = b"[" + b",".join(text for _, text, _ in group) + b"]"
         slot = group[0][0]
         keys = tuple(key for _, _, key in group)
-        return Outgoing(slot.topic, payload, self._settings.retain, keys, slot.where)
+        return Outgoing(slot.topic, payload, self._is_last(slot.topic, keys), keys, slot.where)
 
     def _made(self, point: Point) -> Slot:
         topic = topic_of(self._template, point)

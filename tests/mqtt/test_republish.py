@@ -29,12 +29,14 @@ from pipelines.quality import GOOD_EDITED, UNCERTAIN
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.sink import START, write_once
-from tests.mqtt.peers import Shop, password_file
+from tests.line.harness import Collector
+from tests.mqtt.peers import Publisher, Shop, password_file
 from tests.mqtt.scripted.broker import Rules, scripted
 from tests.mqtt.scripted.codec import PUBLISH
 from tests.mqtt.taking import cells, mosquitto, take
 from tests.mqtt.test_republish_contract import Listener, publisher
 
+MS = START // 10**6
 PLANT = {"enterprise": "acme", "site": "plant 1"}
 
 
@@ -209,6 +211,16 @@ async def test_the_last_value_stays_if_asked(tmp_path: Path) -> None:
     assert [json.loads(payload)["v"] for _, payload in newcomer.messages] == [2.0]
 
 
+@pytest.mark.parametrize("topic", ["{machine}/{signal}", "{machine}"])
+def test_a_value_of_the_past_is_not_the_last_one(topic: str) -> None:
+    """Backfill and a rewind publish old values: whoever comes later must not take one for the present."""
+    registry = Registry()
+    encoder = Encoder(registry, settings(topic=topic, retain=True), lambda: 5)
+    new, old = numbers(registry, 3).take(np.array([2])), numbers(registry, 1)
+    kept = [message.retain for batch in (new, old, new) for message in encoder.encode([batch])[0]]
+    assert kept == [True, False, True], "the same again is still the last one"
+
+
 @pytest.mark.parametrize("topic", ["uns/{machine}/{signal}", "uns/{machine}"])
 async def test_another_collector_reads_what_was_published(tmp_path: Path, topic: str) -> None:
     """To the nanosecond and the last bit, with unit and quality."""
@@ -324,6 +336,52 @@ async def test_a_guest_has_a_name_of_its_own() -> None:
         assert len({one, two, fixed, guest}) == 4
         assert fixed == "fixed"
         assert all(seen.packet.clean for seen in broker.log if seen.packet.kind == 1)
+
+
+WHOLE = """
+version: 1
+page: off
+history: off
+location: {{enterprise: acme}}
+sources:
+  in: {{type: mqtt, url: "mqtt://127.0.0.1:{port}", client_id: reader}}
+machines:
+  - id: m1
+    read: [{{source: in, topic: "raw/{{signal}}", payload: {{type: json, time: t}}, signals: [{{name: a, value: v}}]}}]
+sinks:
+  - {{type: mqtt, name: uns, url: "mqtt://127.0.0.1:{port}"}}
+"""
+
+
+async def test_killed_between_one_broker_and_the_other_nothing_is_missing(tmp_path: Path) -> None:
+    """P1: through the whole line to a broker again: kill -9 twice; at least once each, under its own time, in order."""
+    async with mosquitto(tmp_path, "max_queued_messages 0") as broker:
+        config = tmp_path / "shop.yaml"
+        config.write_text(WHOLE.format(port=broker.port))
+        listener, sender = Listener(broker.port), Publisher(broker.port)
+        running = Collector(config)
+        try:
+            for life in range(3):
+                await asyncio.to_thread(running.start)
+                await asyncio.to_thread(running.wait_connected, "in", "uns")
+                some = range(life * 400, life * 400 + 400)
+                await sender.send(*[("raw/a", json.dumps({"t": MS + n, "v": n})) for n in some])
+                if life < 2:
+                    await asyncio.to_thread(running.kill)
+            await asyncio.to_thread(running.wait_settled, "uns")
+            books = await asyncio.to_thread(running.stop)
+        finally:
+            running.close()
+            sender.close()
+        heard = [json.loads(p) for topic, p in await listener.everything() if topic == "acme/m1/a"]
+        listener.close()
+    values = [row for row in heard if row["v"] is not None]
+    assert sorted({(row["t"], row["v"]) for row in values}) == [
+        (f"2023-11-14T22:13:{20 + n // 1000:02d}.{n % 1000:03d}000000Z", float(n)) for n in range(1200)
+    ]
+    first = list(dict.fromkeys(row["v"] for row in values))
+    assert first == sorted(first)
+    assert books["unaccounted"] == 0
 
 
 # --- the configuration
