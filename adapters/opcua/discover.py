@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from asyncua import ua
+
 from adapters.discovery import Progress, Proposal, Report, Wishes
 from adapters.opcua.channel import Channel
 from adapters.opcua.credentials import POLICIES, STRONG, Offer
@@ -26,6 +28,7 @@ from adapters.opcua.subscription import Desk
 
 _BATCH: Final = 100  # nodes per Browse, at most: each may answer with a thousand references
 _NODES_PER_BROWSE, _CONTINUATIONS, _MANUFACTURER = 11710, 2735, 2263  # NodeIds.csv
+_SERVER, _SHOWN = 2253, 5  # NodeIds.csv: Server; notifiers that are named
 _MEASURES: Final = ("EngineeringUnits", "EURange")
 _STATES: Final = (
     "running", "failed", "no configuration", "suspended", "shutting down", "testing", "communication fault", "unknown",
@@ -70,8 +73,18 @@ async def _look(channel: Channel, desk: Desk, found: Found, wishes: Wishes, prog
     found.unread, found.cut = walk.unread, walk.cut
     reader = Reader(channel, desk.limits.read)
     await _read(reader, desk, found, progress)
+    await _notifiers(reader, found)
     takes = [about for about in found.abouts if not about.why and wishes.wants(about.node.path)]
     await reader.watch(takes, wishes.watch, progress)
+
+
+async def _notifiers(reader: Reader, found: Found) -> None:
+    """The Server object, which tells of everything, and other objects that do."""
+    objects = [node for node in (found.root.below() if found.root else ()) if not node.variable]
+    make: Any = ua.NodeId
+    told = await reader.notifiers([make(_SERVER), *(node.raw for node in objects)])
+    places = ["Server", *("/".join(node.path) for node in objects)]
+    found.notifiers = [place for place, tells in zip(places, told, strict=True) if tells]
 
 
 async def _read(reader: Reader, desk: Desk, found: Found, progress: Progress) -> None:
@@ -136,6 +149,7 @@ def _facts(found: Found) -> dict[str, str]:
         "companion specifications": ", ".join(
             f"{name} ({count} nodes)" if count else f"{name} (loaded, not used)" for name, count in known
         ),
+        "events": ", ".join(found.notifiers[:_SHOWN]) + (" …" if len(found.notifiers) > _SHOWN else ""),
         "seen": f"{len(found.abouts)} variables, {len(found.properties)} properties",
     }
     return {name: words for name, words in facts.items() if words}

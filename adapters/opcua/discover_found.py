@@ -29,6 +29,7 @@ class Found:
     types: Mapping[str, str] = field(default_factory=dict)
     unread: Sequence[tuple[Node, str]] = ()
     cut: str = ""
+    notifiers: Sequence[str] = ()
 
     def specifications(self) -> dict[str, tuple[str, int]]:
         """By namespace URI: the companion specification, and how many nodes are of a type from there."""

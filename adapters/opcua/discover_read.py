@@ -37,6 +37,7 @@ _ASKED: Final = (
     AttributeIds.Value,
     AttributeIds.Description,
 )
+_SUBSCRIBABLE: Final = 1  # EventNotifier bit SubscribeToEvents
 _READABLE: Final = 1  # AccessLevel bit CurrentRead (OPC 10000-3, 8.57)
 _PACE: Final = 0.25  # s between two looks at the same value, at least
 _WATCHED: Final = 2000  # values that are looked at repeatedly, at most
@@ -186,6 +187,16 @@ class Reader:
         found: list[Found | None] = await self._each(raws, read)
         texts = [cell.value if cell is not None and isinstance(cell.value, str) else "" for cell in found]
         return [text.partition(":")[2] or text for text in texts]
+
+    async def notifiers(self, raws: Sequence[ua.NodeId]) -> list[bool]:
+        """Whether one may subscribe to the events of each (EventNotifier, OPC 10000-3, 8.59)."""
+
+        async def read(part: Sequence[ua.NodeId]) -> list[Found]:
+            return await self._found([(raw, AttributeIds.EventNotifier) for raw in part])
+
+        found: list[Found | None] = await self._each(raws, read)
+        bits = [cell.value if cell is not None else None for cell in found]
+        return [isinstance(bit, int) and bool(bit & _SUBSCRIBABLE) for bit in bits]
 
     async def _each(self, things: Sequence[Any], read: Any) -> list[Any]:
         results: list[Any] = []

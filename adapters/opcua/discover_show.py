@@ -81,6 +81,7 @@ def json_of(found: Found, proposal: Proposal) -> dict[str, Any]:
         "properties": [{"path": list(node.path), "node": node.id} for node in found.properties],
         "unread": [{"path": list(node.path), "why": why} for node, why in found.unread],
         "cut": found.cut,
+        "events": list(found.notifiers),
     }
 
 

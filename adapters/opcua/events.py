@@ -162,7 +162,10 @@ class Events:
             await self._stale.wait()
             self._stale.clear()
             for _ in range(_TRIES):
-                self.refreshing = await _refresh(channel, subscription())
+                try:
+                    self.refreshing = await _refresh(channel, subscription())
+                except _REFUSED as error:
+                    self.refreshing = name_of(error)
                 if self.refreshing != "BadRefreshInProgress":
                     break
                 await clock.sleep(_AGAIN)
@@ -208,15 +211,12 @@ class Events:
 
     def facts(self) -> dict[str, str]:
         """For `status`; nothing when there are no entries."""
-        if not self.entries:
-            return {}
-        live = sum(entry.live for entry in self.entries)
-        others = sum(entry.book.others for entry in self.entries)
+        live, others = sum(e.live for e in self.entries), sum(e.book.others for e in self.entries)
         words = [f"{live} of {len(self.entries)} live"]
         words += [f"{entry.name}: {entry.failure}" for entry in self.entries if entry.failure]
         words += [f"{others} events of conditions beyond `most`"] if others else []
         words += [f"no refresh of conditions: {self.refreshing}"] if self.refreshing else []
-        return {"events": "; ".join(words)}
+        return {"events": "; ".join(words)} if self.entries else {}
 
 
 def entries_of(readings: Iterable[Any], registry: Registry) -> Events:

@@ -56,6 +56,17 @@ def leaf(server: ScriptedServer, below: NodeId, name: str, identifier: str = "")
     return str(node.identifier)
 
 
+async def test_who_tells_events_is_said(server: ScriptedServer, tmp_path: Path) -> None:
+    """Issue 6, 4: small: the names of the notifiers, no event is asked for."""
+    server.space.own[2253] = DataValue(Scalar(3, 1)).encode()
+    folder(server, OBJECTS, "quiet")
+    report = await look(server, tmp_path)
+    assert report.facts["events"] == "Server"
+    assert report.data["events"] == ["Server"]
+    server.space.own[2253] = DataValue(Scalar(3, 4)).encode()
+    assert "events" not in (await look(server, tmp_path)).facts
+
+
 def taken(report: Report) -> list[str]:
     """The identifiers of the proposed signals."""
     signals = (s for m in report.proposal.machines for read in m.reads for s in read.signals)
