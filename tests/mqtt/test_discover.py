@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import struct
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from adapters.mqtt.settings import MqttRead, MqttSource
 from config.writing import extend
 from config.writing_text import Unwritable
 from simulators.sparkplug.model import DataType, Metric
+from tests.mqtt.certificates import authority
 from tests.mqtt.peers import Mosquitto, Publisher
 from tests.mqtt.sparkplug.bed import Bed, Edge, number
 
@@ -276,3 +278,42 @@ async def test_a_refused_subscription_is_said(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(Misconfigured, match="does not let this user subscribe #"):
         await discover_listen._subscribe(Refusing(), ["#"])  # type: ignore[arg-type]
+
+
+@pytest.mark.server("mosquitto")
+async def test_a_secured_broker_is_looked_at_as_it_will_be_read(tmp_path: Path) -> None:
+    """mqtts, user and password, an access list that allows a part: `--under` names it."""
+    ours, acl, users = authority(tmp_path / "ours"), tmp_path / "acl", tmp_path / "users"
+    acl.write_text("user ann\ntopic read hall/1/#\nuser bob\ntopic write #\n")
+    users.write_text("ann:geheim\nbob:publish\n")
+    subprocess.run(["mosquitto_passwd", "-U", str(users)], check=True)
+    server = ours.issue("broker")
+    lines = (
+        f"certfile {server}",
+        f"keyfile {server}",
+        "allow_anonymous false",
+        f"acl_file {acl}",
+        f"password_file {users}",
+    )
+    broker = Mosquitto(tmp_path, lines)
+    await broker.start()
+    login = {"url": f"mqtts://127.0.0.1:{broker.port}", "ca": str(ours.ca), "username": "ann"}
+    try:
+        report = await looked(broker, nothing, Wishes(watch=0.3, under="hall/1"), password="geheim", **login)
+        assert report.facts["security"].startswith("TLSv1")
+        assert any("Nothing was heard on hall/1 and hall/1/#" in words for words in report.warnings)
+        with pytest.raises(Misconfigured):
+            async with asyncio.timeout(10):
+                await discover(
+                    MqttSource.model_validate({**login, "password": "falsch"}),
+                    "b",
+                    {},
+                    Wishes(watch=0.3),
+                    silent,
+                )
+    finally:
+        await broker.stop()
+
+
+async def nothing() -> None:
+    """Nobody publishes."""

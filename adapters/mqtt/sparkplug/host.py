@@ -6,13 +6,14 @@ wishes that the session may grant (`rebirth: true`), at most one per node and `T
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.binding import Stamps
 from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
+from adapters.mqtt.sparkplug.judging import died_at, state, waited, words
 from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
 from adapters.mqtt.sparkplug.meaning import Sense
 from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
@@ -155,7 +156,12 @@ class Host:
                 self._account(seat)
 
     def is_due(self, now: float) -> bool:
-        return any(until is not None and until <= now for seat in self.seats.values() if (until := seat.node.waits_until()) is not None)  # fmt: skip
+        """Something waited long enough, or there is somebody to be asked."""
+        return any(self._may_ask(seat, now) or waited(seat.node, now) for seat in self.seats.values())
+
+    def _may_ask(self, seat: Seat, now: float) -> bool:
+        wished = self.policy.rebirth and seat.node.wants_birth
+        return wished and now - self.policy.asked.get(seat.key, -THROTTLE) >= THROTTLE
 
     def _act(self, seat: Seat, act: Act, at: int, sheet: Sheet) -> bool:
         entity, packet = act.entity, act.packet
@@ -163,12 +169,12 @@ class Host:
         if act.what in ("BIRTH", "DEATH"):
             seat.births = b""
         if act.what == "DEATH":
-            return _mark(takers, _died_at(act, at), sheet)
+            return _mark(takers, died_at(act, at), sheet)
         if packet is None or packet.kind.endswith("DEATH"):
             return False
         message, stamp, where = packet.origin
         stamps = Stamps(stamp, int(Flag.RETAINED) if packet.retain else 0)
-        born, why = _state(seat.node, entity, packet)
+        born, why = state(seat.node, entity, packet)
         void = OTHER_TIME if act.what == "STRAY" else self._void(entity, packet)
         sense = Sense(
             sheet, stamps, message.payload, where, packet.time, self._doubts(entity), void, born, why
@@ -202,12 +208,9 @@ class Host:
 
     def commands(self, now: float, at: int) -> Sequence[tuple[str, bytes]]:
         """Rebirth requests that are wanted and allowed. at: ns, our clock."""
-        wanted = (
-            [seat for seat in self.seats.values() if seat.node.wants_birth] if self.policy.rebirth else []
-        )
         made = []
-        for seat in wanted:
-            if now - self.policy.asked.get(seat.key, -THROTTLE) >= THROTTLE:
+        for seat in self.seats.values():
+            if self._may_ask(seat, now):
                 self.policy.asked[seat.key] = now
                 seat.node.wants_birth = False
                 seat.node.counts["rebirths asked"] += 1
@@ -217,7 +220,7 @@ class Host:
 
     def words(self) -> str:
         """For `status`."""
-        return "; ".join(_words(seat) for seat in self.seats.values())
+        return "; ".join(words(seat.node.name, seat.node) for seat in self.seats.values())
 
     def dump(self) -> bytes:
         """For the checkpoint: what must be known after a restart, and what waits for an earlier message."""
@@ -239,6 +242,7 @@ class Host:
             seat.node.resumed = True
             if not continued or self.policy.strict:
                 seat.node.doubt(BREAK)
+            seat.node.wants_birth &= not seat.node.dead
             for entity in seat.node.entities.values():
                 for taker in seat.takers(entity.device):
                     taker.prime(entity)
@@ -247,13 +251,6 @@ class Host:
         place = self.place(topic)
         packet = packet_of(place.kind, place.device, message, stamp) if place else None
         return packet if isinstance(packet, Packet) else None
-
-
-def _died_at(act: Act, at: int) -> int:
-    """A device's death bears its time; a node's was written when it connected, so it is the time of receipt that counts (3.0, 5.5, 5.7)."""
-    packet = act.packet
-    said = packet.time if packet is not None and packet.kind == "DDEATH" else 0
-    return said * 1_000_000 if said >= act.entity.born_at and said else at
 
 
 def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:
@@ -267,33 +264,7 @@ def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:
     return marked > 0
 
 
-def _state(node: Node, entity: Entity, packet: Packet) -> tuple[bool, str]:
-    """Whether values by name may be taken without a birth, and why an alias cannot be known."""
-    if packet.kind.endswith("BIRTH") or entity.by_name:
-        return True, ""
-    who = "the device" if entity.device and not node.dead else "the node"
-    if node.dead or entity.dead:
-        return False, f"came after {who} died and before its next birth"
-    return True, f"came before a birth of {who}"
-
-
 def _refusal(message: Message, reason: str, stamp: int) -> Sequence[Refusal]:
     return [
         Refusal(message.topic.decode("utf-8", "backslashreplace"), reason, message.payload[:65_536], stamp)
     ]
-
-
-def _words(seat: Seat) -> str:
-    node = seat.node
-    devices = [entity for entity in node.entities.values() if entity.device]
-    alive = sum(entity.alive for entity in devices)
-    state = "born" if node.alive else "dead" if node.dead else "no birth seen"
-    doubted = any(entity.doubt for entity in node.entities.values())
-    counts: Mapping[str, int] = {name: n for name, n in node.counts.items() if n}
-    told = [
-        f"{alive} of {len(devices)} devices alive",
-        *(f"{n} {name}" for name, n in sorted(counts.items())),
-    ]
-    if doubted:
-        told.append("a birth may have been missed: what is known by alias is in doubt until the next one")
-    return f"{'/'.join(seat.key)}: {state}, {', '.join(told)}"

@@ -284,3 +284,20 @@ async def test_who_was_away_while_aliases_moved_stores_nothing_under_a_wrong_nam
             check(broker.folder, collected)
             assert len(collected.refused) == refused
             assert len(collected.values) > 20
+
+
+async def test_after_a_new_connection_the_births_are_asked_for_at_once(broker: Mosquitto) -> None:
+    """M14: with `rebirth: true` nobody waits for the next value of a quiet edge to find out that it is not understood."""
+    async with living(broker, Habits()) as edge:
+        async with hosting(broker, rebirth=True, client_id="asks") as first:
+            edge.birth()
+            await confirm(edge)
+            await first.settled(broker.port)
+        before = sum(row["kind"] == "command" for row in truth(broker.folder))
+        async with hosting(broker, first.checkpoint, rebirth=True, client_id="asks") as collected:
+            await eventually(
+                lambda: len(collected.values) > 20, "births arrive, although no edge said anything"
+            )
+            await confirm(edge)
+            assert sum(row["kind"] == "command" for row in truth(broker.folder)) == before + 1
+            assert collected.refused == []
