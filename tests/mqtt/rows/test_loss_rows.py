@@ -22,7 +22,7 @@ from tests.mqtt.rows.bed import line
 from tests.mqtt.scripted import codec
 from tests.mqtt.scripted.broker import Rules, scripted
 from tests.mqtt.scripted.raw import raw
-from tests.mqtt.taking import mosquitto, send, take
+from tests.mqtt.taking import cells, mosquitto, send, take
 
 OVERLOAD = 60 if os.environ.get("SHOPFLOOR_LONG") == "1" else 2  # seconds
 BLOCKED = float(os.environ.get("SHOPFLOOR_LONG") == "1") * 600 or 5.0
@@ -110,6 +110,32 @@ async def test_nothing_is_acknowledged_while_the_journal_is_blocked(tmp_path: Pa
         assert not link.ended.is_set()
         running.gate.set()
         assert await link.acknowledges(64) == list(range(1, 65))
+
+
+@pytest.mark.parametrize(("version", "qos", "bound"), [("3.1.1", 1, 64), ("3.1.1", 0, 64), ("5", 0, 128)])
+async def test_no_more_is_handed_over_than_the_bound(version: str, qos: int, bound: int) -> None:
+    """M3: a broker that sends all that it has in one piece, as 3.1.1 and QoS 0 allow: what is handed over and not acknowledged counts."""
+    source_of = {"version": version, "receive_maximum": "64"}
+    async with (
+        scripted() as broker,
+        Shop(broker.port).source({**NUMBERS, "qos": qos}, **source_of).session(None) as session,
+    ):
+        link = await broker.link()
+        for n in range(1, 301):
+            link.publish("shop/m1/a", str(n).encode(), mid=n if qos else 0, qos=qos)
+        await link.drain()
+        found: list[float] = []
+        while len(found) < 300:
+            owed = await take(session, min(bound, 300 - len(found)), acking=False)
+            values = [value for _, _, value in cells(owed)]
+            assert len(values) == min(bound, 300 - len(found))
+            found += values
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(aiter(session))
+            for delivery in owed:
+                await delivery.ack()
+    assert found == [float(n) for n in range(1, 301)]
 
 
 # --- M8
