@@ -6,7 +6,7 @@ Everything that came since the last hand-over is decoded together, so that many 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,34 +22,22 @@ from adapters.opcua.layouts import Layouts
 from adapters.opcua.parts import Parts
 from adapters.opcua.publishing import Arrival, Broken
 from adapters.opcua.sequence import after
-from adapters.opcua.things import Missing, Renewed, Silent, Thing, silent_batches
-from adapters.opcua.values import Malformed, int32
-from pipelines.batch import Batch, Flag
+from adapters.opcua.things import (
+    Assembled,
+    Missing,
+    Reading,
+    Renewed,
+    Silent,
+    Thing,
+    plausible,
+    refuse,
+    silent_batches,
+)
+from adapters.opcua.values import Malformed
+from pipelines.batch import Flag
 from pipelines.stage import Gap, Refusal
 
 _RAW: Final = 65536
-
-
-@dataclass(slots=True)
-class Assembled:
-    """count, size: notifications in it, and their bytes. numbers: those of them that the subscription still waits to hear of.
-
-    following: the number expected after all of it, 0 if that has not changed. renewed: the subscription is a new one.
-    """
-
-    batches: list[Batch] = field(default_factory=list)
-    decoded: int = 0
-    refused: list[Refusal] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    count: int = 0
-    size: int = 0
-    following: int = 0
-    renewed: int = 0
-
-    @property
-    def empty(self) -> bool:
-        return not (self.batches or self.refused or self.gaps)
 
 
 class Since(NamedTuple):
@@ -75,6 +63,7 @@ class Assembler:
         self._layouts = Layouts()
         self._parts = Parts(items)
         self._late = Late()
+        self._reading: Reading | None = None
         self.newest = 0 if since is None else since.newest
 
     def resumed(self) -> None:
@@ -121,16 +110,16 @@ class Assembler:
             elif part.type_id != STATUS_CHANGE:
                 raw = body[part.start : part.end][:_RAW]
                 reason = f"a notification of type {part.type_id}, which this version cannot read"
-                _refuse(made, Refusal(self._name, reason, raw, arrival.received))
+                refuse(made, Refusal(self._name, reason, raw, arrival.received))
 
     def _decode_part(self, body: bytes, part: Part, rows: Rows, received: int, made: Assembled) -> None:
         before = rows.count
         try:
             decode_items(body, part.start, part.end, rows, received)
         except Malformed as error:
-            lost = _plausible(body, part, rows.count - before)
+            lost = plausible(body, part, rows.count - before)
             raw = body[part.start : part.end][:_RAW]
-            _refuse(
+            refuse(
                 made,
                 Refusal(self._name, f"a notification that breaks the encoding: {error}", raw, received, lost),
             )
@@ -150,10 +139,10 @@ class Assembler:
                 made.gaps.append(Gap(since.newest or since.received, ends, *self._words(since, lasted)))
             self.newest = max(self.newest, min(taken.newest, received + FUTURE))
 
-    def _note(self, thing: Broken | Missing | Silent | Renewed | Recalled, made: Assembled) -> None:
+    def _note(self, thing: Broken | Missing | Silent | Renewed | Recalled | Reading, made: Assembled) -> None:
         if isinstance(thing, Broken):
             reason = f"an answer that breaks the encoding: {thing.reason}"
-            _refuse(made, Refusal(self._name, reason, thing.body[:_RAW], thing.received))
+            refuse(made, Refusal(self._name, reason, thing.body[:_RAW], thing.received))
         elif isinstance(thing, Missing):
             ends = max(self.newest, thing.published)
             detail = f"{thing.lost} notifications were lost between server and collector and could not be had again"
@@ -169,6 +158,8 @@ class Assembler:
             self._items.history.begin()
         elif isinstance(thing, Recalled):
             self._recall(thing, made)
+        elif isinstance(thing, Reading):
+            self._read(thing, made)
         else:
             for batch in silent_batches(self._items, thing):
                 made.batches.append(batch)
@@ -186,6 +177,18 @@ class Assembler:
         history.recalling = False
         verdict = history.settled(thing, sum(map(len, made.batches[before:])))
         made.gaps += [verdict] if verdict else []
+
+    def _read(self, thing: Reading, made: Assembled) -> None:
+        """Polled values are no measure of how far a subscription has come, and a beat is no new value at all."""
+        body, rows = thing.message.body, Rows(self._layouts)
+        made.count, made.size = made.count + 1, made.size + len(body)
+        self._decode_part(body, thing.message.parts[0], rows, thing.received, made)
+        alone = not (thing.beat or self._items.subscribes)
+        if alone and self._since is not None and rows.count:
+            rows = self._tell_what_was_missed(self._since, rows, made)
+        self._reading = None if alone else thing
+        self._flush(rows, made)
+        self._reading = None
 
     def _tell_what_was_missed(self, since: Since, rows: Rows, made: Assembled) -> Rows:
         """The first values of this life end the gap that began with the last values of the earlier one."""
@@ -243,6 +246,9 @@ class Assembler:
         if self._items.history.recalling:
             made.batches.append(as_history(batch))
             return
+        if self._reading is not None and self._reading.beat:
+            made.batches.append(replace(batch, flags=batch.flags | np.uint8(Flag.HEARTBEAT)))
+            return
         full = overflowed(segment.quality)
         if full.any() and items is self._items:
             made.gaps += self._overflow(segment.handles[full], batch.at[full])
@@ -252,9 +258,10 @@ class Assembler:
         if items is self._items:
             items.history.note(segment.handles, batch.at, items.columns.last)
         items.columns.last[segment.handles] = batch.at
-        credible = batch.at[batch.at <= batch.received + FUTURE]
-        self.newest = max(self.newest, int(credible.max())) if len(credible) else self.newest
         made.batches.append(batch)
+        credible = batch.at[batch.at <= batch.received + FUTURE]
+        if len(credible) and self._reading is None:
+            self.newest = max(self.newest, int(credible.max()))
 
     def _overflow(self, handles: np.ndarray, at: np.ndarray) -> Iterator[Gap]:
         """One gap per machine: from the last value before the hole to the first one after it."""
@@ -284,16 +291,3 @@ def _pointed(segment: Segment, rows: Rows, made: Assembled, items: Items) -> Seg
         reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
         made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
     return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment
-
-
-def _refuse(made: Assembled, refusal: Refusal) -> None:
-    made.refused.append(refusal)
-    made.decoded += refusal.values
-
-
-def _plausible(body: bytes, part: Part, done: int) -> int:
-    """How many values a broken notification held beyond those decoded: as declared, if its bytes could hold them."""
-    if part.end - part.start < 4:
-        return 1
-    declared, _ = int32(body, part.start)
-    return declared - done if done < declared <= (part.end - part.start) // 5 else 1

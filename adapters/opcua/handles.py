@@ -48,7 +48,11 @@ def marks_of(items: Sequence[Item], hold: float) -> str:
 
 def live_runs(items: Iterable[Item]) -> list[list[int]]:
     """[handle, server's id, count]: neighbours whose ids are neighbours too. Without ids if there are too many runs."""
-    live = [(item.handle, item.at_server) for item in items if item.live and not item.gone]
+    live = [
+        (item.handle, item.at_server)
+        for item in items
+        if item.live and not item.gone and not item.signal.polled
+    ]
     runs = _runs(live, 1)
     return runs if len(runs) <= _MOST_RUNS else _runs([(handle, 0) for handle, _ in live], 0)
 

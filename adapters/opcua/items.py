@@ -6,7 +6,7 @@ An item that fails stays on the list, is reported by name, and is tried again; i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -79,6 +79,7 @@ class Item:
             self.resolved or signal.where,
             signal.every,
             signal.queue_for(hold),
+            *(["poll"] if signal.polled else []),
         )
         return hashlib.blake2b(repr(asked).encode(), digest_size=MARK).digest()
 
@@ -137,6 +138,17 @@ class Items:
     @property
     def wanted(self) -> list[Item]:
         return [item for item in self.all if not item.gone]
+
+    @property
+    def subscribes(self) -> bool:
+        """Whether anything needs a subscription: signals that are not polled, or events."""
+        return bool(self.events.entries) or not all(signal.polled for signal in self.signals)
+
+    @property
+    def signals(self) -> Iterator[OpcUaSignal]:
+        """What is asked for, found or not."""
+        yield from (item.signal for item in self.all)
+        yield from (wish.signal for wish in self.wishes)
 
     @property
     def live(self) -> int:

@@ -27,12 +27,13 @@ async def present_values(channel: Channel, desk: Desk, items: Sequence[Item]) ->
     for at in range(0, len(items), desk.limits.read):
         batch = [item for item in items[at : at + desk.limits.read] if desk.node_id(item.address) is not None]
         if batch:
-            answer = await channel.call_raw(_request(desk, batch))
+            answer = await channel.call_raw(read_values(desk, batch))
             messages.append(as_notification(answer, [item.handle for item in batch]))
     return messages
 
 
-def _request(desk: Desk, items: Sequence[Item]) -> ua.ReadRequest:
+def read_values(desk: Desk, items: Sequence[Item]) -> ua.ReadRequest:
+    """The request for the values of these items, both times with them."""
     request = ua.ReadRequest()
     request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
     nodes: list[Any] = [desk.node_id(item.address) for item in items]
@@ -44,13 +45,22 @@ def _request(desk: Desk, items: Sequence[Item]) -> ua.ReadRequest:
 
 def as_notification(answer: bytes, handles: Sequence[int]) -> Message:
     """A ReadResponse as the DataChangeNotification of these items. Raises Malformed."""
-    try:
-        cells = _cells(answer, len(handles))
-    except (struct.error, IndexError) as error:
-        raise Malformed(f"the answer is cut short ({error})") from None
+    return notification(handles, cells_of(answer, len(handles)))
+
+
+def notification(handles: Sequence[int], cells: Sequence[bytes]) -> Message:
+    """These encoded DataValues as the DataChangeNotification of these items."""
     rows = b"".join(struct.pack("<I", handle) + cell for handle, cell in zip(handles, cells, strict=True))
     body = struct.pack("<i", len(handles)) + rows + struct.pack("<i", -1)
     return Message(0, 0, (Part(DATA_CHANGE, 0, len(body)),), body)
+
+
+def cells_of(answer: bytes, wanted: int) -> list[bytes]:
+    """The encoded DataValues of a ReadResponse. Raises Malformed."""
+    try:
+        return _cells(answer, wanted)
+    except (struct.error, IndexError) as error:
+        raise Malformed(f"the answer is cut short ({error})") from None
 
 
 def _cells(answer: bytes, wanted: int) -> list[bytes]:

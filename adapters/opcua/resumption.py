@@ -82,7 +82,7 @@ class Beginning:
         self._items, self._memory = items, memory
 
     async def begin(self, credentials: Credentials, since: Checkpoint | None) -> Start:
-        ticket = None if since is None else since.ticket
+        ticket = None if since is None or not self._items.subscribes else since.ticket
         if since is None or ticket is None or (ticket.url, ticket.who) != self._place():
             await self._channel.sign_in(credentials)
             return await self._anew(await self._desk.learn(), "")
@@ -176,6 +176,9 @@ class Beginning:
 
     async def _anew(self, server: Mapping[str, Any], why: str) -> Start:
         await find(self._channel, self._desk, self._items)
+        if not self._items.subscribes:
+            nothing = Subscription(0, self._settings.publishing_interval, self._settings.keep_alive)
+            return Start(nothing, server, proven=False)
         subscription = await self._desk.subscribe()
         proven = await proves_itself(self._channel, subscription.id)
         return Start(subscription, server, proven, why=why)

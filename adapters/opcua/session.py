@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from adapters.base import Bench, Delivery
 from adapters.errors import AdapterError, NotConnected
-from adapters.opcua.assembly import Assembled, Assembler
+from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
@@ -25,12 +25,13 @@ from adapters.opcua.finding import find
 from adapters.opcua.history_repair import Recalled
 from adapters.opcua.items import Item, Items
 from adapters.opcua.peer import Peer
+from adapters.opcua.poll import Poller
 from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of
 from adapters.opcua.services import delete_items
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.stream import Stream
 from adapters.opcua.subscription import Desk
-from adapters.opcua.things import Silent, Thing
+from adapters.opcua.things import Assembled, Silent, Thing
 from adapters.opcua.watch import DEGRADED, Watch
 
 log = logging.getLogger("adapters.opcua")
@@ -97,6 +98,7 @@ class OpcUaSession:
             self._stream.keep_present,
             self._refresh,
             self._mend,
+            Poller(self._peer, self._items, self._stream, self._offer, self.facts).run,
         )
         for job in jobs:
             spawn(self._watched(job))
@@ -215,7 +217,10 @@ class OpcUaSession:
                 if self._items.columns.points[item.handle] < 0:
                     self._items.adopt_known(item)
             fit = [item for item in found if not item.failure]
-            await self._desk.monitor(self._stream.subscription, fit)
+            for item in fit:
+                if item.signal.polled:
+                    item.succeed(0)
+            await self._desk.monitor(self._stream.subscription, [item for item in fit if not item.live])
             await self._items.events.attach(self._channel, self._desk, self._stream.subscription.id)
         changed = [item for item in self._items.failed if self._reported.get(item.handle) != item.failure]
         silent = tuple(item for item in changed if self._items.adopt_known(item))

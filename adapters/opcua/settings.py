@@ -27,13 +27,14 @@ from adapters.opcua.paths import (
     treated_names,
     unusable,
 )
+from adapters.opcua.poll_settings import LookedAt, Mode, in_mode
 from adapters.opcua.spellings import Fingerprint, NodeIdText, OpcTcpUrl, PathText, RootText
-from adapters.settings import Duration, Reading, ReadSettings, Secret, SignalSettings, SourceSettings
+from adapters.settings import Duration, Reading, ReadSettings, Secret, SourceSettings
 
 _QUEUE_MOST = 10_000
 
 
-class OpcUaSignal(SignalSettings):
+class OpcUaSignal(LookedAt):
     """One node of the server, or all that a pattern finds."""
 
     node: NodeIdText | None = Field(
@@ -50,7 +51,6 @@ class OpcUaSignal(SignalSettings):
     max_found: int = Field(
         1000, ge=1, le=100_000, description="Signals that a path with * or ** may find, at most"
     )
-    every: Duration = Field(0.25, description="How often the server looks at the value (sampling interval)")
     queue: int | None = Field(
         None, ge=1, le=_QUEUE_MOST, description="Values the server keeps for us; left out: enough for `hold`"
     )
@@ -211,6 +211,9 @@ class OpcUaSource(SourceSettings):
         None, description="Our own certificate (DER or PEM); left out: made on first use"
     )
     private_key: Path | None = Field(None, description="The key of `certificate` (PEM or DER, not encrypted)")
+    mode: Mode = Field(
+        "subscribe", description="poll: no subscription, for servers without; signals may say otherwise"
+    )
     publishing_interval: Duration = Field(0.25, gt=0)
     keep_alive: Duration = Field(
         5.0, gt=0, description="Silence after which the server says that it is alive"
@@ -247,7 +250,7 @@ class OpcUaSource(SourceSettings):
     def build(self, name: str, readings: Sequence[Reading], bench: Bench) -> Source:
         from adapters.opcua.source import OpcUaReader
 
-        return OpcUaReader(name, self, tuple(readings), bench)
+        return OpcUaReader(name, self, tuple(in_mode(reading, self.mode) for reading in readings), bench)
 
     def review(self, readings: Sequence[Reading]) -> Sequence[str]:
         return tuple(self._doubts(readings))

@@ -65,7 +65,7 @@ class Stream:
         """For ever. Raises what ends the session."""
         if start.how:
             await self._replay(start)
-        if not self._ended:
+        if not self._ended and self.subscription.id:
             self.publisher.switch(self.subscription.id)
         while True:
             while self.publisher.arrived:

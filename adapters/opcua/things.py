@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from adapters.opcua.columns import ticks_to_ns
+from adapters.opcua.decode import Message, Part
 from adapters.opcua.history_repair import Recalled
 from adapters.opcua.items import Item, Items
 from adapters.opcua.publishing import Arrival, Broken
+from adapters.opcua.values import int32
 from pipelines.batch import Batch, Flag, Kind, batch_of
+from pipelines.stage import Gap, Refusal
 
 
 class Missing(NamedTuple):
@@ -37,7 +41,37 @@ class Silent(NamedTuple):
     received: int
 
 
-Thing = Arrival | Broken | Missing | Silent | Renewed | Recalled
+class Reading(NamedTuple):
+    """What we read ourselves in between. beat: again, to show that it is still true; its time is that of the reading."""
+
+    message: Message
+    received: int
+    beat: bool = False
+
+
+Thing = Arrival | Broken | Missing | Silent | Renewed | Recalled | Reading
+
+
+@dataclass(slots=True)
+class Assembled:
+    """count, size: notifications in it, and their bytes. numbers: those of them that the subscription still waits to hear of.
+
+    following: the number expected after all of it, 0 if that has not changed. renewed: the subscription is a new one.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    decoded: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    count: int = 0
+    size: int = 0
+    following: int = 0
+    renewed: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.batches or self.refused or self.gaps)
 
 
 def publish_time_ns(ticks: int) -> int:
@@ -61,3 +95,16 @@ def silent_batches(items: Items, thing: Silent) -> Iterator[Batch]:
                 flags=Flag.NO_VALUE | Flag.TIME_SUBSTITUTED,
                 registry_version=items.registry.version,
             )
+
+
+def refuse(made: Assembled, refusal: Refusal) -> None:
+    made.refused.append(refusal)
+    made.decoded += refusal.values
+
+
+def plausible(body: bytes, part: Part, done: int) -> int:
+    """How many values a broken notification held beyond those decoded: as declared, if its bytes could hold them."""
+    if part.end - part.start < 4:
+        return 1
+    declared, _ = int32(body, part.start)
+    return declared - done if done < declared <= (part.end - part.start) // 5 else 1

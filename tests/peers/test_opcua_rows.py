@@ -363,6 +363,30 @@ class PeerRows:
             assert line.facts["items"] == f"{3 + MORE} of {3 + MORE} live"
         assert bed.wire.count("CreateMonitoredItems") == -(-(3 + MORE) // LIMIT)
 
+    async def test_values_that_are_read_and_values_that_are_read_again(self, bed: PeerBed) -> None:
+        """`mode: poll` within the server's limits, and heartbeats of a polled and of a monitored signal."""
+        bed.clock = Hurried(10)
+        bed.read("load", *MANY, mode="poll", every="100ms")
+        bed.read("speed", mode="poll", every="100ms", heartbeat="1s")
+        bed.read("temperature", heartbeat="1s")
+        async with bed.line() as line:
+            await line.runs()
+            for _ in range(3):
+                await bed.emit("load", "temperature", *MANY)
+                await line.runs()
+            still = {"speed", "temperature"}
+
+            def beating() -> set[str]:
+                return {row.signal for row in line.rows if row.flags & Flag.HEARTBEAT}
+
+            await line.until(lambda: beating() == still, "both are read again")
+            await line.conserved()
+            beats = [row for row in line.rows if row.flags & Flag.HEARTBEAT]
+            assert {(row.signal, row.value) for row in beats} == {(name, bed.latest(name)) for name in still}
+            assert line.facts["polling"].startswith(f"{2 + MORE} signals")
+        assert bed.wire.count("CreateMonitoredItems") == 1
+        assert line.gaps == []
+
     async def test_u19_keys_are_renewed(self, bed: PeerBed, monkeypatch: pytest.MonkeyPatch) -> None:
         """U19: four times while values come: the same connection, nothing missing."""
         made = Client.__init__

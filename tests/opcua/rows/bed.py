@@ -170,7 +170,8 @@ class Line:
         await self.read()
         made = Verdict(unaccounted=(await self.ledger()).unaccounted)
         emitted = self.bed.emitted()
-        stored = {(row.signal, row.at): row for row in self.rows if not row.flags & Flag.NO_VALUE}
+        aside = Flag.NO_VALUE | Flag.HEARTBEAT  # what is read again is nothing that the machine did
+        stored = {(row.signal, row.at): row for row in self.rows if not row.flags & aside}
         made.spurious = [row for key, row in stored.items() if key not in emitted]
         for key, expected in emitted.items():
             row = stored.get(key)
