@@ -26,6 +26,7 @@ COMMANDS = (
     "backfill",
     "discover",
     "export",
+    "audit",
     "schema",
     "selftest",
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from collector.cli import trust
+from collector.audit import note
 from collector.cli.common import say
 from collector.discover import Target, gate_of
+from collector.trusting import confirmed, hindrance, rows
 from collector.words import printable
 
 
@@ -32,12 +33,13 @@ def trusted(target: Target, arguments: argparse.Namespace) -> bool:
     if shown.trusted:
         return True
     say(f"{target.settings.url} shows a certificate that nobody has trusted yet:")
-    for label, words in trust._rows(shown.as_json()):  # noqa: SLF001 (the same words as there)
+    for label, words in rows(shown.as_json()):
         say(f"  {label:<22}{printable(words)}")
-    refusal = trust._hindrance(gate, shown) or trust._confirmed(gate, shown, arguments)  # noqa: SLF001
+    refusal = hindrance(gate, shown) or confirmed(gate, shown, arguments)
     if refusal:
         say(refusal)
         return False
     TrustFolder(target.state).pin(target.name, shown.certificate, target.settings.url)
+    note(target.state, "trusted", source=target.name, url=target.settings.url, sha256=shown.fingerprint)
     say(f"Trusted for {target.name}, in {target.state}.")
     return True

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.audit import note
 from collector.cli.common import accepted, buffer_file, load_config, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
@@ -154,7 +155,9 @@ async def _at_rest(buffer: Path, arguments: argparse.Namespace, wanted: Wanted) 
         if arguments.do in ("list", "show"):
             registry, found = reader.registry, reader.refusals(wanted)
             return [details_of(one, registry) if arguments.do == "show" else row_of(one) for one in found]
-    return [await _change(buffer, followers, arguments, wanted)]
+    done = await _change(buffer, followers, arguments, wanted)
+    await asyncio.to_thread(note, buffer.parent, f"quarantine {arguments.do}", outcome=json.dumps(done))
+    return [done]
 
 
 async def _change(

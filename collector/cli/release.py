@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from collector.audit import note
 from collector.cli.common import buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
@@ -70,6 +71,7 @@ async def _release(buffer: Path, sink: str, *, as_json: bool) -> int:
     if "error" in told:
         say(str(told["error"]))
         return Exit.PROBLEMS
+    note(buffer.parent, "released", sink=sink, values=told["released"])
     print(
         json.dumps(told)
         if as_json

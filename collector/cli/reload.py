@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from collector.audit import note
 from collector.cli.common import add_state, buffer_file, config_paths, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
@@ -32,6 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
     except NotRunning as error:
         say(f"{error}: start it with `collector run`")
         return Exit.UNAVAILABLE
+    note(folder, "reloaded", outcome=outcome.get("outcome"))
     if arguments.json:
         print(json.dumps(outcome, ensure_ascii=False))
     else:

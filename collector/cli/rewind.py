@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.audit import note
 from collector.cli.common import accepted, load_config, say
 from collector.cli.exits import Exit
 from collector.cli.export import time_of
@@ -71,6 +72,7 @@ async def _rewind(settings: Settings, arguments: argparse.Namespace) -> int:
     except NoJournal as error:
         say(str(error))
         return Exit.UNAVAILABLE
+    note(Path(settings.state), "rewound", sink=arguments.sink, values=done.stored, refused=done.refused)
     _tell(arguments, done)
     return Exit.PROBLEMS if done.refused else Exit.OK
 

@@ -7,9 +7,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.audit import note
 from collector.cli.common import accepted, add_config, config_paths, load_config, log_to_stderr, say
 from collector.cli.exits import Exit
 
@@ -92,7 +94,8 @@ async def _serve(settings: Settings, files: Sequence[Path], arguments: argparse.
     stop = stop_after(arguments.seconds)
     paths = config_paths(arguments.config)
     origin = Origin(paths, files, watch=arguments.watch, probe=not arguments.no_probe, hangup=True)
-    books = await serve(settings, stop, *([_once] if arguments.once else []), origin=origin)
+    recorded = partial(_recorded, Path(settings.state), tuple(map(str, files)))
+    books = await serve(settings, stop, *([_once] if arguments.once else []), recorded, origin=origin)
     if arguments.json:
         print(json.dumps(books, ensure_ascii=False))
     else:
@@ -102,6 +105,13 @@ async def _serve(settings: Settings, files: Sequence[Path], arguments: argparse.
         say(f"nothing received from: {', '.join(silent)}")
         return Exit.PROBLEMS
     return Exit.OK
+
+
+async def _recorded(state: Path, files: Sequence[str], _running: Running, stop: asyncio.Event) -> None:
+    """Start and stop in the audit log; a start without a stop behind it was no stop in order."""
+    await asyncio.to_thread(note, state, "started", files=", ".join(files))
+    await stop.wait()
+    await asyncio.to_thread(note, state, "stopped")
 
 
 async def _dry_run(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.audit import note
 from collector.cli.common import accepted, load_config, say
 from collector.cli.exits import Exit
+from collector.trusting import confirmed, hindrance, rows
 from collector.words import printable
 
 if TYPE_CHECKING:
@@ -143,61 +143,18 @@ def _decide(gate: Gate, shown: Shown, arguments: argparse.Namespace) -> tuple[st
     if shown.trusted:
         say("This certificate is trusted already.")
         return "", False
-    refusal = _hindrance(gate, shown) or _confirmed(gate, shown, arguments)
+    refusal = hindrance(gate, shown) or confirmed(gate, shown, arguments)
     if refusal:
         return f"{refusal} Nothing was stored.", False
     TrustFolder(gate.state_dir).pin(gate.source, shown.certificate, gate.settings.url, arguments.urls)
+    note(gate.state_dir, "trusted", source=gate.source, url=gate.settings.url, sha256=shown.fingerprint)
     return "", True
-
-
-def _hindrance(gate: Gate, shown: Shown) -> str:
-    """What a yes could not change."""
-    if gate.settings.server_certificate_sha256 is not None:
-        new = shown.as_json()["sha256"]
-        return (
-            "The configuration names another certificate for this source (server_certificate_sha256), and that counts. If the "
-            f'machine\'s certificate was renewed, compare, and write "{new}" there, or take the line out.'
-        )
-    return f"It would be refused even so: {shown.fault}." if shown.fault else ""
-
-
-def _confirmed(gate: Gate, shown: Shown, arguments: argparse.Namespace) -> str:
-    if arguments.fingerprint is not None:
-        wanted = re.sub(r"[:\s]", "", arguments.fingerprint).lower()
-        return (
-            "" if wanted == shown.fingerprint else "The machine shows another fingerprint than the one given."
-        )
-    if arguments.yes:
-        return ""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return "Nobody to ask here: say --fingerprint SHA256 (or --yes) to trust it."
-    if shown.before:
-        say(f"Another certificate is trusted for {gate.source} until now; this one would take its place.")
-    say("Compare the fingerprint with the one in the machine's own OPC UA settings.")
-    return "" if input("Is it the same? Type yes: ").strip().lower() == "yes" else "Not trusted."
 
 
 def _describe(gate: Gate, shown: Shown) -> None:
     print(f"{gate.source} at {gate.settings.url}")
-    for label, words in _rows(shown.as_json()):
+    for label, words in rows(shown.as_json()):
         print(f"  {label:<22}{printable(words)}")
-
-
-def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [
-        ("certificate of", told["subject"]),
-        ("vouched for by", "itself" if told["issuer"] == told["subject"] else told["issuer"]),
-        ("fingerprint SHA-256", told["sha256"]),
-        ("fingerprint SHA-1", told["sha1"]),
-        ("valid", f"{told['valid_from']} until {told['valid_until']}"),
-        ("key", told["key"]),
-        ("application", ", ".join(told["application_uri"]) or "none named"),
-        ("calls itself", ", ".join(told["calls_itself"]) or "nothing"),
-        ("for the hosts", ", ".join(told["hosts"]) or "none named"),
-        ("offers", ", ".join(told["offered"])),
-        ("sign in by", ", ".join(told["sign_in"]) or "not said"),
-    ]
-    return rows + [("trusted until now", one) for one in told["before"] if one != told["sha256"]]
 
 
 def _list(state: Path, *, as_json: bool) -> int:
@@ -227,6 +184,7 @@ def _remove(state: Path, source: str | None) -> int:
     known = folder.sources()
     gone = folder.unpin(source) if source is not None and source in known else []
     if gone:
+        note(state, "trusted no more", source=source, certificates=len(gone))
         say(f"{source}: its certificate is trusted no more.")
     else:
         say(f"Nothing to remove. Certificates are trusted by name for: {', '.join(known) or 'no source'}")
@@ -239,6 +197,7 @@ def _own(state: Path, arguments: argparse.Namespace) -> int:
 
     made = (adopt if arguments.adopt else prepare)(str(state))
     file = made.file.with_suffix(".der")
+    note(state, "own certificate adopted" if arguments.adopt else "own certificate made", name=made.name)
     if arguments.json:
         print(json.dumps({"file": str(file), "name": made.name, "in_use": bool(arguments.adopt)}))
         return Exit.OK

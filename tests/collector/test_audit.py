@@ -1,0 +1,117 @@
+"""The audit log: what commands write into it, that any touched byte shows, that it stays small and holds no secret."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collector import audit
+from collector.__main__ import main
+from collector.audit import NAME, note, trail
+from tests.collector.test_doctor import configured, opcua
+from tests.opcua.real import RealServer
+from tests.peers.opcua import free_port
+
+
+def test_who_what_when(tmp_path: Path) -> None:
+    note(tmp_path, "trusted", source="plc", sha256="ab")
+    note(tmp_path, "released", sink="influx", values=17)
+    found = trail(tmp_path)
+    assert [(row["what"], row.get("source"), row.get("values")) for row in found.rows] == [
+        ("trusted", "plc", None),
+        ("released", None, "17"),
+    ]
+    assert found.broken == []
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert trail(tmp_path / "nothing").rows == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_one_byte_that_is_touched_shows(tmp_path: Path, place: int, bit: int) -> None:
+    """S18: whichever byte it is, but for the last line break."""
+    file = tmp_path / NAME
+    file.unlink(missing_ok=True)
+    for number in range(5):
+        note(tmp_path, "reloaded", outcome=f"applied {number}")
+    whole = bytearray(file.read_bytes())
+    whole[place % (len(whole) - 1)] ^= 1 << bit
+    file.write_bytes(bytes(whole))
+    assert trail(tmp_path).broken
+
+
+def test_a_line_that_is_gone_shows_and_the_record_goes_on(tmp_path: Path) -> None:
+    for number in range(4):
+        note(tmp_path, "reloaded", outcome=str(number))
+    lines = (tmp_path / NAME).read_bytes().splitlines(keepends=True)
+    (tmp_path / NAME).write_bytes(b"".join([lines[0], *lines[2:]]))
+    assert trail(tmp_path).broken == [(NAME, 2)]
+    note(tmp_path, "reloaded", outcome="later")
+    assert trail(tmp_path).broken == [(NAME, 2)], "what is added later hides nothing and is believed"
+
+
+def test_it_stays_small_and_the_chain_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MOST", 2000)
+    for number in range(60):
+        note(tmp_path, "reloaded", outcome="x" * 10_000, number=number)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == [NAME, f"{NAME}.1"]
+    assert sum((tmp_path / name).stat().st_size for name in files) < 8000
+    found = trail(tmp_path)
+    assert found.broken == []
+    assert found.rows[-1]["number"] == "59"
+
+
+def write_many(folder: str) -> None:
+    for number in range(20):
+        note(folder, "reloaded", number=number)
+
+
+def test_two_at_the_same_moment(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(str(tmp_path),)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    found = trail(tmp_path)
+    assert (len(found.rows), found.broken) == (40, [])
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / NAME).mkdir()
+    note(tmp_path, "released", sink="influx")
+    assert "released is not in it" in caplog.text
+
+
+def test_the_command_and_what_trust_leaves_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real = RealServer(tmp_path / "machine")
+    real.start(free_port())
+    try:
+        (tmp_path / "word").write_text("right-secret")
+        source, read = opcua(
+            real.url, "load", security="sign_and_encrypt", username="reader", password="${file:word}"
+        )
+        file = configured(tmp_path, source, read)
+        assert main(["trust", "plc", "--yes", "--config", str(file)]) == 0
+    finally:
+        real.stop()
+    assert main(["trust", "plc", "--remove", "--config", str(file)]) == 0
+    capsys.readouterr()
+    assert main(["audit", str(file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["what"] for row in told["rows"]] == ["trusted", "trusted no more"]
+    assert told["rows"][0]["source"] == "plc"
+    assert len(told["rows"][0]["sha256"]) == 64
+    log = tmp_path / "state" / NAME
+    assert b"right-secret" not in log.read_bytes()
+    log.write_bytes(log.read_bytes().replace(b"plc", b"plz"))
+    assert main(["audit", str(file)]) == 1
+    assert "was changed" in capsys.readouterr().err
