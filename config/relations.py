@@ -23,6 +23,7 @@ def check(root: Keys, findings: Findings) -> None:
     _sinks(root, findings)
     for machine in items_at(root, "machines"):
         _signals(machine, findings)
+        _events(machine, findings)
     _units(root, findings)
 
 
@@ -116,6 +117,17 @@ def _signals(machine: Node, findings: Findings) -> None:
         if name in first:
             message = f"two signals of one machine are named {name}: first in {_line(first[name])}"
             findings.error(mark, message, "give one of the two another name")
+        first.setdefault(name, mark)
+
+
+def _events(machine: Node, findings: Findings) -> None:
+    """What one entry's refresh does not bring is over: two entries must not speak of the same conditions."""
+    first: dict[str, Mark] = {}
+    for entry in (entry for read in reads_of(machine) for entry in items_at(read, "events")):
+        name, mark = text_at(entry, "name") or "alarm", mark_at(entry, "name")
+        if name in first:
+            message = f"two event entries of one machine are named {name}: first in {_line(first[name])}"
+            findings.error(mark, message, "give one of them a name: of its own")
         first.setdefault(name, mark)
 
 

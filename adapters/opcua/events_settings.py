@@ -53,8 +53,8 @@ class OpcUaEvents(Strict):
     @field_validator("name")
     @classmethod
     def _printable(cls, name: str) -> str:
-        if not name.isprintable() or name != name.strip():
-            raise ValueError(f"{name!r} cannot be the beginning of a signal's name")
+        if not name.isprintable() or name != name.strip() or "." in name:
+            raise ValueError(f"{name!r} cannot be the beginning of a signal's name: no dots, no line breaks")
         return name
 
     @field_validator("fields")

@@ -71,6 +71,15 @@ SAMPLES = [
         "two signals of one machine are named load",
     ),
     Bad(
+        "two event entries of one name",
+        '"%"}',
+        '"%"}\n    events: [{severity: 500}, {from: Machines/Door, name: door}, {from: "i=85"}]',
+        10,
+        "two event entries of one machine are named alarm",
+        "name: of its own",
+    ),
+    Bad("a dot in the name of events", '"%"}', '"%"}\n    events: [{name: a.b}]', 10, "no dots"),
+    Bad(
         "increments named like another signal",
         '"%"}',
         '"%"}\n      - {name: parts, node: "i=5", increments: load}',
