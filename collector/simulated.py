@@ -30,8 +30,13 @@ class Workshop:
 
 
 @asynccontextmanager
-async def simulated(machines: Sequence[str], folder: Path, *, seed: int) -> AsyncIterator[Workshop]:
-    """Running simulators, stopped on leaving. Raises SimulatorsFailed."""
+async def simulated(
+    machines: Sequence[str], folder: Path, *, seed: int, beside: bool = False
+) -> AsyncIterator[Workshop]:
+    """Running simulators, stopped on leaving. Raises SimulatorsFailed.
+
+    beside: their configuration is to be read together with another one; every machine has the tag `simulated`.
+    """
     command = [
         sys.executable,
         "-P",
@@ -43,6 +48,7 @@ async def simulated(machines: Sequence[str], folder: Path, *, seed: int) -> Asyn
         str(seed),
         "--dir",
         str(folder),
+        *(["--beside"] if beside else []),
     ]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, **child_options())
     try:

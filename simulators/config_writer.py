@@ -4,6 +4,7 @@ Written as text, not through a YAML library: the island needs none, and the file
 goes through JSON, whose strings are YAML strings.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from json import dumps
 from types import MappingProxyType
@@ -13,6 +14,8 @@ from simulators.model import INTEGERS, Model, Publication, Signal, Type, publica
 from simulators.units import config_text
 
 CLIENT_ID = "shopfloor-demo"
+LOCATION = "location: {enterprise: demo, site: lab, area: hall-1}"
+BROKER_BESIDE = "sim-broker"
 
 
 def configuration(
@@ -21,13 +24,24 @@ def configuration(
     *,
     mqtt: str = "auto",
     faces: Mapping[str, str] | None = None,
+    beside: bool = False,
 ) -> str:
     """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs. mqtt: the version that the broker speaks.
 
     faces: of machines that have another than their kind's. Who only writes a file is no source of a collector.
+    beside: to be read together with another configuration: without a location, with another name for the broker, and every
+    machine says in a tag that it is simulated.
     """
     worn = {model.machine: (faces or {}).get(model.machine, model.interface) for model in models}
-    return "\n".join(_lines(models, endpoints, mqtt, worn)) + "\n"
+    text = "\n".join(_lines(models, endpoints, mqtt, worn)) + "\n"
+    return _aside(text) if beside else text
+
+
+def _aside(text: str) -> str:
+    text = text.replace(LOCATION + "\n", "").replace("\n  broker: ", f"\n  {BROKER_BESIDE}: ")
+    text = text.replace("\n      - source: broker\n", f"\n      - source: {BROKER_BESIDE}\n")
+    text = text.replace(f"client_id: {CLIENT_ID}", f"client_id: {CLIENT_ID}-beside")
+    return re.sub(r"\n    read:\n", '\n    tags: {simulated: "yes"}\n    read:\n', text)
 
 
 def _lines(
@@ -35,7 +49,7 @@ def _lines(
 ) -> Iterator[str]:
     yield "# Written by the simulators, for the machines they run. Restarting them may change the ports."
     yield "version: 1"
-    yield "location: {enterprise: demo, site: lab, area: hall-1}"
+    yield LOCATION
     yield "sources:"
     edge = "sparkplug" in faces.values()
     for name, url in endpoints.items():

@@ -79,6 +79,7 @@ def _add_rest(add: Any) -> None:
         metavar="PORT",
         help="HTTP control API on 127.0.0.1",
     )
+    add("--beside", action="store_true", help="write a configuration that is read together with another one")
 
 
 def apply(options: argparse.Namespace, plan: Plan) -> Plan:
@@ -96,7 +97,7 @@ def apply(options: argparse.Namespace, plan: Plan) -> Plan:
         truth=(options.truth or folder / "truth.jsonl").absolute(),
         config=(options.config or folder / "collector.yaml").absolute(),
         host=options.host, port=options.port, hold=options.hold, advertise=options.advertise_host,
-        faces=worn, faults=faults, faulty=options.faults or plan.faulty,
+        faces=worn, faults=faults, faulty=options.faults or plan.faulty, beside=options.beside,
         **{name: value for name, value in chosen.items() if value is not None},
     )  # fmt: skip
 

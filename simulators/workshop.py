@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simulators.agenda import Agenda
 from simulators.clock import SECOND, Clock, wall_ns
-from simulators.config_writer import configuration
+from simulators.config_writer import BROKER_BESIDE, configuration
 from simulators.core import Unit, drive
 from simulators.faces.broker import Address, OwnBroker
 from simulators.faces.mqtt import Publisher
@@ -29,7 +29,8 @@ class Plan:
     """What the user asked for. Durations are in simulated seconds, times in ns UTC.
 
     faces: of machines that are to have another than their kind's. faults: with the second after the start at which they begin.
-    faulty: put a proxy before each endpoint, for faults of the communication. control: port of the HTTP control API.
+    faulty: put a proxy before each endpoint, for faults of the communication. control: port of the HTTP control API. beside: the configuration is to be read
+    together with another.
     """
 
     machines: tuple[tuple[str, str], ...]  # (kind, id)
@@ -50,6 +51,7 @@ class Plan:
     advertise: str = ""
     control: int | None = None
     hall: HallPlan | None = None
+    beside: bool = False
 
     def face(self, machine: str, name: str) -> str:
         """The face of a machine of this kind."""
@@ -144,9 +146,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _start_row(plan: Plan, at_ns: int) -> Mapping[str, object]:
+    broker = BROKER_BESIDE if plan.beside else "broker"
     sources = {
-        machine: machine if plan.face(machine, name) == "opcua" else "broker"
-        for name, machine in plan.machines
+        machine: machine if plan.face(machine, name) == "opcua" else broker for name, machine in plan.machines
     }
     machines = [
         {"machine": machine, "type": name, "source": sources[machine]} for name, machine in plan.machines
@@ -158,4 +160,4 @@ def _configured(plan: Plan, models: Sequence[Model], opener: Opener) -> str:
     """The built-in broker speaks 3.1.1 only: said, so that nobody waits for its silence to MQTT 5."""
     faces = {model.machine: plan.face(model.machine, model.kind) for model in models}
     version = "auto" if opener.broker is None else "3.1.1"
-    return configuration(models, opener.endpoints, mqtt=version, faces=faces)
+    return configuration(models, opener.endpoints, mqtt=version, faces=faces, beside=plan.beside)

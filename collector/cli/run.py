@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from collector.audit import note
 from collector.cli.common import accepted, add_config, config_paths, load_config, log_to_stderr, say
 from collector.cli.exits import Exit
+from collector.cli.with_sim import add_with_sim, with_sim
 
 if TYPE_CHECKING:
     from collector.run import Running
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--for", dest="seconds", type=duration, metavar="TIME", help="stop after this time, such as 60s"
     )
+    add_with_sim(parser)
     parser.add_argument("--json", action="store_true", help="rows (dry run) and the books at the end as JSON")
     parser.set_defaults(main=main)
 
@@ -57,12 +59,15 @@ def main(arguments: argparse.Namespace) -> int:
 
     private_files()
     log_to_stderr()
+    if arguments.with_sim:
+        return guarded(with_sim(arguments, _work))
     loaded = load_config(arguments.config)
     settings = accepted(loaded)
-    if settings is None:
-        return Exit.CONFIG
-    dry = arguments.dry_run
-    return guarded(_dry_run(settings, arguments) if dry else _serve(settings, loaded.files, arguments))
+    return Exit.CONFIG if settings is None else guarded(_work(settings, loaded.files, arguments))
+
+
+async def _work(settings: Settings, files: Sequence[Path], arguments: argparse.Namespace) -> int:
+    return await (_dry_run(settings, arguments) if arguments.dry_run else _serve(settings, files, arguments))
 
 
 def guarded(work: Coroutine[Any, Any, int]) -> int:

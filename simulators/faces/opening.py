@@ -132,17 +132,20 @@ class Opener:
         if self._address is not None:
             return self._address
         place = self.place
-        if place.broker is not None:
-            self._address = place.broker
-            self.endpoints["mqtt"] = place.broker.url
-        elif not place.faulty:
-            self.broker = await self.stack.enter_async_context(own_broker(place.host, self.port()))
-            self._address = self.broker.address
-            self.endpoints["mqtt"] = Address(place.advertised or self._address.host, self._address.port).url
-        else:
-            self.broker = await self.stack.enter_async_context(own_broker("127.0.0.1", 0))
-            self._address = self.broker.address
+        address = place.broker or await self._own_broker()
+        self._address = address
+        if place.faulty:
             self._broker_door = await self._door(model.machine)
-            self._broker_door.to = (self._address.host, self._address.port)
+            self._broker_door.to = (address.host, address.port)
             self.endpoints["mqtt"] = Address(place.shown(), self._broker_door.port).url
+        elif place.broker is not None:
+            self.endpoints["mqtt"] = place.broker.url
+        else:
+            self.endpoints["mqtt"] = Address(place.advertised or address.host, address.port).url
         return self._address
+
+    async def _own_broker(self) -> Address:
+        place = self.place
+        host, port = ("127.0.0.1", 0) if place.faulty else (place.host, self.port())
+        self.broker = await self.stack.enter_async_context(own_broker(host, port))
+        return self.broker.address

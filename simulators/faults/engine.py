@@ -82,9 +82,7 @@ class Engine:
                 f"{wish.fault} is no fault of a sensor: leave out the signal '{wish.signal}'."
             )
         if wish.fault in ON_THE_WAY and wish.machine not in self.doors:
-            raise SimulatorError(
-                f"{wish.machine}: nothing can be '{wish.fault}' here: start with --faults, and with a broker of its own."
-            )
+            raise SimulatorError(f"{wish.machine}: nothing can be '{wish.fault}' here: start with --faults.")
         playable = (*ON_THE_WAY, "clock_jump", *unit.face.disturbances)
         if what == "communication" and wish.fault not in playable:
             raise SimulatorError(

@@ -73,3 +73,14 @@ def test_mqtt_payloads() -> None:
     assert read["shop/compressor-1/dew_point"]["signals"] == [{"name": "dew_point", "unit": "CEL"}]
     assert read["shop/compressor-1/loaded"]["signals"][0]["kind"] == "flag"
     assert read["shop/compressor-1/load_cycles"]["signals"][0]["kind"] == "integer"
+
+
+def test_beside_another_configuration() -> None:
+    models, _ = written()
+    text = configuration(models, ENDPOINTS, beside=True)
+    config = YAML(typ="safe").load(StringIO(text))
+    assert "location" not in config
+    assert set(config["sources"]) == {"cnc-1", "my-id", "sim-broker"}
+    assert {machine["tags"]["simulated"] for machine in config["machines"]} == {"yes"}
+    read = {part["source"] for machine in config["machines"] for part in machine["read"]}
+    assert read == set(config["sources"])

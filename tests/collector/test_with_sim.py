@@ -1,0 +1,80 @@
+"""`run --with-sim`: simulated machines beside a user's own, in one line, and nobody takes one for the other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collector.cli.with_sim import kinds
+
+OWN = """
+version: 1
+location: {enterprise: mine, site: here}
+sources:
+  broker: {type: mqtt, url: "mqtt://127.0.0.1:1"}
+machines:
+  - {id: real, read: [{source: broker, topic: t/x, payload: number, signals: [{name: x}]}]}
+"""
+
+
+def test_kinds_are_numbered_and_named() -> None:
+    assert kinds("cnc, cnc,moulding") == ("cnc=sim-cnc-1", "cnc=sim-cnc-2", "moulding=sim-moulding-1")
+
+
+@pytest.mark.parametrize("text", ["", ",", "cnc=mill", "--help", "a b"])
+def test_what_is_no_kind_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        kinds(text)
+
+
+def test_real_and_simulated_machines_in_one_line(tmp_path: Path) -> None:
+    """The user's own source has the name that the simulators' broker usually has, and nobody listens there."""
+    (tmp_path / "collector.yaml").write_text(OWN, encoding="utf-8")
+    rows, errors = ran(tmp_path, "--dry-run")
+    assert {row["machine"] for row in rows} == {"sim-energy-1", "sim-climate-1"}, errors
+
+
+def ran(folder: Path, *more: str) -> tuple[list[dict[str, object]], str]:
+    """The first rows of a dry run; it is ended when both machines have spoken."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "collector",
+        "run",
+        "--json",
+        "--with-sim",
+        "energy,climate",
+        *more,
+    ]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    rows: list[dict[str, object]] = []
+    for line in process.stdout:
+        rows += [row for row in [json.loads(line)] if row["machine"] != "collector"]
+        if len({row["machine"] for row in rows}) == 2:
+            process.terminate()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stderr.close()
+    process.stdout.close()
+    assert process.wait(20) == 0, errors
+    assert not list(folder.glob("shopfloor-with-sim-*")), "the folder of the simulators is gone"
+    return rows, errors
+
+
+def test_an_unknown_kind_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "collector.yaml").write_text(OWN, encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "collector", "run", "--with-sim", "lathe"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 70
+    assert "no machine kind 'lathe'" in done.stderr
