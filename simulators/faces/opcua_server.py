@@ -14,6 +14,7 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.server.server import Server
+from asyncua.ua.attribute_ids import AttributeIds
 
 from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
@@ -32,6 +33,7 @@ def timestamp(at_ns: int) -> Any:
 
 
 # OPC UA Part 6, A.2: BadSensorFailure, UncertainSensorNotAccurate.
+NODE_UNKNOWN = 0x80340000
 STATUS = {"bad": 0x808C0000, "uncertain": 0x40930000}
 
 
@@ -188,8 +190,10 @@ class Served:
     async def remove(self, signals: Iterable[Signal]) -> None:
         """Their variables are no longer known; subscriptions hear of it."""
         if self.server is not None:
-            gone = [self.server.get_node(self.nodes[signal.name]) for signal in signals]
-            await self.server.delete_nodes(gone, recursive=True)
+            gone = [self.nodes[signal.name] for signal in signals]
+            for node in gone:
+                await _bid_farewell(self.server, node)
+            await self.server.delete_nodes([self.server.get_node(node) for node in gone], recursive=True)
 
     async def add(self, signals: Iterable[Signal], at_ns: int) -> None:
         """The variables are there again, at their place, with the values of now."""
@@ -201,3 +205,13 @@ class Served:
             parent = node_id(".".join(above) or root_name(self.model), self._index)
             await add_nodes(self.server, signal_nodes(signal, self.model, self._index, parent))
         await self.write(back, at_ns)
+
+
+async def _bid_farewell(server: Server, node: ua.NodeId) -> None:
+    """Tell who watches a node that it goes: the library means to, and forgets to await it."""
+    space = server.iserver.aspace
+    attribute = space[node].attributes[AttributeIds.Value]
+    unknown = ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(NODE_UNKNOWN)))
+    for handle, callback in list(attribute.datachange_callbacks.items()):
+        await callback(handle, unknown)
+        space.delete_datachange_callback(handle)
