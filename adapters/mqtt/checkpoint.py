@@ -18,6 +18,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -53,7 +54,9 @@ class Checkpoint:
     last: int = 0
     fresh: bool = True
     size: int = 1000
-    ring: OrderedDict[tuple[int, int], int] = field(default_factory=OrderedDict)
+    ring: OrderedDict[tuple[int, int], bytes] = field(
+        default_factory=OrderedDict
+    )  # entries as they are stored
     remembered: int = 0
     dropped: int = -1
     sparkplug: bytes = b""
@@ -80,15 +83,19 @@ class Checkpoint:
         if check is None or not message.qos or check != _checksum(message):
             return message.at
         self.repeats += 1
-        return self.ring.get((message.mid, check), message.at)
+        return self._first((message.mid, check)) or message.at
 
     def _marked(self, message: Message) -> int:
-        first = self.ring.get((message.mid, _checksum(message)))
-        if first is None:  # some brokers pass on the DUP of whoever published it
+        first = self._first((message.mid, _checksum(message)))
+        if not first:  # some brokers pass on the DUP of whoever published it
             return message.at
         self.marks = True
         self._suspects.clear()
         return first
+
+    def _first(self, key: tuple[int, int]) -> int:
+        entry = self.ring.get(key)
+        return _ENTRY.unpack(entry)[2] if entry else 0
 
     def passed(self, messages: Iterable[Message]) -> None:
         """These were read: their packet ids stand for them from now on, whatever they were before."""
@@ -107,7 +114,7 @@ class Checkpoint:
         if message.qos:
             key = (message.mid, _checksum(message))
             self.remembered += 1
-            self.ring[key] = stamp
+            self.ring[key] = _ENTRY.pack(*key, stamp)
             self.ring.move_to_end(key)
             while len(self.ring) > self.size:
                 self.ring.popitem(last=False)
@@ -118,8 +125,7 @@ class Checkpoint:
             self.ring.popitem(last=False)
 
     def dump(self) -> bytes:
-        keys, owed = self._sorted()
-        ring = b"".join(_ENTRY.pack(*key, self.ring[key]) for key in keys)
+        ring, owed = self._stored()
         return msgspec.msgpack.encode(
             _Stored(
                 1,
@@ -134,15 +140,25 @@ class Checkpoint:
             )
         )
 
-    def _sorted(self) -> tuple[list[tuple[int, int]], int]:
-        """The ring's keys with those at the end that are not acknowledged, and how many these are."""
-        keys = list(self.ring)
-        done = max(0, len(keys) - (self.remembered - self._acknowledged))
-        held = [key for key in keys[:done] if self._suspects.get(key[0]) == key[1]] if self._suspects else []
+    def _stored(self) -> tuple[bytes, int]:
+        """The ring with those at the end that are not acknowledged, and how many these are."""
+        entries = list(self.ring.values())
+        done = max(0, len(entries) - (self.remembered - self._acknowledged))
+        held = self._suspected(done)
         if held:
             apart = set(held)
-            keys = [*(key for key in keys[:done] if key not in apart), *held, *keys[done:]]
-        return keys, len(keys) - done + len(held)
+            entries = [*(entry for entry in entries[:done] if entry not in apart), *held, *entries[done:]]
+        return b"".join(entries), len(entries) - done + len(held)
+
+    def _suspected(self, among: int) -> list[bytes]:
+        """Of the oldest `among` those that may still come again without DUP."""
+        if not self._suspects:
+            return []
+        return [
+            entry
+            for (mid, check), entry in islice(self.ring.items(), among)
+            if self._suspects.get(mid) == check
+        ]
 
 
 def _checksum(message: Message) -> int:
@@ -157,7 +173,10 @@ def load(blob: bytes | None, client_id: str, size: int) -> Checkpoint:
         stored = msgspec.msgpack.decode(blob, type=_Stored)
     except msgspec.MsgspecError:
         return Checkpoint(client_id, size=size, fresh=False)
-    ring = OrderedDict(((mid, check), stamp) for mid, check, stamp in _ENTRY.iter_unpack(stored.ring))
+    entries = [stored.ring[at : at + _ENTRY.size] for at in range(0, len(stored.ring), _ENTRY.size)]
+    if entries and len(entries[-1]) < _ENTRY.size:
+        return Checkpoint(client_id, size=size, fresh=False)
+    ring = OrderedDict((_ENTRY.unpack(entry)[:2], entry) for entry in entries)
     known = Checkpoint(client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring)
     known.dropped, known.sparkplug = stored.dropped, stored.sparkplug
     known.owed, known.marks = stored.owed, stored.marks
