@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.binding import Stamps
@@ -20,7 +21,7 @@ from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
 from adapters.mqtt.sparkplug.node import Node
 from adapters.mqtt.sparkplug.packets import packet_of, rebirth
 from adapters.mqtt.sparkplug.reading import Taker
-from adapters.mqtt.sparkplug.skim import Skimmer
+from adapters.mqtt.sparkplug.skim import Skim, Skimmer
 from adapters.settings import Reading
 from pipelines import quality as q
 from pipelines.batch import Flag
@@ -83,6 +84,10 @@ class Seat:
             ]
         return known
 
+    def sole(self, device: str) -> Taker:
+        """The only one who reads of this entity."""
+        return self.takers(device)[0]
+
 
 class Place(NamedTuple):
     """What a topic says. kind: empty for commands and whatever is nothing to a host that listens."""
@@ -135,11 +140,21 @@ class Host:
         """Adds what the message says; True if a row took the time of receipt. now: monotonic seconds."""
         if not place.kind:
             return False
-        packet = packet_of(place.kind, place.device, message, stamp, self._skimmer)
+        said = self._skimmer.read(message.payload) if place.kind.endswith("DATA") else None
+        entity = None if said is None or message.retain else _in_line(place, message, said)
+        if (
+            entity is not None
+            and said is not None
+            and place.seat.sole(entity.device).quick(entity, said, sheet)
+        ):
+            return False
+        packet = packet_of(place.kind, place.device, message, stamp, said)
         if isinstance(packet, str):
             sheet.decoded += 1
             sheet.refused.extend(_refusal(message, packet, stamp))
             return False
+        if entity is not None:
+            return self._act(place.seat, Act("DATA", entity, packet), stamp, sheet)
         used = False
         for act in place.seat.node.take(packet, now):
             used |= self._act(place.seat, act, stamp, sheet)
@@ -251,6 +266,14 @@ class Host:
         place = self.place(topic)
         packet = packet_of(place.kind, place.device, message, stamp) if place else None
         return packet if isinstance(packet, Packet) else None
+
+
+def _in_line(place: Place, message: Message, said: Skim) -> Entity | None:
+    """Whose data they are, where they are just what was expected and one entry reads them; then they count as taken."""
+    seat, device = place.seat, place.device
+    if device not in seat.node.entities or len(seat.takers(device)) != 1:
+        return None
+    return seat.node.next_in_line((place.kind + device, crc32(message.payload)), device, said.seq, said.time)
 
 
 def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:

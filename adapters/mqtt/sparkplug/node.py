@@ -49,6 +49,18 @@ class Node:
             known = self.entities[device] = Entity(device)
         return known
 
+    def next_in_line(self, mark: tuple[str, int], device: str, seq: int | None, time: int) -> Entity | None:
+        """Of data that are just what was expected of somebody who is alive and sure: whose they are, and they are taken."""
+        entity = self.entities.get(device)
+        if seq is None or seq != self.expected or self.held or mark in self.recent or entity is None:
+            return None
+        if not entity.alive or entity.doubt or time < entity.born_at or time < self.entities[""].born_at:
+            return None
+        self.recent.append(mark)
+        self.resumed, self.expected = False, (seq + 1) % 256
+        self._progress += 1
+        return entity
+
     def take(self, packet: Packet, now: float) -> Iterator[Act]:
         mark = (packet.kind + packet.device, packet.check)
         if packet.retain:

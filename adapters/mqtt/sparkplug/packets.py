@@ -10,17 +10,14 @@ from adapters.mqtt.sparkplug.model import Known, Packet
 from adapters.mqtt.sparkplug.payload import opened
 from adapters.mqtt.sparkplug.properties import unit_of
 from adapters.mqtt.sparkplug.schema import Metric, Payload
-from adapters.mqtt.sparkplug.skim import Skimmer
+from adapters.mqtt.sparkplug.skim import Skim
 
 REBIRTH: Final = "Node Control/Rebirth"
 LATEST_MS: Final = (2**63 - 1) // 10**6
 
 
-def packet_of(
-    kind: str, device: str, message: Message, stamp: int, skimmer: Skimmer | None = None
-) -> Packet | str:
-    """What the bytes say, or why they say nothing."""
-    said = skimmer.read(message.payload) if skimmer is not None and kind.endswith("DATA") else None
+def packet_of(kind: str, device: str, message: Message, stamp: int, said: Skim | None = None) -> Packet | str:
+    """What the bytes say, or why they say nothing. said: what was skimmed of them already."""
     if said is not None:
         return Packet(kind, device, None, said.seq, said.time, zlib.crc32(message.payload), message.retain,
                       size=len(message.payload), origin=_origin(message, stamp), said=said)  # fmt: skip
