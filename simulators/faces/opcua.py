@@ -31,7 +31,10 @@ class OpcUaFace:
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
         """Write what changed; a subscription gets it at its next publishing interval. Without a server nobody is told."""
         told = {name: value for name, value in changed.items() if name not in self._removed}
-        if self._served.server is None or not told:
+        if self._served.server is None:
+            return
+        await self._served.follow(changed, at_ns)
+        if not told:
             return
         signals = [signal for signal in self._model.signals if signal.name in told]
         await self._served.write(signals, at_ns)

@@ -20,6 +20,7 @@ from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
 from simulators.faces.opcua_nodes import machine_nodes, node_id, node_text, root_name, signal_nodes
 from simulators.faces.opcua_space import Nursery
+from simulators.faces.spaces.space import NOT_SUPPORTED, Space, furnish
 from simulators.faults.sensors import GOOD
 from simulators.model import Model, Signal, Value
 
@@ -39,10 +40,15 @@ STATUS = {"bad": 0x808C0000, "uncertain": 0x40930000}
 
 def data_value(value: Value, variant: ua.VariantType, at_ns: int, quality: str = GOOD) -> ua.DataValue:
     """With the simulation's time as SourceTimestamp and this computer's as ServerTimestamp, as a server does."""
-    now: Any = datetime.now(UTC)
     said: Any = list(value) if isinstance(value, tuple) else value
-    data = ua.DataValue(ua.Variant(said, variant), SourceTimestamp=timestamp(at_ns), ServerTimestamp=now)
-    return data if quality == GOOD else replace(data, StatusCode=ua.StatusCode(ua.UInt32(STATUS[quality])))
+    return stamped(ua.Variant(said, variant), at_ns, 0 if quality == GOOD else STATUS[quality])
+
+
+def stamped(said: ua.Variant, at_ns: int, status: int = 0) -> ua.DataValue:
+    """A value with both times. status: 0 is Good."""
+    now: Any = datetime.now(UTC)
+    data = ua.DataValue(said, SourceTimestamp=timestamp(at_ns), ServerTimestamp=now)
+    return replace(data, StatusCode=ua.StatusCode(ua.UInt32(status))) if status else data
 
 
 async def drained(server: Server, seconds: float) -> None:
@@ -155,6 +161,7 @@ class Served:
     url: str = ""
     nodes: dict[str, ua.NodeId] = field(default_factory=dict)
     _index: int = 0
+    _space: Space | None = None
 
     async def open(self, at_ns: int, *, fillers: int = 0) -> None:
         """Build and start with all values as they are; the port stays the same. fillers: namespaces before its own."""
@@ -165,8 +172,10 @@ class Served:
         )
         await add_nodes(server, machine_nodes(model, self._index))
         self.nodes = {s.name: node_id(node_text(s), self._index) for s in model.signals}
+        self._space = await furnish(server, model, self._index)
         self.server = server
         await self.write(model.signals, at_ns)
+        await self._say_first(at_ns)
         await _start(server, model.machine, self.host, self.port)
         self.port = server.bserver.port if server.bserver else 0
         self.url = self.door or _url(self.advertised or self.host, self.port)
@@ -186,6 +195,22 @@ class Served:
             variant, name = ua.VariantType[signal.type.value], signal.name
             data = data_value(self.model.values[name], variant, at_ns, self.model.quality_of(name))
             await self.server.write_attribute_value(self.nodes[name], data)
+
+    async def follow(self, names: Iterable[str], at_ns: int) -> None:
+        """Write what these changed signals mean in the standard address space."""
+        if self.server is None or self._space is None:
+            return
+        for node, said, signal in self._space.changes(names):
+            quality = self.model.quality_of(signal) if signal else GOOD
+            data = stamped(said, at_ns, 0 if quality == GOOD else STATUS[quality])
+            await self.server.write_attribute_value(node, data)
+
+    async def _say_first(self, at_ns: int) -> None:
+        if self.server is None or self._space is None:
+            return
+        for node, said, _ in self._space.first():
+            nothing = stamped(ua.Variant(), at_ns, NOT_SUPPORTED)
+            await self.server.write_attribute_value(node, nothing if said is None else stamped(said, at_ns))
 
     async def remove(self, signals: Iterable[Signal]) -> None:
         """Their variables are no longer known; subscriptions hear of it."""

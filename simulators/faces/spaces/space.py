@@ -1,0 +1,120 @@
+"""The standard address space of one machine in its server: built beside the vendor's folder, and kept up with every step.
+
+What stands here is what the signals say, in other words: the same value at the same time with the same quality. So the truth
+has it once, under the signal's name.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.server.server import Server
+
+from simulators.faces.opcua_nodes import node_id
+from simulators.faces.spaces.kinds import layout
+from simulators.faces.spaces.layout import Grown, Growth, Layout
+from simulators.faces.spaces.nodes import Numbers, declared_nodes, grown_node, reference, rules, variant
+from simulators.faces.spaces.sources import Source, Sources
+from simulators.faces.spaces.table import UA, Book, book
+from simulators.model import Model
+
+NOT_SUPPORTED: Final = (
+    0x803D0000  # BadNotSupported: mandatory in the type, and this machine has no such thing
+)
+
+
+@dataclass(slots=True)
+class Variable:
+    """A variable of the standard tree, and the value it had last."""
+
+    node: ua.NodeId
+    grown: Grown
+    source: Source
+    last: Any = None
+
+    def value(self, said: Any) -> ua.Variant:
+        return variant(said, self.grown.builtin, self.grown.rank)
+
+
+@dataclass(slots=True)
+class Space:
+    """Of one machine in one server. Built by `furnish`."""
+
+    model: Model
+    server: Server
+    numbers: Numbers
+    book: Book
+    nodes: dict[str, ua.NodeId] = field(default_factory=dict)
+    fixed: list[Variable] = field(default_factory=list)
+    moving: list[Variable] = field(default_factory=list)
+
+    def first(self) -> Iterator[tuple[ua.NodeId, ua.Variant | None, str]]:
+        """All values as they are: node, value (None: the machine has none), and the signal whose quality it has."""
+        for each in (*self.fixed, *self.moving):
+            each.last = each.source.compute(self.model.values)
+            yield each.node, None if each.last is None else each.value(each.last), each.source.of
+
+    def changes(self, names: Iterable[str]) -> Iterator[tuple[ua.NodeId, ua.Variant, str]]:
+        """What became other because these signals changed."""
+        told = frozenset(names)
+        for each in self.moving:
+            if each.source.of and each.source.of not in told:
+                continue
+            said = each.source.compute(self.model.values)
+            if each.source.of or said != each.last:
+                each.last = said
+                yield each.node, each.value(said), each.source.of
+
+    async def grow(self, wanted: Layout) -> None:
+        """Add all nodes of the machine."""
+        growth = Growth(self.book, wanted)
+        sources = Sources(self.model, growth, self.numbers)
+        items = [self._item(node, wanted, sources) for node in growth.nodes()]
+        await _add(self.server, items)
+        links = [
+            reference(
+                self.nodes[each.source],
+                self.numbers.node(each.by),
+                self.nodes[each.target],
+                ua.NodeClass.Object,
+            )
+            for each in wanted.links
+        ]
+        for status in await self.server.iserver.isession.add_references(links):
+            status.check()
+
+    def _item(self, node: Grown, wanted: Layout, sources: Sources) -> ua.AddNodesItem:
+        at = node_id(f"{wanted.folder}/{wanted.name}/{node.path}".rstrip("/"), self.numbers.own)
+        parent = self.nodes[node.above] if node.path else self.numbers.node(wanted.entry)
+        self.nodes[node.path] = at
+        value = ua.Variant()
+        if node.kind == "Variable":
+            each = Variable(at, node, sources.of(node))
+            (self.fixed if each.source.fixed else self.moving).append(each)
+            said = each.source.compute(self.model.values)
+            value = value if said is None else each.value(said)
+        return grown_node(node, at, parent, self.numbers, value)
+
+
+async def furnish(server: Server, model: Model, own: int) -> Space | None:
+    """Build the tree of the machine's companion specification; None where it follows none. own: its namespace's index."""
+    wanted = layout(model)
+    if wanted is None:
+        return None
+    known = book(wanted.tables)
+    uris = dict.fromkeys(key.uri for key in known.declared if key.uri != UA)
+    index = {UA: 0} | {uri: await server.register_namespace(uri) for uri in uris}
+    space = Space(model, server, Numbers(index, own), known)
+    for uri in uris:
+        await _add(server, declared_nodes(known, uri, space.numbers))
+    for uri in uris:
+        for status in await server.iserver.isession.add_references(list(rules(known, uri, space.numbers))):
+            status.check()
+    await space.grow(wanted)
+    return space
+
+
+async def _add(server: Server, nodes: Iterable[ua.AddNodesItem]) -> None:
+    for result in await server.iserver.isession.add_nodes(list(nodes)):
+        result.StatusCode.check()
