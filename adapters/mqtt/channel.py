@@ -168,15 +168,24 @@ class Wire(paho.Client):
         """Handle the complete packets; returns how far they reach."""
         place, end = 0, len(chunk)
         while end - place >= 2:
-            length = varint(chunk, place + 1, end)
-            if length is None:
-                break
-            size, body = length
+            size, body = chunk[place + 1], place + 2
+            if size >= 0x80:
+                length = varint(chunk, place + 1, end)
+                if length is None:
+                    break
+                size, body = length
             wanted = size if size <= self._largest else min(size, KEPT)
             if body + wanted > end:
                 self._needed = body + wanted - place
                 return place, MQTTErrorCode.MQTT_ERR_SUCCESS
-            rc = self._packet(chunk[place], chunk[body : body + wanted], size)
+            first = chunk[place]
+            if first & 0xF0 == PUBLISH:
+                self._keep(
+                    parse_publish(first, chunk[body : body + wanted], size, self._now(), five=self._five)
+                )
+                rc = MQTTErrorCode.MQTT_ERR_SUCCESS
+            else:
+                rc = self._packet(first, chunk[body : body + wanted], size)
             place = min(end, body + size)
             self._skipping = body + size - place
             if rc:
@@ -185,9 +194,6 @@ class Wire(paho.Client):
         return place, MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _packet(self, first: int, body: bytes, size: int) -> MQTTErrorCode:
-        if first & 0xF0 == PUBLISH:
-            self._keep(parse_publish(first, body, size, self._now(), five=self._five))
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
         if len(body) < size:
             raise Malformed("a packet beyond max_packet")
         if first & 0xF0 == PUBACK and self.confirmed is not None and size >= 2:

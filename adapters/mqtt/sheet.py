@@ -88,18 +88,23 @@ class Sheet:
         if self._group_of.setdefault(cell.point, key) != key:
             self._close()
             self._group_of[cell.point] = key
-        columns = self._open.get(key)
-        if columns is None:
-            columns = self._open[key] = Columns()
-        columns.add(cell)
+        (self._open.get(key) or self._begun(key)).add(cell)
 
     def claim(self, claims: Sequence[tuple[Kind, Sequence[int]]]) -> list[Columns]:
         """The columns for rows of these points, as long as `page` stays the same."""
-        wanted = {point: (kind, 0) for kind, points in claims for point in points}
-        if any(self._group_of.get(point, key) != key for point, key in wanted.items()):
-            self._close()
-        self._group_of.update(wanted)
-        return [self._open.setdefault((kind, 0), Columns()) for kind, _ in claims]
+        found = []
+        for kind, points in claims:
+            key = (kind, 0)
+            for point in points:
+                if self._group_of.setdefault(point, key) != key:
+                    self._close()  # nothing is known any more that could be in the way
+                    return self.claim(claims)
+            found.append(self._open.get(key) or self._begun(key))
+        return found
+
+    def _begun(self, key: _Group) -> Columns:
+        columns = self._open[key] = Columns()
+        return columns
 
     def refuse(self, where: str, reasons: Counter[str], raw: bytes, at: int) -> None:
         self.refused.extend(Refusal(where, reason, raw[:RAW], at, n) for reason, n in reasons.items())
