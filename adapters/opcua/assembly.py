@@ -256,6 +256,7 @@ class Assembler:
             made.gaps.append(gap)
             self._items.history.missing(gap)
         if items is self._items:
+            made.gaps += items.vanished.look(segment, batch.at, items.all, items.columns.last)
             items.history.note(segment.handles, batch.at, items.columns.last)
         items.columns.last[segment.handles] = batch.at
         made.batches.append(batch)

@@ -19,6 +19,7 @@ from adapters.opcua.nodeid import NodeAddress, parse_node_id
 from adapters.opcua.paths import BrowsePath, Step, parse_path
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal
 from adapters.opcua.shapes import Catalogue
+from adapters.opcua.vanished import Vanished
 from adapters.settings import Reading, intern
 from pipelines import quality as q
 from pipelines.batch import Kind
@@ -126,6 +127,7 @@ class Items:
     named: set[int] = field(default_factory=set)  # handles of those whose values have names
     events: Events = field(default_factory=Events)
     history: History = field(default_factory=History)
+    vanished: Vanished = field(default_factory=Vanished)
     columns: Columns = field(init=False)
 
     def __post_init__(self) -> None:

@@ -21,10 +21,10 @@ from adapters.opcua.items import Item, Items
 from adapters.opcua.patient import data_value
 from adapters.opcua.peer import Peer
 from adapters.opcua.present import cells_of, notification, read_values
-from adapters.opcua.services import delete_items
 from adapters.opcua.stream import Stream
 from adapters.opcua.things import Reading, Thing
 from adapters.opcua.values import EPOCH_TICKS
+from adapters.opcua.vanished import GONE
 
 log = logging.getLogger("adapters.opcua")
 _BUSY: Final = (
@@ -33,7 +33,6 @@ _BUSY: Final = (
     "BadResourceUnavailable",
     "BadTcpNotEnoughResources",
 )
-_GONE: Final = (0x80340000, 0x80330000)  # BadNodeIdUnknown, BadNodeIdInvalid
 _LONGEST_PAUSE: Final = 60.0
 _IDLE: Final = 1.0  # s after which somebody may have a new interval
 _MISSES: Final = 3
@@ -129,7 +128,7 @@ class Poller:
                 raise
             return
         self._backoff, self._misses = 0.0, 0
-        await self._take([pair for pair in zip(items, cells, strict=True) if pair[1]], beat=beat)
+        self._take([pair for pair in zip(items, cells, strict=True) if pair[1]], beat=beat)
 
     async def _read(self, batch: Sequence[Item]) -> list[bytes]:
         """An encoded DataValue for each; none for a node that has just been lost."""
@@ -142,12 +141,12 @@ class Poller:
         )
         return [cells.get(id(item), b"") for item in batch]
 
-    async def _take(self, found: Sequence[tuple[Item, bytes]], *, beat: bool) -> None:
+    def _take(self, found: Sequence[tuple[Item, bytes]], *, beat: bool) -> None:
         handles, cells = [], []
         for item, cell in found:
             _, row, _ = data_value(cell, 0)
-            if row[1] & 0xFFFF0000 in _GONE:
-                await self._lost(item, row[1])
+            if row[1] & 0xFFFF0000 in GONE:
+                self._lost(item, row[1])
             elif beat and self._is_new(item, row[2]):
                 continue  # the subscription brings it
             elif beat:
@@ -162,12 +161,13 @@ class Poller:
             self._stream.publisher.took(len(message.body))
             self._offer(Reading(message, self._clock.now(), beat))
 
-    async def _lost(self, item: Item, status: int) -> None:
+    def _lost(self, item: Item, status: int) -> None:
         """Its node is gone: looked for again like any that failed, and told as such by whoever looks."""
-        if item.at_server:
-            await delete_items(self._peer.channel, self._stream.subscription.id, [item.at_server], 1)
         self._told.pop(item.handle, None)
-        item.fail(status_name(status), status)
+        if item.signal.polled:
+            item.fail(status_name(status), status)
+        else:
+            self._items.vanished.note(item, status, int(self._items.columns.last[item.handle]))
 
     def _is_silent(self, item: Item) -> bool:
         """It has had a value, and no other one for as many looks as a heartbeat has."""

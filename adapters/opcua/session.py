@@ -206,6 +206,7 @@ class OpcUaSession:
         for item in self._items.wanted:
             item.live = False
         self._items.events.forget()
+        self._items.vanished.forget()
         log.warning("%s: the server ended the subscription; there is a new one", self._name)
         await self._attach(self._items.wanted)
 
@@ -222,6 +223,8 @@ class OpcUaSession:
                     item.succeed(0)
             await self._desk.monitor(self._stream.subscription, [item for item in fit if not item.live])
             await self._items.events.attach(self._channel, self._desk, self._stream.subscription.id)
+            ids = self._items.vanished.replaced(self._items.all)
+            await delete_items(self._channel, self._stream.subscription.id, ids, self._desk.limits.create)
         changed = [item for item in self._items.failed if self._reported.get(item.handle) != item.failure]
         silent = tuple(item for item in changed if self._items.adopt_known(item))
         if silent:
@@ -256,12 +259,22 @@ class OpcUaSession:
     async def _refresh(self) -> None:
         await self._items.events.keep_fresh(self._channel, self._clock, lambda: self._stream.subscription.id)
 
+    async def _pause(self, seconds: float, at_once: float) -> float:
+        """So long, or until nodes have gone; the pause that counts."""
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, at_once))
+            if self._items.vanished.told:
+                self._items.vanished.expel(self._items.all)
+                return at_once
+        return seconds
+
     async def _retry(self) -> None:
         """Failed items again and again, more and more patiently; the namespaces may have changed in the meantime."""
         first, last = 1.0, 60.0
         delay, again = first, self._clock.monotonic() + _LOOK_AGAIN
         while True:
-            await self._clock.sleep(delay)
+            delay = await self._pause(delay, first)
             wanting = bool(self._items.failed) or self._items.events.waiting
             delay = min(2 * delay, last) if wanting else first
             before = self._desk.namespaces

@@ -1,7 +1,7 @@
 """OPC UA servers of other people, each a process that lives for a module; a fault proxy before it cuts the connection.
 
 A line for a server is a list of [signal, value or null, source time in ms, source picoseconds], or of five things, the last being
-{"type", "status", "source", "server"} where they differ; or what it shall do: {"do": "add" | "end", …}.
+{"type", "status", "source", "server"} where they differ; or what it shall do: {"do": "add" | "remove" | "end", …}.
 `{"done": n}` is the answer.
 """
 

@@ -185,6 +185,32 @@ class PeerRows:
         assert bed.proxy.connections == 1
         assert line.gaps == []
 
+    async def test_u5_a_node_that_vanishes_and_returns(self, bed: PeerBed) -> None:
+        """U5: told as unknown, the others unaffected; whether its item died or not, its values come again when it does."""
+        bed.clock = Hurried(8)
+        name = f"going{bed.server.count}"
+        await asyncio.to_thread(bed.server.do, "add", name=name)
+        bed.read(*SIGNALS)
+        bed.read(name, heartbeat="1s")
+        async with bed.line() as line:
+            await line.runs()
+            await bed.emit(name, *SIGNALS)
+            await line.runs()
+            await asyncio.to_thread(bed.server.do, "remove", name=name)
+            await line.until(lambda: any(row.quality == 0x80340000 for row in line.rows), "told as unknown")
+            await bed.emit(*SIGNALS)
+            await line.runs(*SIGNALS)
+            await asyncio.to_thread(bed.server.do, "add", name=name)
+            await bed.emit(name, name, *SIGNALS)
+            await line.runs()
+            await bed.emit(name)
+            await line.runs()
+            await line.conserved()
+            assert line.reasons <= {"node_unknown", "subscription_lost"}, (
+                "the latter where the server stumbles over the old item"
+            )
+        assert bed.proxy.connections == 1
+
     async def test_u6_the_server_ends_the_subscription(self, bed: PeerBed) -> None:
         """U6: with a StatusChangeNotification, BadTimeout: another one on the same connection, and what is missing is told."""
         bed.read(*SIGNALS)

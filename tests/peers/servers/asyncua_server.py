@@ -56,6 +56,9 @@ class Machine:
             self._nodes[name] = await objects.add_variable(where, name, 0.0)
         await self.write([[name, None if kind == "Any" else 0.0, 1_700_000_000_000, 0]])
 
+    async def remove(self, name: str) -> None:
+        await self._server.delete_nodes([self._nodes.pop(name)])
+
     async def prepare(self, shift: int = 0, more: int = 0, limit: int = 0, lifetime: int = 0) -> int:
         """Namespaces before ours, each with nodes of the same names; more signals; operations per call. Our index."""
         for number in range(shift):
@@ -87,7 +90,7 @@ class Machine:
             await self.write(wish)
             return len(wish)
         word = wish.pop("do")
-        does: dict[str, Any] = {"add": self.add, "end": self.end}
+        does: dict[str, Any] = {"add": self.add, "remove": self.remove, "end": self.end}
         await does[word](**wish)
         return 0
 

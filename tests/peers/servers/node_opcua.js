@@ -79,7 +79,10 @@ async function main() {
       }
     }
   };
-  const does = { add: (wish) => add(wish.name, wish.kind), end: (wish) => end(wish.silently) };
+  const does = {
+    remove: (wish) => (space.deleteNode(nodes[wish.name]), 0),
+    add: (wish) => add(wish.name, wish.kind), end: (wish) => end(wish.silently),
+  };
   for (let number = 0; number < (options.more || 0); number++) names.push(`v${number}`);
   for (const name of names) add(name);
   await server.start();

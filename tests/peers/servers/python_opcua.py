@@ -48,6 +48,9 @@ class Machine:
         self._nodes[name] = self._server.nodes.objects.add_variable(where, name, value, datatype=data_type)
         self.write([[name, None if kind == "Any" else 0.0, 1_700_000_000_000, 0]])
 
+    def remove(self, name: str) -> None:
+        self._server.delete_nodes([self._nodes.pop(name)])
+
     def prepare(self, shift: int = 0, more: int = 0, limit: int = 0, lifetime: int = 0) -> int:
         """Namespaces before ours, each with nodes of the same names; more signals; operations per call. Our index."""
         for number in range(shift):
@@ -77,7 +80,7 @@ class Machine:
             self.write(wish)
             return len(wish)
         word = wish.pop("do")
-        {"add": self.add, "end": self.end}[word](**wish)
+        {"add": self.add, "remove": self.remove, "end": self.end}[word](**wish)
         return 0
 
 
