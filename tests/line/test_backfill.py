@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from typing import Any
 import pytest
 
 from collector.__main__ import main
-from tests.line.harness import ENVIRONMENT, Collector, collector, eventually
+from tests.line.harness import Collector, collector, eventually
 from tests.line.test_alarms import machine as machine  # noqa: PLC0414 (a fixture)
 from tests.line.test_opcua_resumption import Machine, arrived
 from tests.opcua.rows.bed import START
@@ -32,29 +29,19 @@ machines:
 """
 
 
-def backfill(
-    config: Path, *arguments: str, begins: int = START - 1, ends: int = START + 10**9
-) -> tuple[int, dict[str, Any], str]:
-    span = ["--from", moment(begins), "--to", moment(ends)]
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "collector",
-        "backfill",
-        "plc",
-        *span,
-        "--json",
-        *arguments,
-        "--config",
-        str(config),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+class Command:
+    """`collector backfill` in this process."""
+
+    def __init__(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._config, self._capsys = config, capsys
+
+    def __call__(self, *words: str) -> tuple[int, dict[str, Any], str]:
+        code = main(["backfill", *words, "--json", "--config", str(self._config)])
+        told = self._capsys.readouterr()
+        return code, json.loads(told.out) if told.out else {}, told.err
 
 
-def moment(ns: int) -> str:
-    return dt.datetime.fromtimestamp(ns // 10**9, dt.UTC).isoformat()
+SPAN = ("plc", "--from", "2023-11-14T22:13:19+00:00", "--to", "2023-11-14T22:13:21+00:00")  # around START
 
 
 def prepared(machine: Machine, config: Path) -> Collector:
@@ -81,13 +68,16 @@ def journaled(running: Collector) -> int:
     return int(count)
 
 
-def test_counted_without_a_collector_and_beside_one(tmp_path: Path, machine: Machine) -> None:
+def test_counted_without_a_collector_and_beside_one(
+    tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = tmp_path / "shop.yaml"
+    backfill = Command(config, capsys)
     running = prepared(machine, config)
     before = journaled(running)
-    code, said, words = backfill(config, "--dry-run")
+    code, said, words = backfill(*SPAN, "--dry-run")
     assert (code, said["values"], said["stored"], journaled(running)) == (1, 210, 0, before), words
-    code, said, words = backfill(config)
+    code, said, words = backfill(*SPAN)
     assert (code, said["signals"], said["refused"], said["values"]) == (1, 1, 0, 210), words
     assert said["troubles"] == {"m/b (nsu=urn:test:machine;s=b)": "no history"}
     assert journaled(running) == before + said["stored"]
@@ -96,12 +86,13 @@ def test_counted_without_a_collector_and_beside_one(tmp_path: Path, machine: Mac
     running.start()
     try:
         running.wait_connected("plc")
-        code, said, words = backfill(config)
+        eventually(lambda: running.holes({"m": "plc"})["m"], "the gap of the time away is told")
+        code, said, words = backfill(*SPAN)
         books = running.stop()
     finally:
         running.close()
     assert (code, said["values"], said["finished"]) == (1, 260, True), words
-    assert said["repaired"] >= 1, "the gap of the time away"
+    assert said["repaired"] >= 1
     assert books["unaccounted"] == 0
     found = running.export()["m", "a"]
     assert found == {START + 100 * n: float(n) for n in range(0, 521, 2)}
@@ -111,10 +102,9 @@ def test_nobody_answers_and_wrong_words(tmp_path: Path, capsys: pytest.CaptureFi
     config = tmp_path / "shop.yaml"
     config.write_text(CONFIG.format(url="opc.tcp://127.0.0.1:1", uri=URI))
 
-    def told(*words: str) -> int:
-        return main(["backfill", *words, "--json", "--config", str(config)])
-
-    assert told("plc", "--from", "2026-01-01") == 69
-    assert "127.0.0.1:1" in json.loads(capsys.readouterr().out)["error"]
-    assert told("plc", "--from", "2026-01-02", "--to", "2026-01-01") == 2
-    assert told("nobody", "--from", "2026-01-02") == 2
+    backfill = Command(config, capsys)
+    code, said, _ = backfill("plc", "--from", "2026-01-01")
+    assert code == 69
+    assert "127.0.0.1:1" in said["error"]
+    assert backfill("plc", "--from", "2026-01-02", "--to", "2026-01-01")[0] == 2
+    assert backfill("nobody", "--from", "2026-01-02")[0] == 2

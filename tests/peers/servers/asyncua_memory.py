@@ -1,4 +1,4 @@
-"""asyncua's own server with an alarm, an event and a history: JSON lines on stdin, see tests/peers/test_opcua_events.py."""
+"""asyncua's own server with an alarm, an event and a history: JSON lines on stdin, see tests/peers/test_opcua_memory.py."""
 
 import asyncio
 import datetime as dt

@@ -1,4 +1,4 @@
-// node-opcua with alarms and a history: JSON lines on stdin, see tests/peers/test_opcua_events.py and test_opcua_history.py.
+// node-opcua with alarms and a history: JSON lines on stdin, see tests/peers/test_opcua_memory.py.
 const { OPCUAServer } = require("node-opcua-server");
 const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
 const { Variant, DataType } = require("node-opcua-variant");
