@@ -26,6 +26,7 @@ COMMANDS = (
     "backfill",
     "discover",
     "export",
+    "record",
     "audit",
     "schema",
     "selftest",
