@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import ClassVar, Literal
@@ -75,7 +76,9 @@ class MqttSink(BrokerAccess, SinkSettings):
         """A collector that reads what it publishes would publish it again, for ever."""
         readings = [reading for _, all_of_it in sources.values() for reading in all_of_it]
         machines = {reading.machine: reading.tags for reading in readings} | {OWN_MACHINE: {}}
-        out = [place for machine, tags in machines.items() for place in self._places(machine, tags)]
+        out: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for place in (place for machine, tags in machines.items() for place in self._places(machine, tags)):
+            out[place[0]].append(place)
         return [
             f"{name} reads {found} at this broker, which is where this sink publishes: every value would go round for ever"
             for name, (source, wanted) in sources.items()
@@ -100,10 +103,14 @@ class MqttSink(BrokerAccess, SinkSettings):
                 yield (*topic, META, "+")
 
 
-def _read_again(source: MqttSource, readings: Sequence[Reading], out: Sequence[tuple[str, ...]]) -> str:
-    """The first filter of this source that brings what is published; empty if none does."""
+def _read_again(
+    source: MqttSource, readings: Sequence[Reading], out: Mapping[str, Sequence[tuple[str, ...]]]
+) -> str:
+    """The first filter of this source that brings what is published; empty if none does. out: by their first level."""
     for reading in readings:
         for wanted in reading.read.filters(reading.machine, source.sparkplug_namespace):
-            if any(meet(tuple(wanted.split("/")), place) for place in out):
+            levels = tuple(wanted.split("/"))
+            near = out if levels[0] in ("+", "#") else (levels[0], "+", "#")
+            if any(meet(levels, place) for first in near for place in out.get(first, ())):
                 return str(wanted)
     return ""
