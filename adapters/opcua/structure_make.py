@@ -11,8 +11,8 @@ from adapters.opcua.shapes import Member, Shape, clean, distinct
 from adapters.opcua.structure_dictionary import standard
 
 LEVELS: Final = 20
-_ABSTRACT: Final = {26: 24, 27: 24, 28: 24, 29: 6}
-"""Numbers of any type travel as a Variant, enumerations as Int32."""
+_ABSTRACT: Final = {0: 24, 26: 24, 27: 24, 28: 24, 29: 6}
+"""What is of any type (0: none is said), or a number of any type, travels as a Variant; enumerations as Int32."""
 _ENUMERATION: Final = 29
 
 
@@ -92,7 +92,7 @@ class Maker:
     def _wire(self, kind: str, depth: int) -> Wire:
         """How a field of this type travels. Raises Unresolved."""
         if base(kind):
-            number = int(kind[2:])
+            number = int(kind[2:] or 0)
             return Wire(_ABSTRACT.get(number, number))
         known = self.known.get(kind)
         if depth > LEVELS or (known is None and kind not in self._standard):

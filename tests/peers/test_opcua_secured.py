@@ -34,10 +34,19 @@ TOOL = {
     "Tool.Note": "mill",
 }
 POSITION = {"position.ActPos": 1.5, "position.CmdPos": 2.5, "position.RemDist": -1.0}
+JOBS = {
+    "jobs[0].JobOrderID": "J-1",
+    "jobs[0].Priority": 3,
+    "jobs[0].JobOrderParameters[0].ID": "speed",
+    "jobs[0].JobOrderParameters[0].Value": 12.5,
+    "jobs[1].JobOrderID": "J-2",
+}
+"""Of ISA-95 job control: an array of structures with optional fields, arrays of structures and values of any type in them."""
+
 EXPECTED: dict[str, dict[str, Any]] = {
     "asyncua": TOOL,
     "python-opcua": TOOL,
-    "node-opcua": {**POSITION, "span.Low": 0.0, "span.High": 250.0},
+    "node-opcua": {**POSITION, **JOBS, "span.Low": 0.0, "span.High": 250.0},
 }
 KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(f"peers-secured-{kind}")) for kind in EXPECTED]
 

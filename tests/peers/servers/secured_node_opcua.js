@@ -21,7 +21,7 @@ async function main() {
     securityPolicies: [SecurityPolicy.Basic256Sha256],
     allowAnonymous: false,
     userManager: { isValidUser: (user, password) => user === "reader" && password === "right" },
-    nodeset_filename: [nodesets.standard, nodesets.di, nodesets.ia, nodesets.machinery, nodesets.cnc],
+    nodeset_filename: [nodesets.standard, nodesets.di, nodesets.ia, nodesets.machinery, nodesets.cnc, nodesets.isa95JobControl],
   });
   await server.initialize();
   const space = server.engine.addressSpace;
@@ -35,6 +35,21 @@ async function main() {
   structured("position", position, space.constructExtensionObject(position, { actPos: 1.5, cmdPos: 2.5, remDist: -1 }));
   const span = space.findDataType("Range");
   structured("span", span, space.constructExtensionObject(span, { low: 0, high: 250 }));
+  const ISA = "http://opcfoundation.org/UA/ISA95-JOBCONTROL_V2/";
+  const order = space.findDataType("ISA95JobOrderDataType", space.getNamespaceIndex(ISA));
+  const parameter = space.findDataType("ISA95ParameterDataType", space.getNamespaceIndex(ISA));
+  const jobs = [
+    space.constructExtensionObject(order, { jobOrderID: "J-1", priority: 3, jobOrderParameters: [space.constructExtensionObject(parameter, { ID: "speed", value: { dataType: DataType.Double, value: 12.5 } })] }),
+    space.constructExtensionObject(order, { jobOrderID: "J-2" }),
+  ];
+  own.addVariable({
+    componentOf: press,
+    browseName: "jobs",
+    nodeId: "s=jobs",
+    dataType: order,
+    valueRank: 1,
+    value: { dataType: DataType.ExtensionObject, arrayType: VariantArrayType.Array, value: jobs },
+  });
   process.stdin.resume();
   process.stdin.on("end", async () => {
     await server.shutdown(0);
