@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from adapters.base import GRACE, Bench
-from adapters.clock import SystemClock
+from adapters.clock import Clock, SystemClock
 from adapters.errors import NotConnected
 from adapters.opcua.checkpoint import Checkpoint
+from adapters.opcua.session import OpcUaSession
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal, OpcUaSource
 from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
@@ -20,8 +21,10 @@ from pipelines.batch import Flag, Kind, Point
 from pipelines.registry import Registry
 from tests.contracts.rig import Alive, eventually
 from tests.contracts.source import Row, Taker, conserved
+from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
+from tests.opcua.rows.bed import let
 from tests.opcua.scripted import (
     INT32,
     STRING,
@@ -48,6 +51,7 @@ class Bed:
 
     def __init__(self) -> None:
         self.server, self.registry = ScriptedServer(), Registry()
+        self.clock: Clock = SystemClock()
         self.server.policy.reactivate = False  # taking up what a server kept has tests of its own
         self.server.scripts.append(Unsupported(["TransferSubscriptions"]))
         self.settings: dict[str, Any] = {
@@ -69,7 +73,7 @@ class Bed:
         settings = OpcUaSource.model_validate(
             {"type": "opcua", "url": self.server.url, "security": "none", **self.settings}
         )
-        return OpcUaReader("plc", settings, (reading,), Bench(self.registry, SystemClock()))
+        return OpcUaReader("plc", settings, (reading,), Bench(self.registry, self.clock))
 
 
 class Line(Taker):
@@ -98,6 +102,13 @@ async def begin(
 async def end(line: Line) -> None:
     line.task.cancel()
     await asyncio.gather(line.task, return_exceptions=True)
+
+
+async def to_and_fro(line: Line) -> None:
+    """Two questions to the server: what was on its way before them has arrived, in both directions."""
+    assert isinstance(line.session, OpcUaSession)
+    for _ in range(2):
+        await line.session._desk.condition()
 
 
 async def acknowledged(bed: Bed, last: int) -> None:
@@ -291,7 +302,8 @@ async def test_what_is_not_durable_is_bounded_and_the_line_is_pressed(bed: Bed) 
     for number in range(1, 60):
         bed.server.emit("a", value(number, number))
     await eventually(lambda: not bed.server.waiting, "no more requests are sent")
-    await asyncio.sleep(0.2)  # the time in which more could come
+    await eventually(lambda: len(line.rows) >= 10, "as many as may be")
+    await to_and_fro(line)
     assert 10 <= len(line.rows) <= 14
     pressing = line.deliveries[-1].pressing
     assert pressing is not None
@@ -304,17 +316,18 @@ async def test_what_is_not_durable_is_bounded_and_the_line_is_pressed(bed: Bed) 
 
 async def test_a_collector_that_is_held_back_is_not_taken_for_a_dead_server(bed: Bed) -> None:
     bed.settings |= {"unacknowledged": 10, "keep_alive": "300ms"}
+    bed.clock = clock = FakeClock(SystemClock().now())
     bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed, acking=False)
     for number in range(1, 60):
         bed.server.emit("a", value(number, number))
     await eventually(lambda: not bed.server.waiting, "no more requests are sent")
-    await asyncio.sleep(1.2)  # two and a half keep-alives are 0.75 s
+    await let(clock, 1.2)  # two and a half keep-alives are 0.75 s
     assert not line.task.done(), line.error
     bed.server.machine.mute = True
     await line.settle()
-    await asyncio.sleep(0.1)  # only from now on the server has something to answer
+    await let(clock, 0.1)  # only from now on the server has something to answer
     assert not line.task.done(), line.error
     bed.server.machine.mute = False
     await eventually(lambda: len(line.rows) == 60, "acknowledging makes room")
@@ -378,7 +391,8 @@ async def test_a_keep_alive_tells_of_a_missing_notification_and_consumes_no_numb
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
-    await asyncio.sleep(0.35)  # a few keep-alives
+    seen = bed.server.record.count("Publish")
+    await eventually(lambda: bed.server.record.count("Publish") >= seen + 3, "a few keep-alives")
     bed.server.scripts.append(Swallow(1))
     bed.server.emit("a", value(1, 1))
     await eventually(lambda: line.values("a") == [0.0, 1.0], "the keep-alive tells, Republish brings it")

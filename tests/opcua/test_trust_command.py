@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from adapters.base import Telling
-from adapters.clock import SystemClock
+from adapters.clock import Clock, SystemClock
 from adapters.errors import Misconfigured
 from adapters.opcua.trust import TrustFolder
 from adapters.opcua.validator import spaced
@@ -22,7 +22,9 @@ from collector.__main__ import main
 from collector.health import Health, State
 from collector.supervisor import Connected, Job, Supervisor
 from tests.contracts.rig import eventually
+from tests.fakes import FakeClock
 from tests.opcua.certificates import NOW, YEAR, Wish, make
+from tests.opcua.rows.bed import let, passing
 from tests.opcua.scripted import URI, ScriptedServer
 from tests.opcua.test_trust_refused import CANARY, GOOD, ROOT, identity, reader, server, state
 
@@ -212,10 +214,10 @@ async def test_nobody_there(server: ScriptedServer, config: Path, capsys: pytest
 class Kept:
     """A source under the real supervisor: what the board says, and when it was up."""
 
-    def __init__(self, server: ScriptedServer, state: Path) -> None:
+    def __init__(self, server: ScriptedServer, state: Path, clock: Clock | None = None) -> None:
         self.health, self.ups, self._state, self._server = Health(), 0, state, server
         self.reader = reader(server, state)
-        supervisor = Supervisor(self.health, SystemClock(), random.Random(1))
+        supervisor = Supervisor(self.health, clock or SystemClock(), random.Random(1))
         self.task = asyncio.get_running_loop().create_task(supervisor.keep(Job("plc", "source", self._run)))
 
     async def _run(self, connected: Connected) -> None:
@@ -248,17 +250,18 @@ async def test_renewed_and_pinned_is_a_clear_state_and_no_storm(
 ) -> None:
     """U20: a pinned certificate was renewed: one clear state with the command to run, few attempts, and trust ends it."""
     assert await trust(config, "plc", "--yes") == 0
-    kept = Kept(server, tmp_path)
+    clock = FakeClock(SystemClock().now())
+    kept = Kept(server, tmp_path, clock)
     await eventually(lambda: kept.ups == 1, "connected")
     server.entrance.identity = identity(OTHER)
     server.record.users.clear()
     server.cut()
-    await eventually(lambda: kept.health["plc"].state is State.NEEDS_ATTENTION, "the state")
+    await passing(clock, lambda: kept.health["plc"].state is State.NEEDS_ATTENTION, 30.0)
     row, asked = kept.health["plc"], server.record.count("GetEndpoints")
     assert "certificate changed" in row.error
     assert "collector trust plc" in row.remedy
-    await asyncio.sleep(1.0)
-    assert server.record.count("GetEndpoints") - asked <= 1, "no blind retries"
+    await let(clock, 30.0, 1.0)
+    assert server.record.count("GetEndpoints") - asked <= 3, "no blind retries: some ten seconds apart"
     assert server.record.users == []
     await kept.end()
     assert await trust(config, "plc", "--yes") == 0
