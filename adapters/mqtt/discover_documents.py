@@ -51,6 +51,13 @@ class Kind:
     def values(self) -> list[Field]:
         return [each for each in self.fields if not each.why and each.role not in ("time", "unit")]
 
+    @property
+    def sole(self) -> Field | None:
+        """The one value of a message that is one value, bare or in a document with its time, unit and quality."""
+        told = [each for each in self.values if each.role != "quality"]
+        one = len(told) == 1 and "item" not in told[0].address
+        return told[0] if one else None
+
 
 def document(name: str, documents: Sequence[Any]) -> Kind:
     records = _records(documents)

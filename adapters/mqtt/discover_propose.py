@@ -1,7 +1,8 @@
 """Which topics belong to which machine, and how a configuration says so: `factory/{machine}/{signal}` where the topics show it.
 
-A level of a topic is a machine's where other topics are the same but for it and carry the same kind of thing (`factory/a/temp`, `factory/b/temp`);
-the highest such level counts. Where nothing is alike, the level before the last one is taken, or the last one of `energy/cnc-1`.
+Of a message that is one value (bare, or `{ts, value}`) the last level is the signal's name. A level of a topic is a machine's where other topics are
+the same but for it and carry the same kind of thing (`factory/a/temp`, `factory/b/temp`); the highest such level counts. Where nothing is
+alike, it is the level before the last one, or the last one of `energy/cnc-1` with several values.
 Whatever is proposed was read by the decoder that will read it; what it refuses is left out with its reason.
 """
 
@@ -31,7 +32,6 @@ from adapters.mqtt.payloads.chosen import Reader
 from adapters.mqtt.settings import MqttRead
 from adapters.mqtt.topics import parse_template
 
-_BARE: Final = ("number", "text", "flag")
 _DEEPEST: Final = 32
 
 
@@ -45,8 +45,9 @@ class Seen:
     machine: int = -1
 
     @property
-    def is_bare(self) -> bool:
-        return self.kind.name in _BARE
+    def is_one(self) -> bool:
+        """One value: what it is called stands in the topic."""
+        return self.kind.sole is not None
 
 
 @dataclass(slots=True)
@@ -76,16 +77,16 @@ def place_machines(seen: Sequence[Seen]) -> None:
 
 
 def _keys(seen: Seen) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """A topic without one of its levels, with what it carries. Of bare topics the last level is the signal's name."""
+    """A topic without one of its levels, with what it carries. Of one value the last level is the signal's name."""
     levels = seen.levels
-    schema = "" if seen.is_bare else tuple(sorted(str(each.path) for each in seen.kind.fields)[:50])
-    for level in range(min(len(levels) - seen.is_bare, _DEEPEST)):
+    schema = "" if seen.is_one else tuple(sorted(str(each.path) for each in seen.kind.fields)[:50])
+    for level in range(min(len(levels) - seen.is_one, _DEEPEST)):
         yield level, (seen.kind.name, schema, level, levels[:level], levels[level + 1 :])
 
 
 def _plain_level(seen: Seen) -> int:
     last = len(seen.levels) - 1
-    if seen.is_bare:
+    if seen.is_one:
         return last - 1
     return last if last < 2 else last - 1
 
@@ -144,19 +145,32 @@ def _take(machine: _Machine, seen: Seen) -> list[LeftOut]:
     if seen.machine >= 0 and levels[seen.machine] == machine.id:
         levels[seen.machine] = "{machine}"
     after = [level for n, level in enumerate(seen.levels) if n > seen.machine]
-    if seen.is_bare:
-        return _take_bare(machine, seen, levels, after)
+    if seen.kind.sole is not None:
+        return _take_one(machine, seen, seen.kind.sole, levels)
     signals = [_signal(machine, each, after) for each in seen.kind.values]
     keys = {"topic": "/".join(levels), "payload": seen.kind.payload}
-    left = [LeftOut(f"{seen.topic.name} {each.address.get('value', '')}", each.why or _ROLES[each.role]) for each in seen.kind.fields if each not in seen.kind.values]  # fmt: skip
     why = tried(keys, signals, seen.topic.samples, machine.id)
     if why:
         return [LeftOut(seen.topic.name, why)]
     machine.add(keys, signals)
-    return left
+    return _rest(seen, seen.kind.values)
 
 
-_ROLES: Final = {"time": "the time of the values", "unit": "a unit", "": ""}
+def _rest(seen: Seen, taken: Sequence[Field]) -> list[LeftOut]:
+    """The fields of the message that are no signals."""
+    rest = [each for each in seen.kind.fields if each not in taken]
+    return [
+        LeftOut(f"{seen.topic.name} {each.address.get('value', '')}", each.why or _ROLES[each.role])
+        for each in rest
+    ]
+
+
+_ROLES: Final = {
+    "time": "the time of the values",
+    "unit": "a unit",
+    "quality": "perhaps a quality: its words need a map",
+    "": "",
+}
 
 
 def _signal(machine: _Machine, each: Field, after: Sequence[str]) -> dict[str, Any]:
@@ -168,19 +182,21 @@ def _signal(machine: _Machine, each: Field, after: Sequence[str]) -> dict[str, A
     return {"name": made, **({} if each.address.get("item") == made else each.address), **unit}
 
 
-def _take_bare(machine: _Machine, seen: Seen, levels: list[str], after: Sequence[str]) -> list[LeftOut]:
-    segment = after[-1] if after else levels[-1]
-    if after and len(after) == 1 and segment:
+def _take_one(machine: _Machine, seen: Seen, value: Field, levels: list[str]) -> list[LeftOut]:
+    """A topic that is one signal, called after the topic's last level."""
+    after = list(seen.levels[seen.machine + 1 :])
+    segment = after[-1] if after else seen.levels[-1]
+    if len(after) == 1 and segment:
         levels[-1] = "{signal}"
     keys: dict[str, Any] = {"topic": "/".join(levels), "payload": seen.kind.payload}
     named = machine.named(after or [segment])
     item = {"item": segment} if levels[-1] == "{signal}" and segment != named else {}
-    signal = {"name": named, **item}
+    signal = {"name": named, **item, **value.address, **({"unit": value.unit} if value.unit else {})}
     why = tried(keys, [signal], seen.topic.samples, machine.id)
     if why:
         return [LeftOut(seen.topic.name, why)]
     machine.add(keys, [signal])
-    return []
+    return _rest(seen, [value])
 
 
 def tried(

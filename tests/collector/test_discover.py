@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import itertools
 import json
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +101,7 @@ def talk(port: int, stop: threading.Event) -> None:
             mqtt.publish(f"factory/{machine}/running", "true" if n % 2 else "false")
             document = {"ts": time.time(), "P": n + 0.5, "U": {"L1": 230 + n}}
             mqtt.publish(f"factory/{machine}/energy", json.dumps(document))
-        mqtt.publish("energy/cnc-1", json.dumps({"value": n, "unit": "kW"}))
+        mqtt.publish("energy/cnc-1", json.dumps({"P": n, "I": 2 * n}))
         if stop.wait(0.1):
             break
     mqtt.disconnect()
@@ -107,14 +109,10 @@ def talk(port: int, stop: threading.Event) -> None:
 
 
 @contextmanager
-def speaking(port: int, folder: Path) -> Iterator[None]:
-    """The machines, and a simulated Sparkplug edge."""
-    stop = threading.Event()
-    talker = threading.Thread(target=talk, args=(port, stop))
-    talker.start()
-    edge = [sys.executable, "-m", "simulators", "sparkplug", "--broker", f"mqtt://127.0.0.1:{port}", "--seed", "3",
-            "--period", "200ms", "--devices", "1", "--truth", str(folder / "truth.jsonl")]  # fmt: skip
-    process = subprocess.Popen(edge, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+def simulating(*options: str) -> Iterator[None]:
+    """A simulator that is ready."""
+    command = [sys.executable, "-m", "simulators", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert b"ready" in process.stdout.readline()
@@ -122,6 +120,28 @@ def speaking(port: int, folder: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+@contextmanager
+def speaking(port: int, folder: Path) -> Iterator[None]:
+    """The machines, simulated ones, and a simulated Sparkplug edge."""
+    stop = threading.Event()
+    talker = threading.Thread(target=talk, args=(port, stop))
+    talker.start()
+    broker = f"--broker=mqtt://127.0.0.1:{port}"
+    edge = (
+        "sparkplug",
+        broker,
+        "--seed=3",
+        "--period=200ms",
+        "--devices=1",
+        f"--truth={folder / 'truth.jsonl'}",
+    )
+    hall = ("run", "compressor", "energy", "climate", broker, "--seed=3", f"--dir={folder / 'hall'}")
+    try:
+        with simulating(*edge), simulating(*hall):
+            yield
+    finally:
         stop.set()
         talker.join()
 
@@ -143,7 +163,7 @@ async def test_what_discover_writes_of_a_broker_runs_without_an_edit(tmp_path: P
 
 
 def written_and_run(url: str, file: Path) -> None:
-    look = ("discover", url, "--for", "1500ms", "--write", file, "--rebirth", "--name", "hall")
+    look = ("discover", url, "--for", "1200ms", "--write", file, "--rebirth", "--name", "hall")
     first = command(*look, "--json")
     assert first.returncode == Exit.OK, first.stderr
     found = json.loads(first.stdout)
@@ -156,15 +176,22 @@ def written_and_run(url: str, file: Path) -> None:
     text = file.read_text()
     assert 'topic: "factory/{machine}/{signal}"' in text
     assert "{type: json, time: ts}" in text
-    mine = text.replace("name: u_l1,", "name: mine,") + "# mine\n"
+    assert [
+        line
+        for line in text.splitlines()
+        if "- id: " in line and line.split()[-1] in ("pressure", "power", "flow")
+    ] == []
+    assert 'topic: "shop/{machine}/{signal}"' in text
+    mine = text.replace("name: running}", "name: mine, item: running}") + "# mine\n"
     assert mine.count("mine,") == 2
     file.write_text(mine)
     assert command(*look).returncode == Exit.OK
     assert file.read_text() == mine
     assert command("check", file).returncode == Exit.OK
-    ran = command("run", file, "--for", "3s")
+    ran = command("run", file, "--for", "2500ms")
     assert ran.returncode == Exit.OK, ran.stderr
-    for machine, signal in (("a", "temp"), ("b", "running"), ("a", "mine"), ("cnc-1", "value")):
-        stored = command("export", file, "--machine", machine, "--signal", signal).stdout
-        assert len(stored.splitlines()) > 3, (machine, signal, stored)
-    assert len(command("export", file, "--machine", "robot-1").stdout.splitlines()) > 5
+    rows = csv.DictReader(command("export", file).stdout.splitlines())
+    stored = Counter((row["machine"], row["signal"]) for row in rows)
+    for wanted in (("a", "temp"), ("b", "u_l1"), ("a", "mine"), ("cnc-1", "p"), ("compressor-1", "pressure")):
+        assert stored[wanted] > 2, (wanted, stored)
+    assert sum(count for (machine, _), count in stored.items() if machine == "robot-1") > 5

@@ -110,7 +110,7 @@ def test_templates_are_found_where_topics_are_alike() -> None:
     """`factory/a/temp`, `factory/b/temp`: the level in which they differ is the machine's."""
     proposal = offered(
         ("factory/a/temp", b"1"), ("factory/b/temp", b"2"), ("factory/a/mode", b"AUTO"), ("plant/h1/mill/x/pos", b"1"),
-        ("plant/h1/lathe/x/pos", b"1"), ("temp", b"3"), ("energy/a", b'{"P": 1}'),
+        ("plant/h1/lathe/x/pos", b"1"), ("temp", b"3"), ("energy/a", b'{"P": 1, "I": 2}'),
     )  # fmt: skip
     made = {machine: [entry["topic"] for entry in entries] for machine, entries in as_data(proposal).items()}
     assert made == {
@@ -120,6 +120,25 @@ def test_templates_are_found_where_topics_are_alike() -> None:
         "lathe": ["plant/h1/{machine}/x/pos"],
     }  # the source is called b, too: what bears no machine in its topic belongs to it
     assert as_data(proposal)["mill"][0]["signals"] == [{"name": "x_pos"}]
+
+
+def test_a_message_of_one_value_is_called_after_its_topic() -> None:
+    """`{ts, value}` as bare numbers: the last level is the signal, also where many topics of one machine are alike."""
+    one = b'{"ts": 1767225600, "value": 1.5, "unit": "bar", "q": "ok"}'
+    proposal = offered(
+        *((f"shop/compressor-1/{name}", one) for name in ("pressure", "flow", "Running Hours"))
+    )
+    (entry,) = as_data(proposal)["compressor-1"]
+    assert (entry["topic"], entry["payload"]) == ("shop/{machine}/{signal}", {"type": "json", "time": "ts"})
+    assert entry["signals"] == [
+        {"name": "pressure", "value": "value", "unit": "bar"}, {"name": "flow", "value": "value", "unit": "bar"},
+        {"name": "running_hours", "item": "Running Hours", "value": "value", "unit": "bar"},
+    ]  # fmt: skip
+    assert {out.why for out in proposal.left_out} == {
+        "the time of the values",
+        "a unit",
+        "perhaps a quality: its words need a map",
+    }
 
 
 def test_names_that_ids_cannot_be_stay_in_the_topic() -> None:
