@@ -256,7 +256,9 @@ class Assembler:
             made.gaps.append(gap)
             self._items.history.missing(gap)
         if items is self._items:
-            made.gaps += items.vanished.look(segment, batch.at, items.all, items.columns.last)
+            for gap in items.vanished.look(segment, batch.at, items.all, items.columns.last):
+                made.gaps.append(gap)
+                items.history.missing(gap, items.columns.last)
             items.history.note(segment.handles, batch.at, items.columns.last)
         items.columns.last[segment.handles] = batch.at
         made.batches.append(batch)

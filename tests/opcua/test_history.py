@@ -183,6 +183,26 @@ async def test_an_overflowed_queue_is_filled_from_the_history(bed: Bed) -> None:
     assert gap.count == len(flagged(line, "a"))
 
 
+async def test_what_a_node_said_before_its_item_was_made_anew(bed: Bed) -> None:
+    """The node vanished and returned; the server's item is dead, and the new one comes too late for some values."""
+    remembering(bed, "a")
+    line = await begin(bed)
+    emit(bed, "a", 1)
+    await eventually(lambda: len(stored(line, "a")) == 2, "a value")
+    bed.server.variables["a"].known = False
+    bed.server.emit("a", DataValue(None, 0x80340000, enc.ticks(START + 200)))
+    await eventually(lambda: 2 in stored(line, "a"), "told as unknown")
+    (subscription,) = bed.server.subscriptions
+    for item in subscription.items.values():
+        item.node = "nobody"
+    emit(bed, "a", 5, 6, 7)
+    bed.server.variables["a"].known = True
+    gap = await mended(line)
+    assert (line.gaps[0].reason, gap.reason) == ("node_unknown", "repaired")
+    assert flagged(line, "a") == [5, 6]
+    assert 7 in stored(line, "a")
+
+
 async def test_a_repair_that_was_interrupted_goes_on(bed: Bed) -> None:
     """kill -9 in the middle: what the checkpoint says is still to be done is done by the next life."""
     names = [f"s{number:02}" for number in range(30)]
