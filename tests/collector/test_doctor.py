@@ -168,6 +168,10 @@ def test_from_a_stranger_to_a_user_who_may_not(tmp_path: Path, capsys: pytest.Ca
         code, found = examined(file, capsys)
         assert code == 0
         assert any("signed in: SignAndEncrypt" in finding["message"] for finding in found)
+        assert main(["trust", "plc", "--remove", "--config", str(file)]) == 0
+        log = (tmp_path / "state" / "audit.log").read_text()
+        assert [json.loads(line)["what"] for line in log.splitlines()] == ["trusted", "trusted no more"]
+        assert "right" not in log
     finally:
         real.stop()
 
