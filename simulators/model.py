@@ -264,9 +264,8 @@ class Model(ABC):
         if self.silent(name):
             return False
         quality = before[name].quality if name in before else GOOD
-        back = name in before and before[name].silent
         same = self.values.get(name) == value or (is_nan(value) and is_nan(self.values.get(name)))
-        return not same or quality != self.quality_of(name) or back
+        return not same or quality != self.quality_of(name)
 
     def _passed(self, now_ns: int) -> StateSpan | None:
         state, since = self._since

@@ -5,6 +5,7 @@ MQTT 3.1.1 only.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from simulators.errors import SimulatorError
 
+LOG = logging.getLogger(__name__)
 DRAIN_STEP_S = 0.02
 CLOSE_S = 2.0
 
@@ -104,6 +106,8 @@ async def _listen(broker: Any, host: str, port: int, connections: set[asyncio.Ta
             await broker.external_connected(
                 StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default"
             )
+        except OSError as error:  # gone while it was being refused: nothing that anybody could mend here
+            LOG.info("a client hung up: %s", error)
         finally:
             writer.close()  # amqtt leaves some open
 

@@ -117,6 +117,14 @@ def test_saturation_unit_and_nan() -> None:
     assert ill.unlike(SIGNAL)["special"] == "nan"
 
 
+def test_after_a_dropout_the_value_that_was_known_is_no_news() -> None:
+    """A server tells of a change of value or status; the same value with a newer time never leaves it."""
+    _, ill, step = stepping("dropout", None, "program")
+    assert "program" not in step()
+    ill.sensors.active.clear()
+    assert "program" not in step()
+
+
 def test_quality_is_news_even_if_the_value_is_not() -> None:
     _, ill, step = stepping("bad", None, "program")
     assert "program" in step()
