@@ -83,6 +83,7 @@ class Events:
         self.entries = entries
         self._by_handle = {entry.handle: entry for entry in entries}
         self._stale = asyncio.Event()
+        self._told: set[int] = set()  # the server's ids of items that a refresh was asked for
         self.refreshing = ""
 
     @property
@@ -125,8 +126,10 @@ class Events:
             entry.book.namespaces = desk.namespaces
             if not entry.live:
                 await self._attach(entry, channel, browser, desk, subscription)
-        if any(entry.live for entry in self.entries):
+        live = {entry.at_server for entry in self.entries if entry.live}
+        if live - self._told:
             self._stale.set()
+        self._told = live
 
     async def _attach(
         self, entry: Entry, channel: Channel, browser: Browser, desk: Any, subscription: int
@@ -183,9 +186,7 @@ class Events:
             events = decode_events(body, start, end, most)
         except Malformed as error:
             reason = f"a notification that breaks the encoding: {error}"
-            taken.refused.append(Refusal(where, reason, body[start:end][:_RAW], received))
-            taken.decoded += 1
-            return taken
+            return Taken(refused=[Refusal(where, reason, body[start:end][:_RAW], received)], decoded=1)
         for event in events:
             entry = self._by_handle.get(event.handle)
             if entry is not None:  # another one's may still be on its way when its item is deleted
@@ -213,7 +214,7 @@ class Events:
         """For `status`; nothing when there are no entries."""
         live, others = sum(e.live for e in self.entries), sum(e.book.others for e in self.entries)
         words = [f"{live} of {len(self.entries)} live"]
-        words += [f"{entry.name}: {entry.failure}" for entry in self.entries if entry.failure]
+        words += [f"{e.name}: {e.failure}" for e in self.entries if e.failure]
         words += [f"{others} events of conditions beyond `most`"] if others else []
         words += [f"no refresh of conditions: {self.refreshing}"] if self.refreshing else []
         return {"events": "; ".join(words)} if self.entries else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from adapters.base import Bench
 from adapters.clock import SystemClock
+from adapters.opcua import events
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.events_decode import decode_events
 from adapters.opcua.settings import OpcUaRead, OpcUaSource
@@ -259,7 +261,10 @@ async def test_conditions_have_a_bound_and_two_of_one_name_are_two(bed: Bed) -> 
     assert len(names) == 2
 
 
-async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(bed: Bed) -> None:
+async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_AGAIN", 0.01)
     alarms_of(bed).refuse = [codes.NODE_ID_UNKNOWN]
     line = await listening(bed, {"name": "x", "from": "i=99999"}, {"name": "y"})
     alarms_of(bed).refuse = [codes.NODE_ID_UNKNOWN] * 100  # however often it is tried
@@ -267,6 +272,10 @@ async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(bed: Bed
     await eventually(lambda: bool(rows(line, "y.S.message")), "the other one's event")
     assert line.session is not None
     assert line.session.facts["events"].startswith("1 of 2 live; m/x (events of i=99999): ")
+    asked = bed.server.record.count("CreateMonitoredItems")
+    await eventually(lambda: bed.server.record.count("CreateMonitoredItems") > asked, "it is tried again", 10)
+    await asyncio.sleep(0.1)
+    assert alarms_of(bed).refreshes == 1, "and nobody else is bothered"
 
 
 async def test_a_server_without_events_gives_its_values_all_the_same(bed: Bed) -> None:
