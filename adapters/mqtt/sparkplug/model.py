@@ -42,7 +42,7 @@ class Entity:
 
     def forget(self) -> None:
         self.alive, self.dead, self.due = False, True, None
-        self.by_name, self.by_alias = {}, {}
+        self.by_name, self.by_alias, self.doubt = {}, {}, SURE  # nothing is known: there is nothing to doubt
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ afterwards is refused, what bears its name is stored, and the next birth that is
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from simulators.sparkplug.model import DataType, Metric
 from tests.mqtt.sparkplug.bed import T0, Bed, Edge, living, number
 
 Story = Callable[[Bed, Edge], None]
+DOUBT = "sparkplug_aliases_in_doubt"
 MOVED = (number("Force", 1.0, 2), number("Stroke", 1.0, 1))
 
 
@@ -220,3 +222,23 @@ def test_a_retained_birth_proves_no_alias() -> None:
     bed.hear(*edge.make("NBIRTH", [number("Load", 1.0, 0)], timestamp=T0), retain=True)
     assert edge.ndata(number(None, 2.0, 0)) == []
     assert bed.refused == [DOUBTED]
+
+
+def test_what_is_set_aside_is_a_gap() -> None:
+    """Law 9: a loss that is known: one record when the doubt is over, and now and then as long as it goes on."""
+    bed = Bed()
+    edge = living(bed)
+    away_without_a_session(bed, edge)
+    for _ in range(200):
+        edge.ddata(number(None, 1.0, 1), number("Stroke", 2.0), number(None, 1.0, 0))
+        bed.wait(1)
+        edge.ms += 1000
+    edge.nbirth(number("Load", 1.0, 0))
+    edge.dbirth(*MOVED)
+    bed.wait(1)
+    told = [gap for gap in bed.host.gaps if gap.reason == DOUBT]
+    doubted = sum(reason == DOUBTED for reason in bed.refused)
+    assert sum(gap.count or 0 for gap in told) == doubted == 200
+    assert 4 <= len(told) <= 8
+    assert all(before.ends < after.begins for before, after in itertools.pairwise(told))
+    assert "values by alias were set aside" in told[0].detail
