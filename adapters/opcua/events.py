@@ -29,6 +29,7 @@ from adapters.opcua.errors import name_of, status_error, status_name
 from adapters.opcua.events_book import Book
 from adapters.opcua.events_decode import decode_events
 from adapters.opcua.events_filter import STANDARD, event_filter, selective
+from adapters.opcua.models import ModelWatch
 from adapters.opcua.nodeid import parse_node_id
 from adapters.opcua.paths import Step, parse_path
 from adapters.opcua.values import Malformed
@@ -80,7 +81,7 @@ class Events:
     """All entries of a source for one session. refreshing: how the last ConditionRefresh ended, in words."""
 
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
-        self.entries = entries
+        self.entries, self.model = entries, ModelWatch()
         self._by_handle = {entry.handle: entry for entry in entries}
         self._stale = asyncio.Event()
         self._told: set[int] = set()  # the server's ids of items that a refresh was asked for
@@ -98,7 +99,7 @@ class Events:
     @property
     def live(self) -> list[list[int]]:
         """[handle, server's id], for whoever takes the subscription up again."""
-        return [[entry.handle, entry.at_server] for entry in self.entries if entry.live]
+        return [*([entry.handle, entry.at_server] for entry in self.entries if entry.live), *self.model.live]
 
     def forget(self) -> None:
         for entry in self.entries:
@@ -110,7 +111,7 @@ class Events:
         for handle, at_server in live:
             entry = self._by_handle.get(handle)
             if entry is None:
-                superfluous.append(at_server)
+                superfluous += [] if self.model.resumed(handle, at_server) else [at_server]
             else:
                 entry.live, entry.at_server, entry.failure = True, at_server, ""
         return superfluous
@@ -145,14 +146,12 @@ class Events:
         node = await _found(entry, browser, desk)
         if node is None:
             return
-        wish = _wish(entry, node, event_filter(entry.book.settings, desk, browser))
+        settings = entry.book.settings
+        wish = _wish(entry, node, event_filter(settings, desk, browser))
         result = await _monitor(channel, subscription, wish)
-        if (
-            not result.StatusCode.is_good()
-            and selective(entry.book.settings)
-            and entry.book.settings.only is None
-        ):
-            wish = _wish(entry, node, event_filter(entry.book.settings, desk, browser, where=False))
+        refused = not result.StatusCode.is_good()
+        if refused and selective(settings) and settings.only is None:
+            wish = _wish(entry, node, event_filter(settings, desk, browser, where=False))
             result = await _monitor(channel, subscription, wish)
         if result.StatusCode.is_good():
             entry.live, entry.at_server, entry.failure = True, result.MonitoredItemId, ""
@@ -189,6 +188,7 @@ class Events:
             return Taken(refused=[Refusal(where, reason, body[start:end][:_RAW], received)], decoded=1)
         for event in events:
             entry = self._by_handle.get(event.handle)
+            self.model.heard(event.handle)
             if entry is not None:  # another one's may still be on its way when its item is deleted
                 gap = entry.book.take(event.fields, received)
                 taken.gaps += [gap] if gap else []

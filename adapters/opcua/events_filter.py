@@ -21,6 +21,7 @@ from adapters.opcua.paths import parse_path
 if TYPE_CHECKING:
     from adapters.opcua.subscription import Desk
 
+_MODEL_CHANGE = 2132  # BaseModelChangeEventType
 _BASE, _CONDITION, _ACKNOWLEDGEABLE, _ALARM, _SYSTEM = (
     2041,
     2782,
@@ -65,6 +66,14 @@ def event_filter(entry: OpcUaEvents, desk: Desk, browser: Browser, *, where: boo
 
 def selective(entry: OpcUaEvents) -> bool:
     return entry.severity > 0 or entry.only is not None
+
+
+def changes_filter() -> ua.EventFilter:
+    """The type of events that tell of a changed address space, and nothing else (OPC 10000-5, 6.4.31)."""
+    made = ua.EventFilter()
+    made.SelectClauses = [_clause(_BASE, [(0, "EventType")])]
+    made.WhereClause.Elements = [_of_type(_node(_MODEL_CHANGE))]
+    return made
 
 
 def _elements(entry: OpcUaEvents, desk: Desk) -> list[ua.ContentFilterElement]:

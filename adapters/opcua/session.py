@@ -223,10 +223,12 @@ class OpcUaSession:
                     item.succeed(0)
             await self._desk.monitor(self._stream.subscription, [item for item in fit if not item.live])
             await self._items.events.attach(self._channel, self._desk, self._stream.subscription.id)
+            if self._items.wishes:
+                await self._items.events.model.attach(self._channel, self._stream.subscription.id)
             ids = self._items.vanished.replaced(self._items.all)
             await delete_items(self._channel, self._stream.subscription.id, ids, self._desk.limits.create)
         changed = [item for item in self._items.failed if self._reported.get(item.handle) != item.failure]
-        silent = tuple(item for item in changed if self._items.adopt_known(item))
+        silent = tuple(item for item in changed if item.spread or self._items.adopt_known(item))
         if silent:
             self._offer(Silent(silent, self._clock.now()))
         self._reported = report(self._name, self._items, self._reported)
@@ -260,13 +262,15 @@ class OpcUaSession:
         await self._items.events.keep_fresh(self._channel, self._clock, lambda: self._stream.subscription.id)
 
     async def _pause(self, seconds: float, at_once: float) -> float:
-        """So long, or until nodes have gone; the pause that counts."""
+        """So long, or until nodes have gone or come; the pause that counts."""
         until = self._clock.monotonic() + seconds
         while (left := until - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(left, at_once))
             if self._items.vanished.told:
                 self._items.vanished.expel(self._items.all)
                 return at_once
+            if self._items.events.model.changed and self._items.events.model.due(self._clock.monotonic()):
+                break
         return seconds
 
     async def _retry(self) -> None:
@@ -282,6 +286,8 @@ class OpcUaSession:
                 self._server = await self._desk.learn()
                 again = self._clock.monotonic() + _LOOK_AGAIN
             await self._desk.types.catch_up()
-            if wanting or self._desk.namespaces != before:
+            model, now = self._items.events.model, self._clock.monotonic()
+            if wanting or self._desk.namespaces != before or (self._items.wishes and model.due(now)):
+                model.searched(now)
                 await find(self._channel, self._desk, self._items)
                 await self._attach(self._items.wanted)

@@ -13,6 +13,7 @@ from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
 from tests.opcua.scripted import URI, Unsupported, Variable
 from tests.opcua.scripted.codec.wire import NodeId
+from tests.opcua.scripted.events import node
 from tests.opcua.scripted.space import Ref
 from tests.opcua.test_session import Bed, Line, begin, end
 
@@ -220,6 +221,29 @@ async def test_what_comes_later_is_found_later(shop: Shop) -> None:
     await eventually(lambda: bool(line.values("load") and line.values("CNC3")), "the third machine", 5.0)
 
 
+@pytest.mark.parametrize("told", [True, False])
+async def test_what_a_pattern_would_find_now_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    """Nothing has failed and no namespace has changed: the server says that its model has, or some time has passed."""
+    monkeypatch.setattr("adapters.opcua.models.AT_MOST_EVERY", 0.1)
+    monkeypatch.setattr("adapters.opcua.models.EVERY", 600.0 if told else 0.1)
+    shop.path("{1}", "Machines/*/Monitoring/SpindleLoad")
+    line, found = await names(shop, 2)
+    assert found == ["CNC1", "CNC2"]
+    shop.leaf(shop.folder(shop.folder(NodeId(2, "85.Machines"), "CNC3"), "Monitoring"), "SpindleLoad")
+    alarms = shop.server.machine.alarms
+    (item,) = alarms.items.values()
+    assert (item.node, item.selected, item.operators) == (NodeId(0, 2253), ["EventType"], [14]), (
+        "of that type alone"
+    )
+    if told:
+        alarms.tell(shop.server.machine, {"EventType": node(0, 2133)})
+    await eventually(lambda: bool(line.values("CNC3")), "the third machine", 8.0)
+    assert [delivery.refused for delivery in line.deliveries if delivery.refused] == []
+    assert shop.server.record.opened == 1
+
+
 async def test_other_names_of_namespaces_after_a_restart(shop: Shop) -> None:
     shop.path("load_{1}", "Machines/*/Monitoring/SpindleLoad")
     line, _ = await names(shop, 2)
@@ -262,4 +286,4 @@ async def test_a_subscription_is_taken_up_with_what_was_found(shop: Shop) -> Non
     shop.server.emit(name, DataValue(Scalar(11, 77.0), source=enc.ticks(10**18 + 100)))
     again = await begin(shop, source=source, resume=line.checkpoint)
     await eventually(lambda: again.values("load_CNC1") == [77.0], "what was queued arrives")
-    assert shop.asked("CreateMonitoredItems") == 1
+    assert shop.asked("CreateMonitoredItems") == 2, "of the first session: the values, and model changes"
