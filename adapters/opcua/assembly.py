@@ -161,7 +161,8 @@ class Assembler:
         elif isinstance(thing, Reading):
             self._read(thing, made)
         else:
-            for batch in silent_batches(self._items, thing):
+            of_parts = Silent(self._parts.of(thing.items), thing.received)
+            for batch in (*silent_batches(self._items, thing), *silent_batches(self._parts.items, of_parts)):
                 made.batches.append(batch)
                 made.decoded += len(batch)
 

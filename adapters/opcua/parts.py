@@ -7,7 +7,7 @@ they were decoded. The parts have handles and columns of their own, which no ser
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -151,6 +151,17 @@ class Parts:
                 mine.keep(handle, None, cells, int(segment.order[row]))
                 mine.count += 1
         return segment.take(np.flatnonzero(~ours)) if ours.any() else segment
+
+    def of(self, items: Iterable[Item]) -> tuple[Item, ...]:
+        """The parts of these, as far as they are known, with the state of the whole."""
+        found: list[Item] = []
+        for item in items:
+            text = self._places.get((item.handle, TEXT))
+            places = [*self._of.get(item.handle, ()), *([] if text is None else [text])]
+            for place in places:
+                self.items.all[place].status = item.status
+                found.append(self.items.all[place])
+        return tuple(found)
 
     def texts(self, segment: Segment) -> Segment | None:
         """The names of the values in this segment, as rows of the text points; None if there are none."""

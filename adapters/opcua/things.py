@@ -82,8 +82,9 @@ def publish_time_ns(ticks: int) -> int:
 def silent_batches(items: Items, thing: Silent) -> Iterator[Batch]:
     """A row without a value for each, with the server's status code; a nanosecond apart."""
     points = items.columns.points
+    pointed = [item for item in thing.items if points[item.handle] >= 0]
     for kind in Kind:
-        of_kind = [item for item in thing.items if items.registry[int(points[item.handle])].kind is kind]
+        of_kind = [item for item in pointed if items.registry[int(points[item.handle])].kind is kind]
         if of_kind:
             yield batch_of(
                 kind,

@@ -260,6 +260,24 @@ def node_of(text: str) -> Any:
     return make(int(identifier[2:]), int(space[3:] or 0))
 
 
+async def test_fields_elements_and_names_of_a_node_that_is_gone_have_no_value_any_more(bed: Types) -> None:
+    """No flat line: a row without value for each of them, and new values when the node is back."""
+    bed.put("p", point(1, 2), POINT)
+    bed.put("wave", Array(11, [1.0, 2.0]), 11, rank=1, array="elements")
+    bed.put("state", Scalar(6, 1), STATE_TYPE)
+    names = ("p.x", "p.y", "wave[0]", "wave[1]", "state", "state.text")
+    line = await begin(bed)
+    await eventually(lambda: all(line.values(name) for name in names), "the first values")
+    for name in ("p", "wave", "state"):
+        bed.server.variables[name].known = False
+    bed.server.end_subscriptions()
+    await eventually(lambda: all(told(line, name)[-1] is None for name in names), "rows without value")
+    assert {row.quality for row in line.rows if row.flags & Flag.NO_VALUE} == {0x80340000}
+    for name in ("p", "wave", "state"):
+        bed.server.variables[name].known = True
+    await eventually(lambda: all(told(line, name)[-1] is not None for name in names), "values again")
+
+
 async def test_a_name_that_another_signal_has_is_not_shared(bed: Types) -> None:
     bed.put("p", point(1, 2), POINT)
     bed.put("p.x", Scalar(11, 9.0), 11)
