@@ -21,6 +21,7 @@ from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Scalar
 from tests.opcua.scripted import DOUBLE, CutAt, Ignore, Swallow, Variable
 from tests.opcua.scripted.history import UNSUPPORTED, Archive
+from tests.opcua.test_events import source as events_of
 from tests.opcua.test_session import START, Bed, Line, begin, end, value
 from tests.opcua.test_session import bed as bed  # noqa: PLC0414 (a fixture)
 
@@ -113,6 +114,34 @@ async def test_pages_and_live_values_in_between(bed: Bed) -> None:
     assert flagged(line, "a")[-96:] == list(range(3, 99))
     assert sorted(stored(line, "a")) == list(range(2, 110))
     assert len(archive_of(bed).reads) >= 10
+
+
+async def test_nothing_is_written_and_no_method_is_called_but_two(bed: Bed) -> None:
+    """S13: with events and a history to be read, too: sessions, reads, browsing, subscriptions, and what has the server say again."""
+    remembering(bed, "a")
+    line = await away_while(bed, ticks=range(3, 10))
+    await mended(line)
+    await end(line)
+    listening = await begin(bed, source=events_of(bed))
+    await eventually(lambda: bed.server.machine.alarms.refreshes > 0, "conditions are asked for")
+    await end(listening)
+    reading = {"Read", "HistoryRead", "Browse", "BrowseNext", "TranslateBrowsePathsToNodeIds"}
+    session = {
+        "GetEndpoints",
+        "FindServers",
+        "CreateSession",
+        "ActivateSession",
+        "CloseSession",
+        "OpenSecureChannel",
+        "CloseSecureChannel",
+    }
+    subscribing = {
+        "CreateSubscription", "CreateMonitoredItems", "DeleteMonitoredItems", "DeleteSubscriptions", "Publish", "Republish",
+        "TransferSubscriptions", "ModifyMonitoredItems", "SetMonitoringMode",
+    }  # fmt: skip
+    asked = set(bed.server.record.requests)
+    assert asked - reading - session - subscribing == {"Call"}
+    assert {method for method, _ in bed.server.record.called} <= {12873, 3875}, "ResendData, ConditionRefresh"
 
 
 async def test_history_off_asks_nothing(bed: Bed) -> None:
