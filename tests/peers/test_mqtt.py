@@ -89,6 +89,16 @@ class TestAmqtt(SourceContract):
         "test_law_9_a_loss_that_is_known_is_a_gap": "learns of a loss in the next session only: mqtt/test_broker.py",
         "test_law_5_what_was_not_acknowledged_comes_again": "amqtt 0.12 says that it has kept the session, and never sends again "
         "what was not acknowledged: it is for demonstrations",
+        **dict.fromkeys(
+            (
+                "test_law_2_a_lost_connection_ends_the_iterator_and_the_next_session_goes_on",
+                "test_law_2_what_was_received_comes_before_the_end",
+                "test_law_5_what_was_acknowledged_does_not_come_again",
+                "test_law_8_an_undecodable_message_is_a_refusal",
+            ),
+            "amqtt 0.12 often sends nothing at all to a client that comes back while it is still ending the old connection "
+            "(with paho alone: 20 times of 60 on a busy computer)",
+        ),
     }
 
     @pytest.fixture
