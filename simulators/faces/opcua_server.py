@@ -20,7 +20,7 @@ from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
 from simulators.faces.opcua_nodes import machine_nodes, node_id, node_text, root_name, signal_nodes
 from simulators.faces.opcua_space import Nursery
-from simulators.faces.spaces.space import NOT_SUPPORTED, Space, furnish
+from simulators.faces.spaces.space import Said, Space, furnish
 from simulators.faults.sensors import GOOD
 from simulators.model import Model, Signal, Value
 
@@ -175,7 +175,8 @@ class Served:
         self._space = await furnish(server, model, self._index)
         self.server = server
         await self.write(model.signals, at_ns)
-        await self._say_first(at_ns)
+        if self._space is not None:
+            await self._say(self._space.first(), at_ns)
         await _start(server, model.machine, self.host, self.port)
         self.port = server.bserver.port if server.bserver else 0
         self.url = self.door or _url(self.advertised or self.host, self.port)
@@ -198,19 +199,16 @@ class Served:
 
     async def follow(self, names: Iterable[str], at_ns: int) -> None:
         """Write what these changed signals mean in the standard address space."""
-        if self.server is None or self._space is None:
-            return
-        for node, said, signal in self._space.changes(names):
-            quality = self.model.quality_of(signal) if signal else GOOD
-            data = stamped(said, at_ns, 0 if quality == GOOD else STATUS[quality])
-            await self.server.write_attribute_value(node, data)
+        if self._space is not None:
+            await self._say(self._space.changes(names), at_ns)
 
-    async def _say_first(self, at_ns: int) -> None:
-        if self.server is None or self._space is None:
+    async def _say(self, all_: Iterable[Said], at_ns: int) -> None:
+        if self.server is None:
             return
-        for node, said, _ in self._space.first():
-            nothing = stamped(ua.Variant(), at_ns, NOT_SUPPORTED)
-            await self.server.write_attribute_value(node, nothing if said is None else stamped(said, at_ns))
+        for node, value, status, signal in all_:
+            quality = self.model.quality_of(signal) if signal else GOOD
+            data = stamped(value, at_ns, status or STATUS.get(quality, 0))
+            await self.server.write_attribute_value(node, data)
 
     async def remove(self, signals: Iterable[Signal]) -> None:
         """Their variables are no longer known; subscriptions hear of it."""

@@ -11,6 +11,9 @@ KINDS: Final = MappingProxyType(
     {
         "cnc": "simulators.faces.spaces.machine_tool",
         "cnc5": "simulators.faces.spaces.machine_tool",
+        "moulding": "simulators.faces.spaces.plastics",
+        "packaging": "simulators.faces.spaces.packml",
+        "robot": "simulators.faces.spaces.robotics",
     }
 )
 

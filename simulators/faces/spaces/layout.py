@@ -53,10 +53,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A reference between two parts, such as which axis a motor moves."""
+    """A reference between two parts, such as which axis a motor moves. by: its type, by namespace and name."""
 
     source: str
-    by: Key
+    by: tuple[str, str]
     target: str
 
 
@@ -138,7 +138,8 @@ class Growth:
         if layers[-1].rule in PLACEHOLDERS or text.startswith("<"):
             for part in self.layout.parts:
                 if part.fills is not None and part.fills.of == text and _parent(part.path) == above.path:
-                    name = Name("", part.path.rpartition("/")[2])
+                    own = "" if text.startswith("<") else layers[-1].name.uri  # InjectionUnit_<Nr> is theirs
+                    name = Name(own, part.path.rpartition("/")[2])
                     yield self._node(part.path, name, layers, self.book.type(part.fills.uri, part.fills.type))
         elif any(each.rule == MANDATORY for each in layers) or prefix + text in self._wanted:
             yield self._node(prefix + text, layers[-1].name, layers, layers[-1].type)

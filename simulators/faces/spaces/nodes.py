@@ -11,9 +11,6 @@ from simulators.faces.opcua_nodes import node_id
 from simulators.faces.spaces.layout import Grown
 from simulators.faces.spaces.table import Book, Declared, Key, Name
 
-EU_INFORMATION: Final = 887
-RANGE: Final = 884
-LOCALIZED: Final = 21
 CLASSES: Final = {
     "Object": (ua.NodeClass.Object, ua.ObjectAttributes),
     "Variable": (ua.NodeClass.Variable, ua.VariableAttributes),
@@ -52,7 +49,7 @@ def declared_nodes(book: Book, uri: str, numbers: Numbers) -> Iterator[ua.AddNod
         if each.kind in ("ObjectType", "VariableType", "DataType", "ReferenceType"):
             attributes.IsAbstract = each.abstract
         if each.kind == "DataType":
-            attributes.DataTypeDefinition = _definition(each, numbers)
+            attributes.DataTypeDefinition = _definition(each, book, numbers)
         if each.kind in ("Variable", "VariableType") and each.data is not None:
             attributes.DataType, attributes.ValueRank = numbers.node(each.data), each.rank
             attributes.Value = _declared_value(each, numbers)
@@ -92,37 +89,15 @@ def grown_node(
         attributes.DataType, attributes.ValueRank = numbers.node(node.data), node.rank
         attributes.Value = value
         attributes.AccessLevel = attributes.UserAccessLevel = ua.AccessLevel.CurrentRead.mask
+    if node.kind == "Method":
+        item.NodeAttributes.Executable = item.NodeAttributes.UserExecutable = False
     return item
-
-
-def variant(value: Any, builtin: int, rank: int) -> ua.Variant:
-    """A value as a variable of this data type has it; None: what a machine says that has no such value."""
-    kind = ua.VariantType(builtin)
-    if rank >= 0:
-        return ua.Variant([_plain(each, builtin) for each in value or ()], kind, is_array=True)
-    if builtin == 22 and value is None:
-        return ua.Variant()
-    return ua.Variant(_plain(value, builtin), kind)
 
 
 def unit(code: str) -> ua.EUInformation:
     """By the UN/CEFACT code."""
     symbol = ua.LocalizedText(units.SYMBOLS[code])
     return ua.EUInformation(units.NAMESPACE, units.unit_id(code), symbol, symbol)
-
-
-def _plain(value: Any, builtin: int) -> Any:
-    if builtin == 1:
-        return bool(value)
-    if 2 <= builtin <= 9:
-        return round(float(value or 0))
-    if builtin in (10, 11):
-        return float(value or 0)
-    if builtin == 12:
-        return str(value or "")
-    if builtin == LOCALIZED:
-        return ua.LocalizedText(str(value or ""), LOCALE)
-    return ua.NodeId() if value is None and builtin == 17 else value
 
 
 def _item(kind: str, at: ua.NodeId, name: ua.QualifiedName) -> ua.AddNodesItem:
@@ -133,7 +108,7 @@ def _item(kind: str, at: ua.NodeId, name: ua.QualifiedName) -> ua.AddNodesItem:
     return item
 
 
-def _definition(each: Declared, numbers: Numbers) -> Any:
+def _definition(each: Declared, book: Book, numbers: Numbers) -> Any:
     if each.enum:
         fields = [
             ua.EnumField(Value=number, Name=word, DisplayName=ua.LocalizedText(word))
@@ -146,9 +121,8 @@ def _definition(each: Declared, numbers: Numbers) -> Any:
         ua.StructureField(Name=word, DataType=numbers.node(data), ValueRank=rank)
         for word, data, rank in each.fields
     ]
-    return ua.StructureDefinition(
-        BaseDataType=node_id(22), StructureType=ua.StructureType.Structure, Fields=made
-    )
+    encoding = numbers.node(book.encoding(each.key))
+    return ua.StructureDefinition(encoding, node_id(22), ua.StructureType.Structure, made)
 
 
 def _declared_value(each: Declared, numbers: Numbers) -> ua.Variant:
@@ -164,5 +138,12 @@ def _declared_value(each: Declared, numbers: Numbers) -> ua.Variant:
         return ua.Variant(list(made), ua.VariantType.ExtensionObject)
     if word == "StateNumber":
         return ua.Variant(int(value), ua.VariantType.UInt32)
-    made = [ua.Argument(Name=name, DataType=numbers.node(data), ValueRank=rank) for name, data, rank in value]
-    return ua.Variant(list(made), ua.VariantType.ExtensionObject)
+    return ua.Variant(arguments(each, numbers), ua.VariantType.ExtensionObject)
+
+
+def arguments(each: Declared, numbers: Numbers) -> list[ua.Argument]:
+    """What a method wants or gives."""
+    return [
+        ua.Argument(Name=name, DataType=numbers.node(data), ValueRank=rank)
+        for name, data, rank in each.value or ()
+    ]

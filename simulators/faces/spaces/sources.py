@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 
 from simulators.faces.spaces.layout import Grown, Growth, Values
-from simulators.faces.spaces.nodes import EU_INFORMATION, RANGE, Numbers, unit
+from simulators.faces.spaces.nodes import Numbers, arguments, unit
 from simulators.faces.spaces.table import UA, Key
 from simulators.model import Model, Signal
 
@@ -37,31 +37,44 @@ class Sources:
             return Source(part.rule)
         if part is not None and part.value is not None:
             return Source(lambda _: part.value, fixed=True)
+        if node.name.text in ("InputArguments", "OutputArguments"):
+            said = arguments(node.layers[-1], self.numbers)
+            return Source(lambda _: said, fixed=True)
         if above is not None and node.data in MEASURES:
             return Source(lambda _: self._measure(node, above), fixed=True)
         return self._state(node)
 
     def _measure(self, node: Grown, above: Any) -> Any:
         signal = next((each for each in self.model.signals if each.name == above.signal), None)
-        if node.data == Key(UA, EU_INFORMATION):
+        if node.data == EU_INFORMATION:
             code = above.unit or (signal.unit if signal is not None else "")
             return unit(code) if code else None
         low, high = above.span or _span(signal)
         return ua.Range(float(low), float(high))
 
     def _state(self, node: Grown) -> Source:
-        """CurrentState, and its Id and Number, of a state machine (OPC 10000-16, 4.4.2)."""
-        machine, _, inner = node.path.rpartition("CurrentState")
-        part = self.growth.parts.get(machine.rstrip("/"))
-        if part is None or part.state is None or inner not in ("", "/Id", "/Number"):
+        """CurrentState with Id and Number, and AvailableStates, of a state machine (OPC 10000-16, 4.4.2 and 4.4.3).
+
+        A state machine inside another is in no state while the other is not in the state that it refines.
+        """
+        machine, _, inner = node.path.rpartition("/CurrentState")
+        machine = machine or node.above
+        part = self.growth.parts.get(machine)
+        if part is None or part.state is None:
             return Source(lambda _: None, fixed=True)
-        rule, states = part.state, self.growth.states(machine.rstrip("/"))
-        if inner == "/Id":
-            return Source(lambda values: self.numbers.node(states[rule(values)][0]))
-        return Source(rule) if not inner else Source(lambda values: states[rule(values)][1])
+        rule, states = part.state, self.growth.states(machine)
+        if node.name.text in ("AvailableStates", "AvailableTransitions"):
+            known = [key for key, _ in states.values()] if node.name.text == "AvailableStates" else []
+            return Source(lambda _: known, fixed=True)
+        column = COLUMNS.get(inner)
+        if column is None:
+            return Source(lambda values: rule(values) or None)
+        return Source(lambda values: states[rule(values)][column] if rule(values) else None)
 
 
-MEASURES = frozenset({Key(UA, EU_INFORMATION), Key(UA, RANGE)})
+COLUMNS: Final = {"/Id": 0, "/Number": 1}
+EU_INFORMATION: Final = Key(UA, 887)
+MEASURES: Final = frozenset({EU_INFORMATION, Key(UA, 884)})
 
 
 def _span(signal: Signal | None) -> tuple[float, float]:

@@ -6,7 +6,7 @@ has it once, under the signal's name.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 from asyncua.server.server import Server
@@ -14,11 +14,15 @@ from asyncua.server.server import Server
 from simulators.faces.opcua_nodes import node_id
 from simulators.faces.spaces.kinds import layout
 from simulators.faces.spaces.layout import Grown, Growth, Layout
-from simulators.faces.spaces.nodes import Numbers, declared_nodes, grown_node, reference, rules, variant
+from simulators.faces.spaces.nodes import Numbers, declared_nodes, grown_node, reference, rules
 from simulators.faces.spaces.sources import Source, Sources
 from simulators.faces.spaces.table import UA, Book, book
+from simulators.faces.spaces.wire import Wire
 from simulators.model import Model
 
+NOT_ACTIVE: Final = (
+    0x80BF0000  # BadStateNotActive: a state machine within a state that is not the present one
+)
 NOT_SUPPORTED: Final = (
     0x803D0000  # BadNotSupported: mandatory in the type, and this machine has no such thing
 )
@@ -33,8 +37,14 @@ class Variable:
     source: Source
     last: Any = None
 
-    def value(self, said: Any) -> ua.Variant:
-        return variant(said, self.grown.builtin, self.grown.rank)
+
+class Said(NamedTuple):
+    """A value to be written. status: 0, or why there is none. of: the signal whose quality it has."""
+
+    node: ua.NodeId
+    value: ua.Variant
+    status: int
+    of: str = ""
 
 
 @dataclass(slots=True)
@@ -49,22 +59,29 @@ class Space:
     fixed: list[Variable] = field(default_factory=list)
     moving: list[Variable] = field(default_factory=list)
 
-    def first(self) -> Iterator[tuple[ua.NodeId, ua.Variant | None, str]]:
-        """All values as they are: node, value (None: the machine has none), and the signal whose quality it has."""
+    def first(self) -> Iterator[Said]:
+        """All values as they are."""
         for each in (*self.fixed, *self.moving):
             each.last = each.source.compute(self.model.values)
-            yield each.node, None if each.last is None else each.value(each.last), each.source.of
+            yield self._said(each)
 
-    def changes(self, names: Iterable[str]) -> Iterator[tuple[ua.NodeId, ua.Variant, str]]:
+    def changes(self, names: Iterable[str]) -> Iterator[Said]:
         """What became other because these signals changed."""
         told = frozenset(names)
         for each in self.moving:
             if each.source.of and each.source.of not in told:
                 continue
-            said = each.source.compute(self.model.values)
-            if each.source.of or said != each.last:
-                each.last = said
-                yield each.node, each.value(said), each.source.of
+            value = each.source.compute(self.model.values)
+            if each.source.of or value != each.last:
+                each.last = value
+                yield self._said(each)
+
+    def _said(self, each: Variable) -> Said:
+        if each.last is None:
+            return Said(each.node, ua.Variant(), NOT_SUPPORTED if each.source.fixed else NOT_ACTIVE)
+        grown, wire = each.grown, Wire(self.book, self.numbers)
+        value = wire.variant(each.last, grown.data, grown.builtin, grown.rank)
+        return Said(each.node, value, 0, each.source.of)
 
     async def grow(self, wanted: Layout) -> None:
         """Add all nodes of the machine."""
@@ -75,7 +92,7 @@ class Space:
         links = [
             reference(
                 self.nodes[each.source],
-                self.numbers.node(each.by),
+                self.numbers.node(self.book.type(*each.by)),
                 self.nodes[each.target],
                 ua.NodeClass.Object,
             )
@@ -92,8 +109,8 @@ class Space:
         if node.kind == "Variable":
             each = Variable(at, node, sources.of(node))
             (self.fixed if each.source.fixed else self.moving).append(each)
-            said = each.source.compute(self.model.values)
-            value = value if said is None else each.value(said)
+            each.last = each.source.compute(self.model.values)
+            value = self._said(each).value
         return grown_node(node, at, parent, self.numbers, value)
 
 

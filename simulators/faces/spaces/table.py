@@ -115,6 +115,10 @@ class Book:
                 return each.key.id
         return 24
 
+    def encoding(self, data: Key) -> Key:
+        """How values of a structured data type are marked in the binary encoding (OPC 10000-6, 5.2.2.15)."""
+        return next(key for key in self.children[data] if self.declared[key].name.text == "Default Binary")
+
     def _inherited(self, kind: Key | None, found: dict[str, list[Declared]]) -> None:
         for each in reversed(list(self.chain(kind))):
             for interface in each.has:

@@ -46,7 +46,12 @@ ROOTS = (
     ("PlasticsRubber/GeneralTypes/", "BarrelTemperatureZoneType"),
     ("PlasticsRubber/GeneralTypes/", "MouldTemperatureZoneType"),
     ("Robotics/", "MotionDeviceSystemType"),
+    ("Robotics/", "Controls"),
+    ("Robotics/", "Moves"),
+    ("Robotics/", "Requires"),
+    ("Robotics/", "HasSafetyStates"),
     ("PackML/", "PackMLBaseObjectType"),
+    ("PackML/", "ProductionMaintenanceModeEnum"),
 )
 ENTRIES = {"Machines": ("Machinery/", 1001), "DeviceSet": ("DI/", 5001), "PackMLObjects": ("PackML/", 72)}
 

@@ -20,7 +20,7 @@ PLACES = (
     os.environ.get("SHOPFLOOR_NODESETS", ""),
     str(Path(__file__).parents[4] / "shared" / "nodesets"),
 )
-HAS_SUBTYPE, HAS_TYPE, HAS_RULE, HAS_INTERFACE = 45, 40, 37, 17603
+HAS_SUBTYPE, HAS_TYPE, HAS_RULE, HAS_INTERFACE, HAS_ENCODING = 45, 40, 37, 17603, 38
 CHILDREN = frozenset(
     {35, 46, 47, 49, 17604}
 )  # Organizes, HasProperty, HasComponent, HasOrderedComponent, HasAddIn
@@ -130,8 +130,10 @@ class Official:
             raw.rule = other.id
         elif forward and by.id == HAS_INTERFACE:
             raw.interfaces.append(other)
-        elif by.id in CHILDREN or by.id == HAS_SUBTYPE:
+        elif by.id in CHILDREN or by.id in (HAS_SUBTYPE, HAS_ENCODING):
             above, below = (key, other) if forward else (other, key)
+            if by.id == HAS_ENCODING and self.nodes[below].name[1] != "Default Binary":
+                return
             if below in self.nodes and self.nodes[below].parent in (None, above):
                 self.nodes[below].parent, self.nodes[below].by = above, by.id
                 if by.id != HAS_SUBTYPE and above in self.nodes and below not in self.nodes[above].children:

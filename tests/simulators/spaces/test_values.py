@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
+from asyncua import ua
+from asyncua.ua.ua_binary import struct_from_binary
 
 from simulators.clock import FreeClock
-from simulators.faces.spaces import machine_tool
+from simulators.faces.spaces import machine_tool, packml
 from simulators.faces.spaces.layout import Values
 from simulators.machines import kind
 from tests.simulators.runs import START
@@ -91,3 +96,66 @@ async def test_standard_nodes_go_with_the_machine(tmp_path: Path) -> None:
     override = after.at("Monitoring/Channel 1/FeedOverride")
     assert override.value == unit.model.values["feed_override"]
     assert override.at("EngineeringUnits").value.UnitId == 20529  # P1
+
+
+def test_the_states_of_a_packaging_cell() -> None:
+    """Three state machines within each other: exactly the deepest that is active names the state of PackML."""
+    seen = [*living("packaging", 900), *living("packaging", 40, abort=1.0)]
+    found = set()
+    for state, values in seen:
+        said = [packml.base_state(values), packml.machine_state(values), packml.execute_state(values)]
+        deepest = [each for each in said if each][-1]
+        assert deepest == state
+        assert (said[0] == "Cleared") == bool(said[1])
+        assert (said[1] == "Running") == bool(said[2])
+        found.add(state)
+    assert {"Execute", "Suspended", "Held", "Aborted"} <= found
+
+
+async def test_packaging_counts_are_structures(tmp_path: Path) -> None:
+    """Who asks for the data type can read them; and a machine that stands for good has no state to execute."""
+    async with served(tmp_path, "packaging") as (workshop, clients):
+        unit, client = workshop.units[0], clients["packaging"]
+        unit.model.faults["abort"] = 1.0
+        await workshop.drive(FreeClock(), asyncio.Event(), origin_ns=START, until_ns=START + 60 * SECOND)
+        uris = await client.get_namespace_array()
+        found = machine(await look(client), "packaging")
+    (count,) = found.at("Admin/ProdProcessedCount").value
+    assert (uris[count.TypeId.NamespaceIndex], count.TypeId.Identifier) == (
+        "http://opcfoundation.org/UA/PackML/",
+        69,
+    )
+    body = io.BytesIO(count.Body)
+    assert struct.unpack("<ii9s", body.read(17)) == (1, 9, b"Processed")
+    assert struct_from_binary(ua.EUInformation, body).UnitId == 4732983  # H87
+    made = unit.model.values["prod_processed"]
+    assert struct.unpack("<ii", body.read()) == (made, made)
+    assert unit.model.state == "Aborted"
+    base = found.at("BaseStateMachine")
+    assert base.at("CurrentState").value.Text == "Aborted"
+    assert len(base.at("AvailableStates").value) == 3
+    assert base.at("MachineState/CurrentState").status == 0x80BF0000  # BadStateNotActive
+    assert base.at("MachineState/ExecuteState/CurrentState/Id").status == 0x80BF0000
+
+
+async def test_moulding_and_robot_say_what_they_measure(tmp_path: Path) -> None:
+    async with served(tmp_path, "moulding", "robot") as (workshop, clients):
+        until = START + 60 * SECOND
+        await workshop.drive(FreeClock(), asyncio.Event(), origin_ns=START, until_ns=until)
+        moulding = machine(await look(clients["moulding"]), "moulding")
+        robot = machine(await look(clients["robot"]), "robot")
+    said, moved = (dict[str, Any](unit.model.values) for unit in workshop.units)
+    now = moulding.at("Jobs/ActiveJobValues")
+    assert now.at("JobCycleCounter").value == said["cycle_counter"] > 0
+    assert now.at("LastCycleTime").value == pytest.approx(1000 * said["cycle_time"])
+    zone = moulding.at("InjectionUnits/InjectionUnit_1/TemperatureZones/TemperatureZone_3")
+    assert zone.at("ActualTemperature").value == said["zone_3"]
+    assert zone.at("ActualTemperature/EngineeringUnits").value.UnitId == 4408652  # CEL
+    assert (
+        moulding.at("MachineMESStatus/ProductionControl/ProductionStatus").value == said["production_status"]
+    )
+    axis = robot.at("MotionDevices/Arm/Axes/Axis_2/ParameterSet")
+    assert axis.at("ActualPosition").value == moved["joint_2_position"]
+    assert robot.at("SafetyStates/Safety/ParameterSet/OperationalMode").value == 3  # AUTOMATIC
+    task = robot.at("Controllers/Controller/TaskControls/Task/ParameterSet")
+    assert task.at("TaskProgramName").value == moved["program"]
