@@ -14,7 +14,7 @@ from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.binding import Stamps
 from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
-from adapters.mqtt.sparkplug.judging import Aside, died_at, state, waited, words
+from adapters.mqtt.sparkplug.judging import died_at, state, waited, words
 from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
 from adapters.mqtt.sparkplug.meaning import Sense
 from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
@@ -69,7 +69,6 @@ class Seat:
     def __init__(self, key: Key, readings: Sequence[Reading], shop: tuple[Registry, Adopted], patience: float) -> None:  # fmt: skip
         self.key, self.node = key, Node("/".join(key), patience)
         self.births = b""  # of the checkpoint, made anew when they change
-        self.aside = Aside()
         self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
         self._readings, self._shop = readings, shop
         self._takers: dict[str, list[Taker]] = {}
@@ -170,7 +169,8 @@ class Host:
                 for act in seat.node.due(now):
                     self._act(seat, act, at, sheet)
                 self._account(seat)
-            self.gaps.extend(seat.aside.told(seat.node, at, seat.machines))
+            node = seat.node
+            self.gaps.extend(node.aside.told(node.name, at, seat.machines, over=not node.doubted))
 
     def is_due(self, now: float) -> bool:
         """Something waited long enough, or there is somebody to be asked."""
@@ -200,7 +200,7 @@ class Host:
             if act.what == "BIRTH":
                 taker.born()
             taker.take(entity, packet, sense)
-            seat.aside.add(taker.reasons[void] if void else 0, packet.time * 1_000_000, stamp)
+            seat.node.aside.add(taker.reasons[void] if void else 0, packet.time * 1_000_000, stamp)
             if taker.unknown and act.what == "DATA":
                 seat.node.wants_birth = True
         return bool(stamps.used)

@@ -35,6 +35,7 @@ class _Node(msgspec.Struct, array_like=True):
     waiting: list[tuple[bytes, bytes, int, int, bool, int, int]]
     births: msgspec.Raw
     former: int | None = None
+    aside: tuple[int, int, int] = (0, 0, 0)
 
 
 def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, bytes]:
@@ -43,7 +44,7 @@ def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, b
     waiting = [_waiting(packet) for packet in node.held]
     doubts = [(entity.device, entity.doubt) for entity in node.entities.values() if entity.doubt]
     stored = _Node(
-        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former
+        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former, node.aside.held
     )  # fmt: skip
     return msgspec.msgpack.encode(stored), births
 
@@ -85,7 +86,7 @@ def load_nodes(blob: bytes) -> Iterator[tuple[tuple[str, str], Callable[[Node, f
 def _filler(stored: _Node, entities: list[_Entity]) -> Callable[[Node, float, Reopen], None]:
     def fill(node: Node, now: float, reopen: Reopen) -> None:
         node.bd_seq, node.expected, node.dead = stored.bd_seq, stored.expected, stored.dead
-        node.former = stored.former
+        node.former, node.aside.held = stored.former, stored.aside
         node.recent.extend(stored.recent[-REMEMBERED:])
         for each in entities:
             _fill(node, each)

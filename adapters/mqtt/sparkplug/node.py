@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final
 
+from adapters.mqtt.sparkplug.aside import Aside
 from adapters.mqtt.sparkplug.model import BREAK, LOSS, SURE, Act, Entity, Loss, Packet
 
 MOST_HELD: Final = 64  # messages of a node that wait for an earlier one
@@ -36,10 +37,12 @@ class Node:
         self.recent: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
         self.counts: Counter[str] = Counter()
         self.losses: list[Loss] = []
+        self.aside = Aside()
         self.wants_birth = self.resumed = self.dead = False
         self._progress = 0
 
     alive = property(lambda self: self.entities[""].alive)
+    doubted = property(lambda self: any(entity.doubt for entity in self.entities.values()))
     _weight = property(lambda self: sum(packet.size for packet in self.held))
 
     def entity(self, device: str) -> Entity | None:
