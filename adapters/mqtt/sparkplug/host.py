@@ -170,7 +170,8 @@ class Host:
                     self._act(seat, act, at, sheet)
                 self._account(seat)
             node = seat.node
-            self.gaps.extend(node.aside.told(node.name, at, seat.machines, over=not node.doubted))
+            if node.aside.held[0]:
+                self.gaps.extend(node.aside.told(node.name, at, seat.machines, over=not node.doubted))
 
     def is_due(self, now: float) -> bool:
         """Something waited long enough, or there is somebody to be asked."""

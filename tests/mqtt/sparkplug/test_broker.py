@@ -284,6 +284,7 @@ async def test_who_was_away_while_aliases_moved_stores_nothing_under_a_wrong_nam
             check(broker.folder, collected)
             assert len(collected.refused) == refused
             assert len(collected.values) > 20
+            assert "sparkplug_aliases_in_doubt" in collected.gaps
 
 
 async def test_after_a_new_connection_the_births_are_asked_for_at_once(broker: Mosquitto) -> None:
