@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from adapters.opcua.things import (
     Reading,
     Renewed,
     Silent,
+    Since,
     Thing,
     plausible,
     refuse,
@@ -38,15 +39,7 @@ from pipelines.batch import Flag
 from pipelines.stage import Gap, Refusal
 
 _RAW: Final = 65536
-
-
-class Since(NamedTuple):
-    """A gap that has begun: with the value of time `newest` (0: there was none), at `received` of our clock, in `life`."""
-
-    newest: int
-    received: int
-    life: str
-    renewal: str = ""
+_LATEST: Final = 2**63 - 1
 
 
 class Assembler:
@@ -64,6 +57,7 @@ class Assembler:
         self._parts = Parts(items)
         self._late = Late()
         self._reading: Reading | None = None
+        self._heard = 0
         self.newest = 0 if since is None else since.newest
 
     def resumed(self) -> None:
@@ -71,6 +65,11 @@ class Assembler:
         self._resumed_at = self.newest
         if self._told:
             self._since = None
+
+    @property
+    def _far(self) -> int:
+        """How far the values have come, and no farther than our clock had when the last one came: the source's may have jumped."""
+        return min(self.newest, self._heard) if self._heard else self.newest
 
     def assemble(self, things: Sequence[Thing]) -> Assembled:
         made, rows = Assembled(), Rows(self._layouts)
@@ -89,7 +88,7 @@ class Assembler:
         """Until the gap since the last life has been told, it begins where it began. None if there is nothing to go on from."""
         if not self.newest and ticket is None:
             return None
-        since, told = self._since or Since(self.newest, received, self._life), self._since is None
+        since, told = self._since or Since(self._far, received, self._life), self._since is None
         repairs = self._items.history.dump()
         made = Checkpoint(since.newest, since.received, since.life, told, following, ticket, repairs)
         return made.to_bytes()
@@ -146,14 +145,14 @@ class Assembler:
         elif isinstance(thing, Missing):
             ends = max(self.newest, thing.published)
             detail = f"{thing.lost} notifications were lost between server and collector and could not be had again"
-            made.gaps.append(Gap(self.newest or ends, ends, "notifications_missing", detail))
+            made.gaps.append(Gap(self._far or ends, ends, "notifications_missing", detail))
             self._items.history.missing(made.gaps[-1], self._items.columns.last)
             made.following = thing.following
         elif isinstance(thing, Renewed):
             made.numbers.clear()
             made.following, made.renewed = 1, thing.subscription
-            self._since = self._since or Since(self.newest, thing.received, self._life, thing.why)
-            self._resumed_at = self.newest
+            self._since = self._since or Since(self._far, thing.received, self._life, thing.why)
+            self._resumed_at = self._far
             self._items.columns.last.fill(0)  # first values come again
             self._items.history.begin()
         elif isinstance(thing, Recalled):
@@ -263,13 +262,14 @@ class Assembler:
             items.history.note(segment.handles, batch.at, items.columns.last)
         items.columns.last[segment.handles] = batch.at
         made.batches.append(batch)
+        self._heard = batch.received
         credible = batch.at[batch.at <= batch.received + FUTURE]
         if len(credible) and self._reading is None:
             self.newest = max(self.newest, int(credible.max()))
 
     def _overflow(self, handles: np.ndarray, at: np.ndarray) -> Iterator[Gap]:
         """One gap per machine: from the last value before the hole to the first one after it."""
-        before = self._items.columns.last[handles]
+        before = np.minimum(self._items.columns.last[handles], self._heard or _LATEST)
         before = np.where(before > 0, before, self._resumed_at)
         begins = np.where((before > 0) & (before <= at), before, at)
         machines = np.array([self._items.all[int(handle)].machine for handle in handles])

@@ -74,6 +74,15 @@ class Assembled:
         return not (self.batches or self.refused or self.gaps)
 
 
+class Since(NamedTuple):
+    """A gap that has begun: with the value of time `newest` (0: there was none), at `received` of our clock, in `life`."""
+
+    newest: int
+    received: int
+    life: str
+    renewal: str = ""
+
+
 def publish_time_ns(ticks: int) -> int:
     """A PublishTime as ns since 1970, 0 if there is none."""
     return int(ticks_to_ns(np.array([ticks], np.int64))[0])

@@ -151,3 +151,31 @@ async def test_u16_a_type_that_changes_disturbs_nobody(bed: Bed) -> None:
         assert {row.quality >> 31 for row in rows if row.flags & Flag.NO_VALUE} <= {1}
         assert ledger.unaccounted == 0
     assert bed.server.record.opened == 1
+
+
+@pytest.mark.parametrize("ahead", [30 * 10**9, 3600 * 10**9])
+@pytest.mark.parametrize("steady", [True, False], ids=["always", "once"])
+async def test_u14_a_clock_that_jumped_ahead_hides_no_loss(bed: Bed, ahead: int, *, steady: bool) -> None:
+    """U14, U3: the machine's clock is ahead, always or for a moment; then the server restarts: the gap covers what was lost."""
+    off = ahead if steady else 0
+    bed.variable("a", Variable(value=DataValue(Scalar(DOUBLE, 0.0), source=enc.ticks(NOW - DAY + off))))
+
+    def emit(number: int, extra: int) -> None:
+        at = SystemClock().now() // 100 * 100 + extra
+        bed.server.emit("a", DataValue(Scalar(DOUBLE, float(number)), None, enc.ticks(at)))
+
+    async with bed.line() as line:
+        await line.until(lambda: len(line.rows) == 1, "the first value")
+        for number in (1, 2):
+            emit(number, ahead)
+        emit(3, off)
+        await line.until(lambda: line.values("a")[-1:] == [3.0], "stored")
+        await bed.server.stop()
+        for number in (4, 5):  # nobody sees the first of the two
+            emit(number, off)
+        await bed.server.start()
+        await line.until(lambda: line.values("a")[-1:] == [5.0], "back")
+        await line.stop()
+        verdict = await line.verdict()
+        assert verdict.clean, verdict
+        assert verdict.explained == 1
