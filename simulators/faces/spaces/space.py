@@ -11,7 +11,9 @@ from typing import Any, Final, NamedTuple
 from asyncua import ua
 from asyncua.server.server import Server
 
+from simulators.errors import SimulatorError
 from simulators.faces.opcua_nodes import node_id
+from simulators.faces.spaces.hidden import hidden
 from simulators.faces.spaces.kinds import layout
 from simulators.faces.spaces.layout import Grown, Growth, Layout
 from simulators.faces.spaces.nodes import Numbers, declared_nodes, grown_node, reference, rules
@@ -101,6 +103,14 @@ class Space:
         for status in await self.server.iserver.isession.add_references(links):
             status.check()
 
+    def hide(self) -> None:
+        """Add the variables that no browse finds."""
+        for item, grown, source in hidden(self.model, self.numbers.own):
+            left = self.server.iserver.node_mgt_service.try_add_nodes([item], check=False)  # without a parent
+            if list(left):
+                raise SimulatorError(f"{grown.path} is there twice")
+            self.moving.append(Variable(item.RequestedNewNodeId, grown, source))
+
     def _item(self, node: Grown, wanted: Layout, sources: Sources) -> ua.AddNodesItem:
         at = node_id(f"{wanted.folder}/{wanted.name}/{node.path}".rstrip("/"), self.numbers.own)
         parent = self.nodes[node.above] if node.path else self.numbers.node(wanted.entry)
@@ -129,6 +139,7 @@ async def furnish(server: Server, model: Model, own: int) -> Space | None:
         for status in await server.iserver.isession.add_references(list(rules(known, uri, space.numbers))):
             status.check()
     await space.grow(wanted)
+    space.hide()
     return space
 
 

@@ -102,6 +102,11 @@ async def test_the_vendors_folder_is_untouched_and_the_oracle_sees_what_is_wrong
     async with served(tmp_path, "cnc") as (workshop, clients):
         uris = await clients["cnc"].get_namespace_array()
         root = await look(clients["cnc"])
+        node = clients["cnc"].get_node("ns=2;s=/Channel/Spindle/driveLoad[u1,1]")
+        load = await node.read_value()
+    values = workshop.units[0].model.values
+    assert load == values["spindle_load"]  # it can be read, and no browse finds it
+    assert not any(str(each.id.Identifier).startswith("/") for each in root.below())
     assert uris[2] == "urn:shopfloor:sim:cnc"
     vendor = {each.id.Identifier for each in root.at("Cnc-1").below()}
     assert {signal.address for signal in workshop.units[0].model.signals} <= vendor

@@ -74,8 +74,11 @@ async def test_standard_nodes_go_with_the_machine(tmp_path: Path) -> None:
         until = START + 120 * SECOND
         await workshop.drive(FreeClock(), asyncio.Event(), origin_ns=START, until_ns=until)
         uris = await clients["cnc"].get_namespace_array()
+        hidden = await clients["cnc"].get_node("ns=2;s=/Channel/State/actParts[u1]").read_data_value()
+        told = await clients["cnc"].get_node("ns=2;s=Production.Parts").read_data_value()
         after = machine(await look(clients["cnc"]), "cnc")
     assert unit.model.state == "alarm"
+    assert (hidden.Value, hidden.SourceTimestamp) == (told.Value, told.SourceTimestamp)
     state = after.at("Monitoring/MachineTool/MachineryItemState/CurrentState")
     assert state.value.Text == "OutOfService"
     number = state.at("Id").value
