@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from simulators.faces.broker import Address
+    from simulators.faces.opcua_space import Nursery
     from simulators.testing.collector import SimCollector
     from simulators.testing.handles import SimMachine, SimWorkshop
 
@@ -24,9 +25,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sim-seed", type=int, default=42, help="seed of the simulated machines (default 42)")
 
 
+@pytest.fixture(scope="session")
+def _sim_nursery() -> "Nursery":
+    from simulators.faces.opcua_space import Nursery
+
+    return Nursery()
+
+
 @pytest.fixture
 def sim_workshop(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _sim_nursery: "Nursery"
 ) -> Generator[MakeWorkshop]:
     """Makes workshops: `sim_workshop("cnc", "moulding=imm", faces={"imm": "mqtt"})` or `sim_workshop(scenario=file)`.
 
@@ -44,7 +52,9 @@ def sim_workshop(
     ) -> "SimWorkshop":
         folder = tmp_path_factory.mktemp("sim")
         seed = request.config.getoption("--sim-seed")
-        opened.append(make_workshop(machines, faces or {}, scenario, folder, seed, faulty=faulty))
+        opened.append(
+            make_workshop(machines, faces or {}, scenario, folder, seed, faulty=faulty, nursery=_sim_nursery)
+        )
         return opened[-1]
 
     yield make

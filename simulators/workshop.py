@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulators.agenda import Agenda
 from simulators.clock import SECOND, Clock, wall_ns
@@ -20,6 +21,9 @@ from simulators.hall import Hall, HallPlan
 from simulators.machines import kind
 from simulators.model import Model
 from simulators.truth import Truth, open_truth
+
+if TYPE_CHECKING:
+    from simulators.faces.opcua_space import Nursery
 
 GRACE_S = 3.0  # how long readers may take to fetch the last values
 
@@ -106,8 +110,11 @@ class Workshop:
 
 
 @asynccontextmanager
-async def open_workshop(plan: Plan) -> AsyncIterator[Workshop]:
-    """Everything listens and the configuration is written when this yields; all is closed when it ends."""
+async def open_workshop(plan: Plan, nursery: "Nursery | None" = None) -> AsyncIterator[Workshop]:
+    """Everything listens and the configuration is written when this yields; all is closed when it ends.
+
+    nursery: where OPC UA servers come from; who opens many workshops keeps one, for its first server takes a second.
+    """
     at_ns = plan.start_ns if plan.start_ns is not None else wall_ns()
     models = [kind(name)(machine, plan.seed) for name, machine in plan.machines]
     async with AsyncExitStack() as stack:
@@ -116,7 +123,7 @@ async def open_workshop(plan: Plan) -> AsyncIterator[Workshop]:
         for model in models:
             model.begin(at_ns)
         place = Place(plan.host, plan.port, plan.advertise, plan.broker, plan.truth.parent, plan.faulty)
-        opener = Opener(stack, place, truth, at_ns)
+        opener = Opener(stack, place, truth, at_ns, nursery)
         faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
         units = [Unit(model, faces[model.machine], plan.max_changes) for model in models]
         yield _ready(plan, units, opener)

@@ -45,12 +45,12 @@ class Opener:
     place: Place
     truth: Truth
     at_ns: int
+    nursery: "Nursery | None" = None
     endpoints: dict[str, str] = field(default_factory=dict)
     doors: dict[str, Proxy] = field(default_factory=dict)
     broker: OwnBroker | None = None
     publisher: Publisher | None = None
     _address: Address | None = None
-    _nursery: "Nursery | None" = None
     _broker_door: Proxy | None = None
     _used: int = 0
 
@@ -87,13 +87,13 @@ class Opener:
         from simulators.faces.opcua_server import Served
         from simulators.faces.opcua_space import Nursery
 
-        place, self._nursery = self.place, self._nursery or Nursery()
+        place, self.nursery = self.place, self.nursery or Nursery()
         if not place.faulty:
-            served = Served(model, place.host, self.port(), place.advertised, nursery=self._nursery)
+            served = Served(model, place.host, self.port(), place.advertised, nursery=self.nursery)
         else:
             door = await self._door(model.machine)
             url = f"opc.tcp://{place.shown()}:{door.port}/"
-            served = Served(model, "127.0.0.1", 0, door=url, nursery=self._nursery)
+            served = Served(model, "127.0.0.1", 0, door=url, nursery=self.nursery)
         face = await self.stack.enter_async_context(open_opcua(served, self.truth, self.at_ns))
         if place.faulty:
             self.doors[model.machine].to = ("127.0.0.1", served.port)

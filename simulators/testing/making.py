@@ -11,6 +11,7 @@ from pathlib import Path
 from simulators.arguments import machine_id
 from simulators.errors import SimulatorError
 from simulators.faces.broker import Address, own_broker
+from simulators.faces.opcua_space import Nursery
 from simulators.machines import kind
 from simulators.testing.handles import SimWorkshop
 from simulators.testing.thread import Running
@@ -27,6 +28,7 @@ def make_workshop(
     seed: int,
     *,
     faulty: bool,
+    nursery: Nursery,
 ) -> SimWorkshop:
     """A running workshop whose time stands still."""
     plan = _scenario(scenario) if scenario is not None else Plan(_named(machines), seed, folder, folder)
@@ -35,7 +37,7 @@ def make_workshop(
         plan, truth=folder / "truth.jsonl", config=folder / "collector.yaml", start_ns=start,
         faces={**plan.faces, **faces}, faulty=faulty,
     )  # fmt: skip
-    running = Running(plan)
+    running = Running(plan, nursery)
     running.start()
     return SimWorkshop(running)
 

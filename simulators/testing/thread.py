@@ -7,11 +7,14 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from simulators.clock import DrivenClock
 from simulators.errors import SimulatorError
 from simulators.workshop import Plan, Workshop, open_workshop
+
+if TYPE_CHECKING:
+    from simulators.faces.opcua_space import Nursery
 
 T = TypeVar("T")
 PATIENCE: Final = 120.0  # s, for anything that is asked of the thread
@@ -20,8 +23,9 @@ PATIENCE: Final = 120.0  # s, for anything that is asked of the thread
 class Running:
     """Started by `start`, ended by `close`; what goes wrong in the thread is raised in the test."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, nursery: "Nursery | None" = None) -> None:
         self.plan = plan
+        self._nursery = nursery
         self.clock = DrivenClock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated machines", daemon=True)
@@ -71,7 +75,7 @@ class Running:
 
     async def _live(self, ready: "Future[None]") -> None:
         """From opening to closing in one task, as a task group wants it."""
-        async with open_workshop(self.plan) as workshop, asyncio.TaskGroup() as group:
+        async with open_workshop(self.plan, self._nursery) as workshop, asyncio.TaskGroup() as group:
             group.create_task(self._drive(workshop))
             self._opened = workshop
             ready.set_result(None)
