@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ def say(row: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def data_value(value: object, ms: int, more: dict[str, object]) -> ua.DataValue:
+def data_value(value: object, ms: int, more: dict[str, Any]) -> ua.DataValue:
     kind = getattr(ua.VariantType, str(more.get("type", "Double")))
     made = ua.DataValue(ua.Variant(value, kind) if value is not None else ua.Variant())
     made.StatusCode = ua.StatusCode(
@@ -80,7 +81,8 @@ class Machine:
             self.write(wish)
             return len(wish)
         word = wish.pop("do")
-        {"add": self.add, "remove": self.remove, "end": self.end}[word](**wish)
+        wishes: dict[str, Callable[..., None]] = {"add": self.add, "remove": self.remove, "end": self.end}
+        wishes[word](**wish)
         return 0
 
 
