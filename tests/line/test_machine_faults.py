@@ -19,7 +19,7 @@ FAULTS = (
     "imm.zone_3:nan@2s+2s", "imm.zone_1:bad@3s+1s", "imm.zone_2:unit@3s+1s", "pack.air_pressure:dropout@3s+2s",
     # the way
     "imm:duplicate@4s+1s", "imm:reorder@5s+1s", "mill:cut@6s", "imm:cut@7s",
-    "pack:restart@8s+2s", "mill:latency=0.2@8s+1s", "mill:clock_jump=30@10s+1s",
+    "pack:restart@8s+2s", "mill:latency=0.2@8s+1s", "pack:clock_jump=30@5s+1s",
 )  # fmt: skip
 
 
