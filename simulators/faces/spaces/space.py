@@ -4,7 +4,9 @@ What stands here is what the signals say, in other words: the same value at the 
 has it once, under the signal's name.
 """
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -133,14 +135,29 @@ async def furnish(server: Server, model: Model, own: int) -> Space | None:
     uris = dict.fromkeys(key.uri for key in known.declared if key.uri != UA)
     index = {UA: 0} | {uri: await server.register_namespace(uri) for uri in uris}
     space = Space(model, server, Numbers(index, own), known)
-    for uri in uris:
-        await _add(server, declared_nodes(known, uri, space.numbers))
-    for uri in uris:
-        for status in await server.iserver.isession.add_references(list(rules(known, uri, space.numbers))):
-            status.check()
-    await space.grow(wanted)
+    with uncollected():
+        for uri in uris:
+            await _add(server, declared_nodes(known, uri, space.numbers))
+        for uri in uris:
+            for status in await server.iserver.isession.add_references(
+                list(rules(known, uri, space.numbers))
+            ):
+                status.check()
+        await space.grow(wanted)
     space.hide()
     return space
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look through the whole standard address space again and again: 90 ms, not 250."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 async def _add(server: Server, nodes: Iterable[ua.AddNodesItem]) -> None:

@@ -10,17 +10,21 @@ from typing import Any
 
 import pytest
 from asyncua import ua
+from asyncua.client.client import Client
 from asyncua.ua.ua_binary import struct_from_binary
 
 from simulators.clock import FreeClock
 from simulators.faces.spaces import machine_tool, packml
 from simulators.faces.spaces.layout import Values
 from simulators.machines import kind
+from simulators.workshop import Workshop, open_workshop
 from tests.simulators.runs import START
-from tests.simulators.spaces.seen import look
+from tests.simulators.spaces.seen import Seen, look
 from tests.simulators.spaces.test_spaces import machine, served
+from tests.simulators.test_opcua_face import plan
 
 SECOND = 1_000_000_000
+PACKML = "http://opcfoundation.org/UA/PackML/"
 MILLING = {
     "cutting": ("Executing", "Processing", "Running"),
     "rapid": ("Executing", "Processing", "Running"),
@@ -162,3 +166,27 @@ async def test_moulding_and_robot_say_what_they_measure(tmp_path: Path) -> None:
     assert robot.at("SafetyStates/Safety/ParameterSet/OperationalMode").value == 3  # AUTOMATIC
     task = robot.at("Controllers/Controller/TaskControls/Task/ParameterSet")
     assert task.at("TaskProgramName").value == moved["program"]
+
+
+async def test_a_server_that_comes_back_with_other_numbers_has_it_all_again(tmp_path: Path) -> None:
+    """A restart after an update: every namespace has another index, and the machine looks and says the same."""
+    async with open_workshop(plan(tmp_path, machines=(("packaging", "packaging-1"),))) as workshop:
+        (unit,) = workshop.units
+        before, uris = await _whole(workshop)
+        await unit.face.disturb("reindex", on=True, at_ns=START + SECOND)
+        unit.model.faults["abort"] = 1.0
+        await workshop.drive(FreeClock(), asyncio.Event(), origin_ns=START, until_ns=START + 60 * SECOND)
+        after, others = await _whole(workshop)
+    assert [uris.index(PACKML), others.index(PACKML)] == [3, 4]
+    assert {each.path for each in before.below()} == {each.path for each in after.below()}
+    assert {(each.path, each.type) for each in before.below()} == {
+        (each.path, each.type) for each in after.below()
+    }
+    state = machine(after, "packaging").at("BaseStateMachine/CurrentState")
+    assert state.value.Text == "Aborted"
+    assert state.at("Id").value.NamespaceIndex == 4
+
+
+async def _whole(workshop: Workshop) -> tuple[Seen, list[str]]:
+    async with Client(workshop.endpoints["packaging-1"]) as client:
+        return await look(client), await client.get_namespace_array()
