@@ -53,9 +53,7 @@ _LIMITS: Final = {
 _SHORT: Final = (
     "the server decides: write what it gives (`every`, `queue`), or allow more in its own settings"
 )
-_REFUSED: Final = (
-    "the server can read this node and does not watch it: look at its limits (above) and at the rights of this user"
-)
+_REFUSED: Final = "the server can read this node and does not watch it: look at its limits (above) and at the rights of this user"
 _SHOWN: Final = 20
 Step = Callable[[], Awaitable[list[Finding]]]
 

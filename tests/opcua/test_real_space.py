@@ -1,8 +1,9 @@
-"""Paths, an enumeration, a matrix and a unit from asyncua's own server, as far as a real InfluxDB 1.x."""
+"""Paths, an enumeration, a matrix, a structure and a unit from asyncua's own server, as far as a real InfluxDB 1.x."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from asyncua import ua
+from asyncua.common.structures104 import new_struct, new_struct_field
 from asyncua.server.server import Server
 
 from adapters.base import Bench
@@ -17,7 +19,7 @@ from adapters.clock import SystemClock
 from adapters.opcua.settings import OpcUaRead, OpcUaSource
 from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
-from pipelines.batch import Batch
+from pipelines.batch import Batch, Flag
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.sink import write_once
@@ -32,6 +34,7 @@ SIGNALS: Sequence[dict[str, Any]] = (
     {"name": "axis_{1}_{2}", "path": "Machines/*/Axis*/Position"},
     {"name": "state", "path": "Machines/CNC1/State"},
     {"name": "offsets", "path": "Machines/CNC1/Offsets", "array": "elements"},
+    {"name": "tool", "path": "Machines/CNC1/Tool"},
     {"name": "nothing", "path": "Machines/CNC1/Nothing"},
 )
 
@@ -57,6 +60,20 @@ async def _machine(server: Server, index: int, below: Any, name: str, load: floa
     await machine.add_variable(index, "State", 1, ua.VariantType.Int32, datatype=kinds.nodeid)
     matrix = ua.Variant([[1, 2, 3], [4, 5, 6]], ua.VariantType.Int64)
     await machine.add_variable(index, "Offsets", matrix)
+    await _structure(server, index, machine)
+
+
+async def _structure(server: Server, index: int, machine: Any) -> None:
+    """Number, an optional text that is not there, and an array. The library's classes are the process's: another name each time."""
+    name = f"Tool{uuid.uuid4().hex}"
+    fields = [
+        new_struct_field("Number", ua.VariantType.UInt32),
+        new_struct_field("Note", ua.VariantType.String, optional=True),
+        new_struct_field("Wear", ua.VariantType.Double, array=True),
+    ]
+    kind, _ = await new_struct(server, index, name, fields)
+    made = (await server.load_data_type_definitions())[name]
+    await machine.add_variable(index, "Tool", made(Number=7, Wear=[0.5, 0.25]), datatype=kind.nodeid)
 
 
 @pytest.fixture
@@ -102,6 +119,9 @@ EXPECTED: dict[str, Any] = {
     **{f"axis_CNC{c}_{a}": 10.0 * c + 1.5 for c in (1, 2) for a in (1, 2)},
     "state": 1,
     "state.text": "Running",
+    "tool.Number": 7,
+    "tool.Wear[0]": 0.5,
+    "tool.Wear[1]": 0.25,
     **{f"offsets[{r},{c}]": 3 * r + c + 1 for r in (0, 1) for c in (0, 1, 2)},
 }
 
@@ -109,7 +129,9 @@ EXPECTED: dict[str, Any] = {
 async def test_what_a_server_of_others_has_is_found(url: str) -> None:
     registry = Registry()
     async with taking(url, registry) as line:
-        assert {row.signal: row.value for row in line.rows} == EXPECTED
+        there = [row for row in line.rows if not row.flags & Flag.NO_VALUE]
+        assert {row.signal: row.value for row in there} == EXPECTED
+        assert {row.signal for row in line.rows} - EXPECTED.keys() == {"tool.Note"}
         facts: dict[str, str] = getattr(line.session, "facts", {})
         assert "CNC1 has no 'Nothing'" in facts["failed"]
     load = registry.latest("m", "load")
@@ -118,7 +140,7 @@ async def test_what_a_server_of_others_has_is_found(url: str) -> None:
 
 
 @pytest.mark.server("influxd")
-async def test_an_enumeration_and_a_matrix_arrive_in_influxdb(url: str, tmp_path: Path) -> None:
+async def test_an_enumeration_a_matrix_and_a_structure_arrive_in_influxdb(url: str, tmp_path: Path) -> None:
     rig = await InfluxV1Rig(tmp_path).start()
     try:
         async with taking(url, rig.registry) as line:
