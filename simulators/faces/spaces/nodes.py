@@ -82,8 +82,6 @@ def grown_node(
     item.ParentNodeId, item.ReferenceTypeId = parent, node_id(node.by)
     if node.kind != "Method" and node.type is not None:
         item.TypeDefinition = numbers.node(node.type)
-    if node.part is not None and node.part.text:
-        item.NodeAttributes.Description = ua.LocalizedText(node.part.text, LOCALE)
     if node.kind == "Variable" and node.data is not None:
         attributes = item.NodeAttributes
         attributes.DataType, attributes.ValueRank = numbers.node(node.data), node.rank

@@ -18,7 +18,7 @@ from simulators.faces.opcua_nodes import node_id
 from simulators.faces.spaces.hidden import hidden
 from simulators.faces.spaces.kinds import layout
 from simulators.faces.spaces.layout import Grown, Growth, Layout
-from simulators.faces.spaces.nodes import Numbers, declared_nodes, grown_node, reference, rules
+from simulators.faces.spaces.nodes import LOCALE, Numbers, declared_nodes, grown_node, reference, rules
 from simulators.faces.spaces.sources import Source, Sources
 from simulators.faces.spaces.table import UA, Book, book
 from simulators.faces.spaces.wire import Wire
@@ -123,7 +123,17 @@ class Space:
             (self.fixed if each.source.fixed else self.moving).append(each)
             each.last = each.source.compute(self.model.values)
             value = self._said(each).value
-        return grown_node(node, at, parent, self.numbers, value)
+        item = grown_node(node, at, parent, self.numbers, value)
+        if text := self._description(node):
+            item.NodeAttributes.Description = ua.LocalizedText(text, LOCALE)
+        return item
+
+    def _description(self, node: Grown) -> str:
+        """As in the vendor's folder, where the part is a signal."""
+        if node.part is None or node.part.text:
+            return "" if node.part is None else node.part.text
+        name = node.part.signal
+        return next((signal.description for signal in self.model.signals if signal.name == name), "")
 
 
 async def furnish(server: Server, model: Model, own: int) -> Space | None:

@@ -150,6 +150,13 @@ async def test_moulding_and_robot_say_what_they_measure(tmp_path: Path) -> None:
         until = START + 60 * SECOND
         await workshop.drive(FreeClock(), asyncio.Event(), origin_ns=START, until_ns=until)
         moulding = machine(await look(clients["moulding"]), "moulding")
+        melt = clients["moulding"].get_node(
+            moulding.at(
+                "InjectionUnits/InjectionUnit_1/TemperatureZones/TemperatureZone_3/ActualTemperature"
+            ).id
+        )
+        assert (await melt.read_description()).Text == "Barrel zone 3"
+        assert await melt.get_access_level() == {ua.AccessLevel.CurrentRead}
         robot = machine(await look(clients["robot"]), "robot")
     said, moved = (dict[str, Any](unit.model.values) for unit in workshop.units)
     now = moulding.at("Jobs/ActiveJobValues")
