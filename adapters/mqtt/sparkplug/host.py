@@ -31,6 +31,7 @@ from pipelines.stage import Gap, Refusal
 THROTTLE: Final = 30.0  # seconds between two rebirth requests to one node
 KEPT: Final = 512_000  # bytes of births in the checkpoint
 ANY: Final = "+"
+_MS: Final = 1_000_000  # ns
 _NODE: Final = ("NBIRTH", "NDATA", "NDEATH")
 _DEVICE: Final = ("DBIRTH", "DDATA", "DDEATH")
 
@@ -201,7 +202,7 @@ class Host:
             if act.what == "BIRTH":
                 taker.born()
             taker.take(entity, packet, sense)
-            seat.node.aside.add(taker.reasons[void] if void else 0, packet.time * 1_000_000, stamp)
+            seat.node.aside.add(taker.reasons[void] if void else 0, packet.time * _MS, stamp)
             if taker.unknown and act.what == "DATA":
                 seat.node.wants_birth = True
         return bool(stamps.used)
@@ -220,10 +221,11 @@ class Host:
         """Losses to gaps."""
         losses, seat.node.losses = seat.node.losses, []
         for loss in losses:
-            _, at, _ = loss.before
+            at, said = loss.before.origin[1], loss.before.time * _MS
+            begins = min(loss.after * _MS or at, at)
             many = "message" if loss.messages == 1 else "messages"
             detail = f"{'/'.join(seat.key)}: {loss.messages} {many} from seq {loss.seq} on never came"
-            self.gaps.append(Gap(at, at, "sparkplug_messages_lost", detail, seat.machines))
+            self.gaps.append(Gap(begins, max(at, said), "sparkplug_messages_lost", detail, seat.machines))
 
     def commands(self, now: float, at: int) -> Sequence[tuple[str, bytes]]:
         """Rebirth requests that are wanted and allowed. at: ns, our clock."""

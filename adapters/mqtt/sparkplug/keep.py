@@ -36,6 +36,7 @@ class _Node(msgspec.Struct, array_like=True):
     births: msgspec.Raw
     former: int | None = None
     aside: tuple[int, int, int] = (0, 0, 0)
+    said_at: int = 0
 
 
 def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, bytes]:
@@ -44,7 +45,7 @@ def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, b
     waiting = [_waiting(packet) for packet in node.held]
     doubts = [(entity.device, entity.doubt) for entity in node.entities.values() if entity.doubt]
     stored = _Node(
-        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former, node.aside.held
+        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former, node.aside.held, node.said_at
     )  # fmt: skip
     return msgspec.msgpack.encode(stored), births
 
@@ -86,7 +87,7 @@ def load_nodes(blob: bytes) -> Iterator[tuple[tuple[str, str], Callable[[Node, f
 def _filler(stored: _Node, entities: list[_Entity]) -> Callable[[Node, float, Reopen], None]:
     def fill(node: Node, now: float, reopen: Reopen) -> None:
         node.bd_seq, node.expected, node.dead = stored.bd_seq, stored.expected, stored.dead
-        node.former, node.aside.held = stored.former, stored.aside
+        node.former, node.aside.held, node.said_at = stored.former, stored.aside, stored.said_at
         node.recent.extend(stored.recent[-REMEMBERED:])
         for each in entities:
             _fill(node, each)

@@ -77,8 +77,9 @@ class Act(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages that never came. after, before: what the host wanted to find again of the messages around the hole."""
+    """Messages that never came. after: ms, timestamp of the one before the hole, 0 if unknown; before: the one behind it."""
 
     messages: int
     seq: int
-    before: Any
+    after: int
+    before: Packet

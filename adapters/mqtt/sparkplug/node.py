@@ -39,6 +39,7 @@ class Node:
         self.losses: list[Loss] = []
         self.aside = Aside()
         self.wants_birth = self.resumed = self.dead = False
+        self.said_at = 0  # ms, the timestamp of the last message that had its turn
         self._progress = 0
 
     alive = property(lambda self: self.entities[""].alive)
@@ -61,6 +62,7 @@ class Node:
             return None
         self.recent.append(mark)
         self.resumed, self.expected = False, (seq + 1) % 256
+        self.said_at = time or self.said_at
         self._progress += 1
         return entity
 
@@ -106,6 +108,7 @@ class Node:
 
     def _advance(self, packet: Packet) -> None:
         self.resumed = False
+        self.said_at = packet.time or self.said_at
         if packet.seq is not None:
             self.expected = (packet.seq + 1) % 256
             self._progress += 1
@@ -166,7 +169,7 @@ class Node:
 
     def _lost(self, messages: int, seq: int, before: Packet) -> None:
         self.counts["lost messages"] += messages
-        self.losses.append(Loss(messages, seq, before.origin))
+        self.losses.append(Loss(messages, seq, self.said_at, before))
         self.doubt(LOSS)
 
     def doubt(self, level: int) -> None:

@@ -250,6 +250,25 @@ def test_what_does_not_come_in_time_is_lost_and_said_so() -> None:
     assert bed.commands() == ["spBv1.0/plant/NCMD/cell"]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_loss_reaches_from_the_message_before_to_the_one_behind(restarted: bool) -> None:
+    """M14: what the edge said while nobody listened lies within the times of the gap."""
+    bed = Bed(rebirth=True)
+    edge = living(bed)
+    edge.ddata(number(None, 10.0, 1))
+    before = bed.rows[-1].at
+    for _ in range(5):
+        edge.make("DDATA", [number(None, 11.0, 1)], "press")
+    bed.clock.seconds += 60
+    if restarted:
+        bed.restart()
+    edge.ddata(number(None, 12.0, 1))
+    bed.wait(3)
+    (gap,) = (gap for gap in bed.host.gaps if gap.reason == "sparkplug_messages_lost")
+    assert gap.begins == before * 1_000_000
+    assert gap.ends >= bed.clock.now() - 4 * 10**9
+
+
 def test_after_a_loss_a_birth_makes_aliases_sure_again() -> None:
     """6.4.6: only a birth says what an alias means."""
     bed = Bed(rebirth=True, strict=False)
