@@ -127,11 +127,19 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if not _tables(connection):
         _create(connection)
     elif (version := version_of(connection)) < FORMAT:
-        upgrading.upgrade(connection, TABLES, numbers(), FORMAT)
+        _upgrade(connection)
     elif (
         _pragma(connection, "user_version") != version
     ):  # a bit of the header has flipped: `meta` knows better
         connection.execute(f"PRAGMA user_version={version}")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """A flipped bit in the text of a table makes another column of it, and the file look like one of an earlier format (D7)."""
+    try:
+        upgrading.upgrade(connection, TABLES, numbers(), FORMAT)
+    except KeyError as column:
+        raise Unreadable(f"a table has lost its column {column}") from column
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

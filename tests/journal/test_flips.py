@@ -247,3 +247,14 @@ def test_d7_every_bit_of_the_head(ram: Path, filled: tuple[Image, State]) -> Non
     dice = random.Random(os.environ.get("SEED", "head"))
     for at in range(100):
         check(ram, filled, "", at, 1 << dice.randrange(8))
+
+
+def test_d7_every_letter_of_the_table_that_says_the_format(ram: Path, filled: tuple[Image, State]) -> None:
+    """D7: a flip that makes another column of it looks like an earlier format, and must not keep a start from succeeding."""
+    image, _ = filled
+    dice = random.Random(os.environ.get("SEED", "meta"))
+    at = image[""].rindex(b"CREATE TABLE meta")  # an older page may still hold a copy
+    end = image[""].index(b"ROWID", at) + len(b"ROWID")
+    for place in range(at, end):
+        for bit in {0x40, 1 << dice.randrange(8)}:
+            check(ram, filled, "", place, bit)
