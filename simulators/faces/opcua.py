@@ -13,6 +13,8 @@ from simulators.faces.opcua_server import Served, drained
 from simulators.model import Model, Signal, Value
 from simulators.truth import Truth
 
+_BEFORE = 1_000_000  # ns
+
 
 class OpcUaFace:
     """The variables of one machine. Built by `open_opcua`."""
@@ -41,7 +43,10 @@ class OpcUaFace:
         self._truth.values(self._model.machine, at_ns, told, unlike(self._model, told))
 
     async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
-        """A server that comes back has all its values anew, with the time of its return."""
+        """A server that comes back has all its values anew, with the time of its return: just before those of this step, because
+        two values of one time would be two facts, of which nobody who comes later can have seen the first.
+        """
+        at_ns -= _BEFORE
         if fault == "nodes_removed":
             await (self._remove() if on else self._return(at_ns))
         elif fault == "restart" and on:

@@ -37,7 +37,7 @@ def test_no_fault_makes_the_books_lie(tmp_path: Path, mosquitto: Mosquitto) -> N
         truth = Path(simulated.ready["truth"])
     assert books["unaccounted"] == 0
     code, found, words = verify(str(truth), export(simulated.config, tmp_path / "data.jsonl"))
-    assert code == 0, (found, words, running.log()[-2000:])
+    assert code == 0, f"{found}\n{words}\n{running.log()[-2000:]}"
     assert found["expected"] > 1500
     assert found["found"] > 0.6 * found["expected"]
     assert_that_all_came_to_pass(truth)
