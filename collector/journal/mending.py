@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from collector.journal import queries, seals, upgrading
 from collector.journal.mark import HighWater
-from collector.journal.schema import FORMAT, TABLES, numbers
+from collector.journal.schema import FORMAT, TABLES, Unreadable, numbers
 from pipelines import codec
 from pipelines.stage import Gap
 
@@ -56,6 +56,7 @@ def mend(connection: sqlite3.Connection, high: HighWater | None, now: int) -> bo
     if not lost_meta and not any(patient.lost(table) for table in seals.COUNTED):
         seals.install(connection)
         return False
+    _check_own_pages(connection)
     _meta(connection, patient, lost_meta, high)
     for table, cure in _CURES.items():
         if patient.lost(table):
@@ -65,6 +66,13 @@ def mend(connection: sqlite3.Connection, high: HighWater | None, now: int) -> bo
     meta = {**patient.meta, **{f"rows_{table}": 0 for table in seals.COUNTED}}
     upgrading.make_anew(connection, TABLES, meta, rows, FORMAT)
     return patient.lost("sources") > 0
+
+
+def _check_own_pages(connection: sqlite3.Connection) -> None:
+    """Raises Unreadable where two tables share a page (a flipped bit in the place of one): to make one anew would destroy the other."""
+    told = "; ".join(str(line) for (line,) in connection.execute("PRAGMA quick_check(20)"))
+    if "2nd reference" in told:
+        raise Unreadable(told[:200].replace("\n", " "))
 
 
 def _examined(connection: sqlite3.Connection, now: int) -> _Patient:

@@ -258,3 +258,11 @@ def test_d7_every_letter_of_the_table_that_says_the_format(ram: Path, filled: tu
     for place in range(at, end):
         for bit in {0x40, 1 << dice.randrange(8)}:
             check(ram, filled, "", place, bit)
+
+
+def test_d7_every_bit_of_the_places_of_the_tables(ram: Path, filled: tuple[Image, State]) -> None:
+    """D7: a table that seems to lie on the page of another one is damage; it must not be made anew there, for that destroys the other."""
+    image, _ = filled
+    for text in re.finditer(rb"CREATE TABLE", image[""]):  # before it stands the number of the root page
+        for bit in range(8):
+            check(ram, filled, "", text.start() - 1, 1 << bit)
