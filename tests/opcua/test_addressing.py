@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from adapters.base import GRACE
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import eventually
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
+from tests.opcua.opened import opened
 from tests.opcua.scripted import URI, Unsupported, Variable
 from tests.opcua.scripted.codec.wire import NodeId
 from tests.opcua.scripted.events import node
 from tests.opcua.scripted.space import Ref
-from tests.opcua.test_session import Bed, Line, begin, end
+from tests.opcua.test_session import Bed, Line, begin
 
 OBJECTS = NodeId(0, 85)
 PROPERTY = 46
@@ -61,15 +61,8 @@ class Shop(Bed):
 
 @pytest.fixture
 async def shop() -> AsyncIterator[Shop]:
-    made = Shop()
-    alive = Alive()
-    await made.server.start()
-    yield made
-    for line in made.lines:
-        await end(line)
-    await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for made in opened(Shop()):
+        yield made
 
 
 async def names(shop: Shop, count: int) -> tuple[Line, list[str]]:

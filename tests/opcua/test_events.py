@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from typing import Any
 
@@ -25,7 +24,7 @@ from tests.opcua.encoder import Array, Null, Scalar
 from tests.opcua.scripted import Answer, Variable, codes
 from tests.opcua.scripted.codec.services import fault
 from tests.opcua.scripted.events import NOW, OVERFLOW, REFRESH_REQUIRED, Alarms, alarm, simple, system
-from tests.opcua.test_session import START, Bed, Line, begin, end, value
+from tests.opcua.test_session import START, Bed, Line, begin, end, to_and_fro, value
 from tests.opcua.test_session import bed as bed  # noqa: PLC0414 (a fixture)
 
 SECOND = 1_000_000_000
@@ -274,7 +273,7 @@ async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(
     assert line.session.facts["events"].startswith("1 of 2 live; m/x (events of i=99999): ")
     asked = bed.server.record.count("CreateMonitoredItems")
     await eventually(lambda: bed.server.record.count("CreateMonitoredItems") > asked, "it is tried again", 10)
-    await asyncio.sleep(0.1)
+    await to_and_fro(line)
     assert alarms_of(bed).refreshes == 1, "and nobody else is bothered"
 
 

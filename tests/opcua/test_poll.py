@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters.base import GRACE, Bench, Source
+from adapters.base import Bench, Source
 from adapters.clock import SystemClock
 from adapters.errors import NotConnected
 from adapters.opcua.checkpoint import Checkpoint
@@ -23,11 +23,12 @@ from adapters.opcua.settings import OpcUaRead, OpcUaSignal, OpcUaSource
 from adapters.settings import Reading
 from pipelines.batch import Flag
 from pipelines.registry import Registry
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import eventually
 from tests.contracts.source import Emitted, SourceContract
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Null, Scalar
+from tests.opcua.opened import opened
 from tests.opcua.rows.bed import START, Bed, Hurried, let, passing, value
 from tests.opcua.scripted import URI, Connection, Mute, Refuse, Script, Slow, Unsupported, Variable
 from tests.opcua.scripted.codec.services import Asked
@@ -39,7 +40,7 @@ TOO_BUSY = 0x80EE0000
 
 @pytest.fixture
 async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
-    async for made in _bed(Bed(tmp_path)):
+    async for made in opened(Bed(tmp_path)):
         yield made
 
 
@@ -50,19 +51,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def still(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bed]:
-    async for made in _bed(Bed(tmp_path, clock, clock)):
+    async for made in opened(Bed(tmp_path, clock, clock)):
         yield made
-
-
-async def _bed(made: Bed) -> AsyncIterator[Bed]:
-    alive = Alive()
-    await made.server.start()
-    yield made
-    for task in made.tasks:
-        task.cancel()
-    await asyncio.gather(*made.tasks, return_exceptions=True)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
 
 
 class Sizes(Script):

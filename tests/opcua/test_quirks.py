@@ -11,35 +11,30 @@ from typing import Any
 
 import pytest
 
-from adapters.base import GRACE
 from adapters.clock import SystemClock
 from adapters.discovery import Wishes, silent
 from adapters.opcua.discover import discover
 from adapters.opcua.security import Gate
 from adapters.opcua.settings import OpcUaSource
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import eventually
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Scalar
+from tests.opcua.opened import opened
 from tests.opcua.scripted import Slow
 from tests.opcua.scripted.codec.wire import NodeId
 from tests.opcua.scripted.entrance import Offer
 from tests.opcua.scripted.space import Ref
-from tests.opcua.test_session import begin, end
+from tests.opcua.test_session import begin
 from tests.opcua.test_structures import POINT, POINT_TYPE, TOOL, TOOL_TYPE, point, tool
 from tests.opcua.test_types import STATE_TYPE, UNECE, Types, information, localized
 
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Types]:
-    made, alive = Types(), Alive()
+    made = Types()
     made.server.space.own |= {POINT: POINT_TYPE, TOOL: TOOL_TYPE}
-    await made.server.start()
-    yield made
-    for line in made.lines:
-        await end(line)
-    await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for bed in opened(made):
+        yield bed
 
 
 async def looked_at(bed: Types, folder: Any) -> Any:

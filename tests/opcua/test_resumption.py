@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from adapters.base import GRACE
 from adapters.clock import SystemClock
 from adapters.errors import NotConnected
 from adapters.opcua.certificate import own_certificate
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.publishing import IN_FLIGHT, MOST_IN_FLIGHT, Publisher
 from pipelines.registry import Registry
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import eventually
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
+from tests.opcua.opened import opened
 from tests.opcua.rows.bed import Bed, Taken, passing, value
 from tests.opcua.scripted import Identity, Refuse, Swallow, Unsupported, Variable
 from tests.opcua.scripted.codes import USER_ACCESS_DENIED
@@ -30,14 +30,8 @@ from tests.opcua.scripted.codes import USER_ACCESS_DENIED
 
 @pytest.fixture
 async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
-    made, alive = Bed(tmp_path), Alive()
-    await made.server.start()
-    yield made
-    for task in made.tasks:
-        task.cancel()
-    await asyncio.gather(*made.tasks, return_exceptions=True)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for made in opened(Bed(tmp_path)):
+        yield made
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.base import GRACE, Bench
+from adapters.base import Bench
 from adapters.clock import Clock, SystemClock
 from adapters.errors import NotConnected
 from adapters.opcua.checkpoint import Checkpoint
@@ -19,11 +19,12 @@ from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
 from pipelines.batch import Flag, Kind, Point
 from pipelines.registry import Registry
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import eventually
 from tests.contracts.source import Row, Taker, conserved
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
+from tests.opcua.opened import opened
 from tests.opcua.rows.bed import let
 from tests.opcua.scripted import (
     INT32,
@@ -61,6 +62,10 @@ class Bed:
         }
         self.signals: list[dict[str, Any]] = []
         self.lines: list[Line] = []
+
+    async def ended(self) -> None:
+        for line in self.lines:
+            await end(line)
 
     def variable(self, name: str, variable: Variable | None = None, **signal: Any) -> None:
         if variable is not None:
@@ -118,15 +123,8 @@ async def acknowledged(bed: Bed, last: int) -> None:
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Bed]:
-    made = Bed()
-    alive = Alive()
-    await made.server.start()
-    yield made
-    for line in made.lines:
-        await end(line)
-    await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for made in opened(Bed()):
+        yield made
 
 
 async def test_values_in_order_exact_and_to_the_tick(bed: Bed) -> None:

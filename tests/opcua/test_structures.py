@@ -13,7 +13,6 @@ from asyncua import ua
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.base import GRACE
 from adapters.opcua.grids import Bodies, Body
 from adapters.opcua.shapes import MOST_LEAVES, Catalogue, Leaf, Member, Selection, Shape, clean, distinct
 from adapters.opcua.structure_dictionary import Dictionary, standard
@@ -22,13 +21,13 @@ from adapters.opcua.structures import unfold
 from adapters.opcua.values import Malformed
 from pipelines.batch import Flag, Kind
 from pipelines.stage import Refusal
-from tests.contracts.rig import Alive, eventually
-from tests.contracts.source import conserved
+from tests.contracts.rig import eventually
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, Scalar
+from tests.opcua.opened import opened
 from tests.opcua.scripted.codec.wire import NodeId
 from tests.opcua.scripted.space import Ref
-from tests.opcua.test_session import Line, begin, end
+from tests.opcua.test_session import Line, begin
 from tests.opcua.test_types import STATE_TYPE, Types, localized
 
 POINT, TOOL, CHOICE = 3100, 3101, 3102  # ns=0 numbers of the tests' own DataTypes
@@ -87,20 +86,14 @@ def refused(line: Line) -> list[Refusal]:
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Types]:
-    made, alive = Types(), Alive()
+    made = Types()
     made.server.space.own |= {POINT: POINT_TYPE, TOOL: TOOL_TYPE, CHOICE: CHOICE_TYPE}
     made.property(NodeId(0, STATE_TYPE), "EnumStrings", localized("Idle", "Running"))
     made.server.space.tree.setdefault(NodeId(0, STATE_TYPE), []).append(
         Ref(NodeId(0, 29), (0, "Enumeration"), kind=45, forward=False)
     )
-    await made.server.start()
-    yield made
-    for line in made.lines:
-        await end(line)
-        assert all(conserved(delivery) for delivery in line.deliveries)
-    await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for bed in opened(made):
+        yield bed
 
 
 async def test_the_fields_of_a_structure_are_signals(bed: Types) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from adapters.base import GRACE, Telling
+from adapters.base import Telling
 from pipelines.batch import Flag, Kind
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import eventually
 from tests.contracts.source import conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
+from tests.opcua.opened import opened
 from tests.opcua.scripted import Ignore, Script, Unsupported, Variable
 from tests.opcua.scripted.codec.wire import NodeId
 from tests.opcua.scripted.space import Ref
-from tests.opcua.test_session import START, Bed, Line, begin, end
+from tests.opcua.test_session import START, Bed, Line, begin
 
 STATE_TYPE = 3005  # ns=0 number of the test's own enumeration
 
@@ -31,6 +32,10 @@ class Types(Bed):
     def __init__(self) -> None:
         super().__init__()
         self.server.space.tree[NodeId(0, 85)] = []
+
+    async def ended(self) -> None:
+        await super().ended()
+        assert all(conserved(delivery) for line in self.lines for delivery in line.deliveries)
 
     def put(self, name: str, content: enc.Value, data_type: int, *, rank: int = -1, **signal: Any) -> None:
         self.variable(name, Variable(data_type, value(content), rank), **signal)
@@ -50,16 +55,8 @@ class Types(Bed):
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Types]:
-    made = Types()
-    alive = Alive()
-    await made.server.start()
-    yield made
-    for line in made.lines:
-        await end(line)
-        assert all(conserved(delivery) for delivery in line.deliveries)
-    await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for made in opened(Types()):
+        yield made
 
 
 def facts(line: Line) -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from adapters.base import GRACE
 from pipelines.batch import Flag
-from tests.contracts.rig import Alive
 from tests.opcua.encoder import DataValue
+from tests.opcua.opened import opened
 from tests.opcua.rows.bed import Bed, Hurried, value
 from tests.opcua.scripted import Variable
 
@@ -20,11 +18,8 @@ UNKNOWN = 0x80340000
 
 @pytest.fixture
 async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
-    made, alive = Bed(tmp_path, Hurried(5)), Alive()
-    await made.server.start()
-    yield made
-    await made.server.stop()
-    await alive.nothing_left(GRACE)
+    async for made in opened(Bed(tmp_path, Hurried(5))):
+        yield made
 
 
 @pytest.mark.parametrize("dead", [True, False])
@@ -43,7 +38,10 @@ async def test_a_node_that_returns_is_read_again_and_what_may_be_missing_is_told
         if dead:
             (old,) = [number for number, item in subscription.items.items() if item.node == "a"]
             subscription.items[old].node = "nobody"  # it stays, and nothing reaches it any more
-            await asyncio.sleep(0.3)  # a few attempts in vain
+            asked = bed.server.record.count("Read")
+            await line.until(
+                lambda: bed.server.record.count("Read") > asked + 1, "tried in vain"
+            )
         bed.server.variables["a"].known = True
         for _ in range(5):
             bed.emit("a")

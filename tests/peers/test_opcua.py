@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import pytest
@@ -23,13 +23,6 @@ CANNOT: Mapping[str, str] = {
     "test_law_8_an_undecodable_message_is_a_refusal": "these servers send none: scripted only",
     "test_law_9_a_loss_that_is_known_is_a_gap": "cannot be told to lose anything: scripted only",
 }
-
-
-@pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(request.param, tmp_path_factory.mktemp("peer"))
-    yield server
-    server.peer.stop()
 
 
 @pytest.fixture

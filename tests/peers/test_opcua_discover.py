@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from adapters.opcua.settings import OpcUaSource
 from config.load import load
 from config.writing import extend
 from tests.peers.opcua import Server
-
-
-@pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(request.param, tmp_path_factory.mktemp("peer"))
-    yield server
-    server.peer.stop()
 
 
 @pytest.mark.parametrize(

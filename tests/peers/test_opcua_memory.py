@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,7 +126,6 @@ async def test_values_that_the_server_dropped_from_its_queue(server: MemoryServe
     read = {"signals": [{"name": "kept", "path": "Tank/kept", "every": "0s", "queue": 2}]}
     async with taking(server.source(registry, read), registry) as line:
         await eventually(lambda: bool(stored(line)), "the first value", 10)
-        await asyncio.sleep(0.2)
         await server.tell(*(["kept", float(n), START_MS + n] for n in range(1, 1501)))
         await eventually(
             lambda: any(gap.reason == "repaired" for gap in line.gaps), f"repaired: {line.gaps}", 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.source import Taker
 from tests.peers.opcua import Server
-
-
-@pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(request.param, tmp_path_factory.mktemp("peer"))
-    yield server
-    server.peer.stop()
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,11 @@ class Bed:
         self._initial: list[tuple[str, DataValue]] = []
         self._count = 0
 
+    async def ended(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
     def variable(self, name: str, variable: Variable | None = None, **signal: Any) -> None:
         if variable is not None:
             self.server.variables[name] = variable
