@@ -39,9 +39,7 @@ async def test_a_node_that_returns_is_read_again_and_what_may_be_missing_is_told
             (old,) = [number for number, item in subscription.items.items() if item.node == "a"]
             subscription.items[old].node = "nobody"  # it stays, and nothing reaches it any more
             asked = bed.server.record.count("Read")
-            await line.until(
-                lambda: bed.server.record.count("Read") > asked + 1, "tried in vain"
-            )
+            await line.until(lambda: bed.server.record.count("Read") > asked + 1, "tried in vain")
         bed.server.variables["a"].known = True
         for _ in range(5):
             bed.emit("a")
