@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 ROOT = Path(__file__).parent
 README = ROOT / "README.md"
@@ -271,13 +271,7 @@ _PEERS: Final = "peers/test_opcua_rows.py"
 def servers(root: Path = ROOT) -> str:
     """What OPC UA servers of other people show of the rows U, and why not the rest: from the suite's classes and their CANNOT."""
     tree = ast.parse((root / _PEERS).read_text(encoding="utf-8"))
-    said = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    said = _said(tree)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     tests: dict[str, list[str]] = {}
     for test in found(root):
@@ -300,16 +294,32 @@ def _shown(row: str, tests: list[str], cannot: dict[str, str]) -> str:
     return reasons[0] if reasons else "**not shown, not declared**"
 
 
-def _cannot(node: ast.ClassDef, said: dict[str, Any]) -> dict[str, str]:
+def _said(tree: ast.Module) -> dict[str, ast.expr]:
+    """What the names of a module stand for: reasons, and tables of them that several classes share."""
+    names: dict[str, ast.expr] = {}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            names |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _cannot(node: ast.ClassDef, said: dict[str, ast.expr]) -> dict[str, str]:
     for child in node.body:
-        if isinstance(child, ast.AnnAssign) and isinstance(child.value, ast.Dict):
-            pairs = zip(child.value.keys, child.value.values, strict=True)
-            return {_text(key, said): _text(value, said) for key, value in pairs}
+        if not isinstance(child, ast.AnnAssign):
+            continue
+        value = said.get(child.value.id) if isinstance(child.value, ast.Name) else child.value
+        if isinstance(value, ast.Dict):
+            pairs = zip(value.keys, value.values, strict=True)
+            return {_text(key, said): _text(text, said) for key, text in pairs}
     return {}
 
 
-def _text(node: ast.expr | None, said: dict[str, Any]) -> str:
-    return str(said[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node or ast.Constant("")))
+def _text(node: ast.expr | None, said: dict[str, ast.expr]) -> str:
+    meant = said[node.id] if isinstance(node, ast.Name) else node
+    return str(ast.literal_eval(meant or ast.Constant("")))
 
 
 def between(text: str, begin: str, made: str, end: str) -> str:
