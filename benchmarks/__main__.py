@@ -18,6 +18,7 @@ from benchmarks.load import load
 from benchmarks.mqtt import mqtt, sparkplug
 from benchmarks.opcua import opcua
 from benchmarks.process import OTHERS, CannotMeasure, on_core
+from benchmarks.returns import returns
 from benchmarks.row import Row, Wish, table
 from benchmarks.secure import secure
 
@@ -25,6 +26,7 @@ BENCHMARKS: Mapping[str, Callable[[Wish], Iterator[Row]]] = {
     "opcua": opcua,
     "load": load,
     "secure": secure,
+    "returns": returns,
     "mqtt": mqtt,
     "sparkplug": sparkplug,
     "journal": journal,
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--order", choices=("repeating", "shuffled"), default="repeating", help="OPC UA")
     parser.add_argument("--types", choices=("double", "mixed"), default="double", help="OPC UA")
     parser.add_argument("--fields", nargs="*", default=[], choices=FIELDS, help="OPC UA: beside the values")
+    parser.add_argument("--away", type=float, default=10.0, help="returns: s that the server is gone")
     parser.add_argument("--no-baseline", dest="baseline", action="store_false", help="the collector alone")
     parser.add_argument("--profile", default="", metavar="FILE", help="run the collector under cProfile")
     return parser
@@ -86,6 +89,7 @@ def _wish(options: argparse.Namespace) -> Wish:
         order=options.order,
         types=options.types,
         fields=tuple(f"--{name}" for name in options.fields),
+        away=options.away,
         baseline=options.baseline,
         profile=str(Path(options.profile).resolve()) if options.profile else "",
     )

@@ -59,7 +59,7 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
         emitted=int(finished["emitted"]) * subject.per_message,
         extra=stored.wrong,
         dropped_by_server=int(finished.get("dropped", 0)),
-        unaccounted=_unaccounted(subject.process),
+        unaccounted=unaccounted(subject.process),
         load_cpu_us_per_value=round(load_cpu / stored.right * 1e6, 3),
     )
 
@@ -79,7 +79,7 @@ def _arrived(process: Child, database: Database, target: int) -> Arrived:
     return last
 
 
-def _unaccounted(process: Child) -> int | None:
+def unaccounted(process: Child) -> int | None:
     """What the collector's own books say at the end; None for who keeps none."""
     books = [line for line in process.lines() if "unaccounted" in line]
     return int(books[-1]["unaccounted"]) if books else None

@@ -15,7 +15,7 @@ class Row:
     values_per_s: from the first value to the last one stored. cpu_us_per_value: user and system time of this process
     alone, start-up not included. rss_mb: its largest resident size. lost: emitted and not found in the database.
     extra: found there and not emitted, or twice.
-    load_cpu_us_per_value: what the source of the load took meanwhile, on the other core.
+    load_cpu_us_per_value: what the source of the load took meanwhile, on the other core. back_s: `returns` only, see there.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Row:
     dropped_by_server: int = 0
     unaccounted: int | None = None
     load_cpu_us_per_value: float = 0.0
+    back_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Wish:
     """What was asked for on the command line. per_notification to fields: OPC UA only.
 
     values: in each message of MQTT, 0 for the usual (1 in JSON, 10 in Sparkplug). fields: options of the load (`--status`, `--picoseconds`, `--no-server-time`).
+    away: s that the server of `returns` is gone.
     """
 
     seconds: float = 10.0
@@ -47,6 +49,7 @@ class Wish:
     order: str = "repeating"
     types: Types = "double"
     fields: tuple[str, ...] = ()
+    away: float = 10.0
     profile: str = ""
     baseline: bool = True
 
@@ -79,6 +82,8 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _note(row: Row, rows: Sequence[Row]) -> str:
+    if row.back_s is not None:
+        return f"all back {row.back_s:.1f} s after the port was open"
     ours = next((r for r in rows if not r.baseline and row.name.startswith(f"{r.name} ")), None)
     if row.baseline and ours is not None and ours.cpu_us_per_value:
         return f"{row.cpu_us_per_value / ours.cpu_us_per_value:.1f} times the CPU of {ours.name}"

@@ -35,6 +35,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("opcua", ["--seconds=2"], 1),
         ("mqtt", ["--seconds=1", "--values=20"], 2),
         ("sparkplug", ["--seconds=1"], 0),
+        ("returns", ["--seconds=1", "--away=1"], 0),
     ],
 )
 def test_rows_of_a_short_run(name: str, options: list[str], scripts: int) -> None:
@@ -45,6 +46,7 @@ def test_rows_of_a_short_run(name: str, options: list[str], scripts: int) -> Non
     assert done.returncode == 0, done.stderr
     ours, *others = json.loads(done.stdout)["rows"]
     emitted = 2000 if name == "opcua" else 1000
+    assert (ours["back_s"] is not None) is (name == "returns")
     assert all(set(row) >= KEYS for row in (ours, *others))
     assert (ours["name"], ours["baseline"]) == (name, False)
     assert [row["baseline"] for row in others] == [True] * scripts
