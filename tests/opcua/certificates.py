@@ -176,6 +176,7 @@ def wrong(root: Identity) -> dict[str, tuple[Identity, str]]:
     stranger = authority("Factory CA", 101)  # the same name, another key
     middle = authority("Middle CA", 102, issuer=root)
     client_only = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    colleague = make(Wish(name="another machine", issuer=root, key=4))
     return {
         "untrusted": (make(Wish(key=2)), "BadCertificateUntrusted"),
         "expired": (make(Wish(issuer=root, last=NOW - dt.timedelta(hours=1))), "BadCertificateTimeInvalid"),
@@ -194,6 +195,7 @@ def wrong(root: Identity) -> dict[str, tuple[Identity, str]]:
         "sha-1": (make(Wish(issuer=root, sha1=True)), "BadCertificatePolicyCheckFailed"),
         "broken chain": (_without(make(Wish(issuer=middle)), middle), "BadCertificateChainIncomplete"),
         "forged authority": (_without(make(Wish(issuer=stranger)), stranger), "BadCertificateInvalid"),
+        "signed by a machine": (make(Wish(issuer=colleague)), "BadCertificateIssuerUseNotAllowed"),
     }
 
 

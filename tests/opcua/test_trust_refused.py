@@ -104,7 +104,8 @@ async def test_the_good_one_gets_in(server: ScriptedServer, state: Path) -> None
 
 @pytest.mark.parametrize("name", list(wrong(ROOT)))
 async def test_wrong_certificates(server: ScriptedServer, state: Path, name: str) -> None:
-    """U21: untrusted, expired, not yet valid, wrong URI, wrong host, revoked, wrong usage, weak key, SHA-1, broken chain, forged."""
+    """U21: untrusted, expired, not yet valid, wrong URI, wrong host, revoked, wrong usage, weak key, SHA-1, broken chain, forged, signed by a machine."""
+    assert len(wrong(ROOT)) == 12
     shown, status = wrong(ROOT)[name]
     server.entrance.identity = identity(shown)
     error = await refused(server, state)

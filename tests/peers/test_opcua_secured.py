@@ -1,7 +1,4 @@
-"""`collector discover … --write`, and what it wrote collects, without an edit: machines with security, users, structures, companion types.
-
-python-opcua's security needs a package that the peers' environment has not: it is looked at without.
-"""
+"""`collector discover … --write`, and what it wrote collects, without an edit: machines with security, users, structures, companion types."""
 
 from __future__ import annotations
 
@@ -52,16 +49,16 @@ KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(f"peers-secured-{kind}
 
 
 def command(kind: str, port: int, folder: Path) -> list[str]:
-    if kind == "python-opcua":
-        return [*found.python("structures_python_opcua.py"), str(port)]
     if kind == "node-opcua":
         return [*found.node("secured_node_opcua.js"), str(port), str(folder)]
     own = own_certificate(str(folder), None, None)
     certificate, key = folder / "server.der", folder / "key.der"
     certificate.write_bytes(own.certificate)
     key.write_bytes(own.key)
-    script = str(found.HERE / "servers" / "secured_asyncua.py")
-    return [sys.executable, script, str(port), str(certificate), str(key), own.application_uri]
+    secured = [str(port), str(certificate), str(key), own.application_uri]
+    if kind == "python-opcua":
+        return [*found.python("structures_python_opcua.py"), *secured]
+    return [sys.executable, str(found.HERE / "servers" / "secured_asyncua.py"), *secured]
 
 
 @pytest.fixture(params=KINDS)
@@ -74,14 +71,21 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
     peer.stop()
 
 
-def discovered(kind: str, url: str, folder: Path) -> Path:
-    """The configuration that `collector discover` writes."""
-    file, word = folder / "site" / "collector.yaml", folder / "word"
-    file.parent.mkdir()
-    word.write_text("right")
+def discover(url: str, file: Path, password: str) -> int:
+    """The exit code of `collector discover`, for somebody who trusts this machine."""
+    word = file.parent / "word"
+    word.write_text(password)
     entrance = ["--username", "reader", "--password-file", str(word), "--yes"]
-    entrance = ["--security", "none"] if kind == "python-opcua" else entrance
-    assert main(["discover", url, "--write", str(file), "--for", "0s", "--machine", "press", *entrance]) == 0
+    return main(["discover", url, "--write", str(file), "--for", "0s", "--machine", "press", *entrance])
+
+
+def discovered(url: str, folder: Path) -> Path:
+    """The configuration that `collector discover` writes; it lets nobody in who should not be."""
+    file = folder / "collector.yaml"
+    folder.mkdir()
+    assert discover(url, file, "wrong") != 0
+    assert not file.exists()
+    assert discover(url, file, "right") == 0
     return file
 
 
@@ -107,7 +111,7 @@ async def collected(file: Path, wanted: int) -> dict[str, Any]:
 
 def test_what_discover_writes_collects(machine: tuple[str, str], tmp_path: Path) -> None:
     kind, url = machine
-    file = discovered(kind, url, tmp_path)
+    file = discovered(url, tmp_path / "site")
     expected = {"Load": 12.5, **EXPECTED[kind]}
     values = asyncio.run(collected(file, len(expected)))
     by_end = {

@@ -1,11 +1,12 @@
-"""python-opcua with structures of before OPC UA 1.04, described by a type dictionary; see tests/peers/test_opcua_secured.py.
+"""python-opcua as a machine with security, a user, and structures of before OPC UA 1.04, described by a type dictionary.
 
-Without security: the library's needs a package that the peers' environment has not.
+See tests/peers/test_opcua_secured.py.
 """
 
 import json
 import logging
 import sys
+from typing import Any
 
 from opcua import Server, ua  # type: ignore[import-not-found]  # lives in .peers only
 from opcua.common.type_dictionary_buider import (  # type: ignore[import-not-found]
@@ -38,11 +39,22 @@ def fill(server: Server) -> None:
     node.set_value(value)
 
 
+def is_reader(_session: Any, user: str | None, password: object) -> bool:
+    """The library asks for every user name token, and for no other."""
+    return user == "reader" and password == "right"
+
+
 def main() -> None:
     logging.basicConfig(level=logging.CRITICAL)
+    port, certificate, key, application = sys.argv[1:5]
     server = Server()
-    server.set_endpoint(f"opc.tcp://127.0.0.1:{sys.argv[1]}/")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    server.set_application_uri(application)
+    server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/")
+    server.load_certificate(certificate)
+    server.load_private_key(key)
+    server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+    server.set_security_IDs(["Username"])
+    server.user_manager.set_user_manager(is_reader)
     fill(server)
     server.start()
     try:
