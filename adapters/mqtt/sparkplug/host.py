@@ -171,7 +171,7 @@ class Host:
                     self._act(seat, act, at, sheet)
                 self._account(seat)
             node = seat.node
-            if node.aside.held[0]:
+            if node.aside.waiting:
                 self.gaps.extend(node.aside.told(node.name, at, seat.machines, over=not node.doubted))
 
     def is_due(self, now: float) -> bool:
@@ -202,7 +202,7 @@ class Host:
             if act.what == "BIRTH":
                 taker.born()
             taker.take(entity, packet, sense)
-            seat.node.aside.add(taker.reasons[void] if void else 0, packet.time * _MS, stamp)
+            seat.node.aside.add(taker.voided, stamp)
             if taker.unknown and act.what == "DATA":
                 seat.node.wants_birth = True
         return bool(stamps.used)

@@ -37,6 +37,7 @@ class _Node(msgspec.Struct, array_like=True):
     former: int | None = None
     aside: tuple[int, int, int] = (0, 0, 0)
     said_at: int = 0
+    far: tuple[int, int, int] = (0, 0, 0)
 
 
 def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, bytes]:
@@ -45,7 +46,7 @@ def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, b
     waiting = [_waiting(packet) for packet in node.held]
     doubts = [(entity.device, entity.doubt) for entity in node.entities.values() if entity.doubt]
     stored = _Node(
-        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former, node.aside.held, node.said_at
+        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former, node.aside.held, node.said_at, node.aside.far
     )  # fmt: skip
     return msgspec.msgpack.encode(stored), births
 
@@ -88,6 +89,7 @@ def _filler(stored: _Node, entities: list[_Entity]) -> Callable[[Node, float, Re
     def fill(node: Node, now: float, reopen: Reopen) -> None:
         node.bd_seq, node.expected, node.dead = stored.bd_seq, stored.expected, stored.dead
         node.former, node.aside.held, node.said_at = stored.former, stored.aside, stored.said_at
+        node.aside.far = stored.far
         node.recent.extend(stored.recent[-REMEMBERED:])
         for each in entities:
             _fill(node, each)

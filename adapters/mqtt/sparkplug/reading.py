@@ -47,6 +47,9 @@ class Taker:
         self.points: dict[int, Kind] = {}
         self.reasons: Counter[str] = Counter()
         self.unknown = False  # the last message had a metric that no birth explains
+        self.voided: list[
+            int
+        ] = []  # the times of its values that were set aside because of a doubt; ns, 0: none of its own
 
     def born(self) -> None:
         """A birth may change types and units."""
@@ -67,6 +70,7 @@ class Taker:
     def take(self, entity: Entity, packet: Packet, sense: Sense) -> None:
         """Adds what the message says about this entity to the sheet."""
         self.unknown = False
+        self.voided.clear()
         quick = packet.said if not (sense.void or sense.doubtful or sense.stamps.flags) else None
         if quick is not None and self._lanes.take(entity, quick, sense.sheet):
             return
@@ -159,6 +163,7 @@ class Taker:
             self.unknown = True
             if self._wanted(known.name):
                 self._refuse(sense.void, sense)
+                self.voided.append((metric.timestamp or sense.time) * 1_000_000)
             return
         said = quality_of(metric.properties) if metric.properties else q.GOOD
         quality = max(said, q.UNCERTAIN if sense.doubtful and not metric.name else q.GOOD)

@@ -247,3 +247,45 @@ def test_what_is_set_aside_is_a_gap() -> None:
     assert 8 <= len(told) <= 20
     assert all(before.ends < after.begins for before, after in itertools.pairwise(told))
     assert "values by alias were set aside" in told[0].detail
+
+
+def _in_doubt(bed: Bed, *metrics: Metric) -> list[Gap]:
+    """The gap records of what these metrics of a doubted edge cost, once it is born again."""
+    edge = living(bed)
+    away_without_a_session(bed, edge)
+    bed.wait(5)
+    edge.ms = T0 + 5000
+    edge.ddata(*metrics)
+    edge.ms += 100
+    edge.nbirth(number("Load", 1.0, 0))
+    edge.dbirth(*MOVED)
+    bed.wait(1)
+    return [gap for gap in bed.host.gaps if gap.reason == DOUBT]
+
+
+def test_the_gap_of_what_is_set_aside_has_the_times_of_the_values() -> None:
+    """Law 9: a value is looked for under the time of its own, which is before that of its message, or a little ahead of our clock."""
+    early = number(None, 1.0, 1, timestamp=T0 + 4200)
+    late = number(None, 2.0, 2, timestamp=T0 + 5900)
+    (gap,) = _in_doubt(Bed(), early, late)
+    assert (gap.begins, gap.ends, gap.count) == ((T0 + 4200) * 10**6, (T0 + 5900) * 10**6, 2)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_wrong_gives_the_gap_its_own_times(restarted: bool) -> None:
+    """Law 9: an edge an hour ahead: a record about now and one about then, and none about the hour between."""
+    hour, bed = 3_600_000, Bed()
+    edge = living(bed)
+    away_without_a_session(bed, edge)
+    edge.ddata(number(None, 1.0, 1), number(None, 2.0, 2, timestamp=T0 + hour))
+    edge.ddata(number(None, 1.0, 1, timestamp=T0 + hour + 300))
+    if restarted:
+        bed.restart()
+    edge.nbirth(number("Load", 1.0, 0))
+    edge.dbirth(*MOVED)
+    bed.wait(1)
+    near, far = (gap for gap in bed.host.gaps if gap.reason == DOUBT)
+    assert (far.begins, far.ends, far.count) == ((T0 + hour) * 10**6, (T0 + hour + 300) * 10**6, 2)
+    assert near.count == 1
+    assert abs(near.ends - near.begins) < 10**9
+    assert "the edge's clock" in far.detail
