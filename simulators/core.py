@@ -36,6 +36,8 @@ class Unit:
         self.last_ns = at_ns
         if ended is not None:
             truth.state(self.model.machine, ended)
+        if self.model.written:
+            truth.written(self.model.machine, at_ns, self.model.written)
         allowed = dict(islice(changed.items(), self.left))
         await self.face.emit(at_ns + self.model.clock_error_ns, allowed, self.model.values)
         if self.left is None:

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from simulators.faults.sensors import GOOD, Reading, Sensors
+from simulators.live import Alarm, Setting, Written, admitted
 from simulators.surroundings import Surroundings
 
 Value = float | int | bool | str | tuple[float, ...]
@@ -141,16 +142,19 @@ class Model(ABC):
 
     process_faults: ClassVar[Mapping[str, str]] = {}  # name: what it does to this machine
     attended_states: ClassVar[frozenset[str]] = frozenset()  # those that need an operator
+    alarms: ClassVar[tuple[Alarm, ...]] = ()
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    remembered: ClassVar[tuple[str, ...]] = ()  # signals of which the machine keeps a history
 
     machine: str
     seed: int
     values: dict[str, Value] = field(default_factory=dict, init=False)
     faults: dict[str, float] = field(default_factory=dict, init=False)  # of the process: name and strength
     sensors: Sensors = field(default_factory=Sensors, init=False)
-    clock_error_ns: int = field(
-        default=0, init=False
-    )  # how wrong its clock is; the simulated time itself never is
+    clock_error_ns: int = field(default=0, init=False)  # how wrong its clock is; simulated time never is
     around: Surroundings = field(default_factory=Surroundings, init=False)
+    waiting: list[Written] = field(default_factory=list, init=False)  # settings for the next step
+    written: list[Written] = field(default_factory=list, init=False)  # those of this one
     readings: dict[str, Reading] = field(
         default_factory=dict, init=False, repr=False
     )  # not as they should be
@@ -184,6 +188,9 @@ class Model(ABC):
 
     def step(self, now_ns: int, dt: float) -> tuple[Mapping[str, Value], StateSpan | None]:
         """Let `dt` seconds pass until `now_ns`: the values that changed, and the state that ended, if one did."""
+        self.written, self.waiting = self.waiting, []
+        for each in self.written:
+            self.adjust(each.signal, each.value)
         self.advance(dt)
         return self._sense(), self._passed(now_ns)
 
@@ -220,6 +227,18 @@ class Model(ABC):
     def attended(self) -> bool:
         """Whether it occupies an operator now."""
         return self.state in self.attended_states
+
+    def set(self, signal: str, value: Any, who: str) -> None:
+        """Write a setting; it counts from the next step on. Raises Refused."""
+        self.waiting.append(Written(who, signal, admitted(self, signal, value)))
+
+    def adjust(self, signal: str, value: Any) -> None:
+        """A setting was written: machines that declare any act on it."""
+        raise NotImplementedError(signal)
+
+    def alarming(self) -> frozenset[str]:
+        """The names of the alarms that are on."""
+        return frozenset()
 
     def failing(self, fault: str) -> float:
         """How strong a fault of the process is; 0 when there is none."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from simulators.live import Written
 from simulators.model import StateSpan, Value
 
 Unlike = Mapping[str, Mapping[str, Any]]
@@ -49,6 +50,20 @@ class Truth:
         """The machine was in this state from `from` until just before `to`."""
         self.rows(
             [{"kind": "state", "machine": machine, "state": span.state, "from": span.begin, "to": span.end}]
+        )
+
+    def written(self, machine: str, t: int, all_: Iterable[Written]) -> None:
+        """Settings that somebody wrote; they count from the step at `t` on."""
+        self.rows(
+            {
+                "kind": "written",
+                "machine": machine,
+                "t": t,
+                "by": each.who,
+                "signal": each.signal,
+                "value": each.value,
+            }
+            for each in all_
         )
 
 

@@ -2,10 +2,12 @@
 losses through its walls, and the temperature is the balance of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
+from simulators.live import Alarm, Setting
 from simulators.machines.phased import Phased, Step
 from simulators.model import Publication, Signal, Type, Value
 from simulators.physics import towards
@@ -31,6 +33,8 @@ SIGNALS = (
     Signal("step", Type.STRING, "Step of the test"),
     Signal("cycle_counter", Type.UINT32, "Test cycles since the start"),
     Signal("alarm", Type.BOOLEAN, "The temperature is away from its set-point for too long"),
+    Signal("hot_set", Type.DOUBLE, "Set-point of the hot step", "CEL", -80, 180, 1),
+    Signal("cold_set", Type.DOUBLE, "Set-point of the cold step", "CEL", -80, 180, 1),
 )
 
 
@@ -53,6 +57,14 @@ class Climate(Phased):
         }
     )
 
+    alarms = (
+        Alarm("TemperatureDeviation", "The temperature is away from its set-point", 700, "temperature"),
+    )
+    settings = (Setting("hot_set", 30, 180), Setting("cold_set", -70, 20))
+    remembered = ("temperature", "humidity")
+
+    hot_c: float = field(default=HOT_C, init=False)
+    cold_c: float = field(default=COLD_C, init=False)
     air_c: float = field(default=AMBIENT_C, init=False)
     piece_c: float = field(default=AMBIENT_C, init=False)
     wanted_c: float = field(default=AMBIENT_C, init=False)
@@ -65,20 +77,20 @@ class Climate(Phased):
     def life(self) -> Iterator[Step]:
         while True:
             yield from self.idle()
-            yield from self._ramp("heating", HOT_C)
+            yield from self._ramp("heating", lambda: self.hot_c)
             yield Step("hot", SOAK_S)
-            yield from self._ramp("cooling", COLD_C)
+            yield from self._ramp("cooling", lambda: self.cold_c)
             yield Step("cold", SOAK_S)
             self.cycles += 1
             if self.cycles % 5 == 0:
-                yield from self._ramp("heating", AMBIENT_C)
+                yield from self._ramp("heating", lambda: AMBIENT_C)
                 yield from self.attendance("idle")
                 yield Step("loading", self.chance("loading").uniform(120, 400))
 
-    def _ramp(self, name: str, end: float) -> Iterator[Step]:
+    def _ramp(self, name: str, end: Callable[[], float]) -> Iterator[Step]:
         """As long as the ramp takes, and until the air is there; a chamber that cannot goes on trying."""
-        yield Step(name, abs(end - self.wanted_c) / RAMP_KPS)
-        while abs(self.air_c - end) > 1.0:
+        yield Step(name, abs(end() - self.wanted_c) / RAMP_KPS)
+        while abs(self.air_c - end()) > 1.0:
             yield Step(name, 5.0)
 
     @property
@@ -90,7 +102,8 @@ class Climate(Phased):
         return self.cycles
 
     def advance(self, dt: float) -> None:
-        goal = {"heating": HOT_C, "cooling": COLD_C, "loading": AMBIENT_C, "idle": AMBIENT_C}.get(self.state)
+        goals = {"heating": self.hot_c, "hot": self.hot_c, "cooling": self.cold_c, "cold": self.cold_c}
+        goal = {**goals, "loading": AMBIENT_C, "idle": AMBIENT_C}.get(self.state)
         if goal is not None:
             change = max(-RAMP_KPS * dt, min(RAMP_KPS * dt, goal - self.wanted_c))
             self.wanted_c += change
@@ -99,6 +112,12 @@ class Climate(Phased):
         away = abs(self.air_c - self.wanted_c) > 4.0 and self.state != "loading"
         self.away_s = self.away_s + dt if away else 0.0
         self.proceed(dt)
+
+    def alarming(self) -> frozenset[str]:
+        return frozenset({"TemperatureDeviation"} if self.away_s > 120.0 else ())
+
+    def adjust(self, signal: str, value: Any) -> None:
+        setattr(self, {"hot_set": "hot_c", "cold_set": "cold_c"}[signal], value)
 
     def _regulate(self, dt: float) -> None:
         loss = (self.air_c - AMBIENT_C) / WALL_S * (1.0 + 9.0 * self.failing("leak"))
@@ -132,4 +151,6 @@ class Climate(Phased):
             "step": self.state,
             "cycle_counter": self.cycles,
             "alarm": self.away_s > 120.0,
+            "hot_set": self.hot_c,
+            "cold_set": self.cold_c,
         }

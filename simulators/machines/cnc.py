@@ -7,10 +7,12 @@ one signal against another, which random numbers never allow.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from simulators import physics
+from simulators.live import Job, Setting, job
 from simulators.machines import cnc_sensors
-from simulators.machines.cnc_mishaps import ALARMS, FAULTS, TOOL_BROKEN, Breakage
+from simulators.machines.cnc_mishaps import ALARMS, BY_NUMBER, CONDITIONS, FAULTS, TOOL_BROKEN, Breakage
 from simulators.machines.cnc_signals import SIGNALS
 from simulators.machines.cnc_work import (
     AMBIENT_C,
@@ -44,6 +46,9 @@ class Cnc(Model):
     signals = SIGNALS
     process_faults = FAULTS
     attended_states = frozenset({"part_change", "setup"})
+    alarms = CONDITIONS
+    settings = (*job(each.name for each in PROGRAMS), Setting("feed_override"))
+    remembered = ("spindle_load", "spindle_power", "vibration_rms", "part_counter")
 
     program: Program = field(default=PROGRAMS[0], init=False)
     phase: Phase = field(default=Phase("rapid", 1.0), init=False)
@@ -67,6 +72,8 @@ class Cnc(Model):
     position: dict[str, float] = field(default_factory=dict, init=False)
     moved: dict[str, float] = field(default_factory=dict, init=False)
     breakage: Breakage = field(default_factory=Breakage, init=False)
+    job: Job = field(default_factory=Job, init=False)
+    dialled: float | None = field(default=None, init=False)  # the feed override, where somebody has set it
     _elapsed: float = field(default=0.0, init=False)
     _quiet: float = field(default=0.0, init=False)  # seconds of cutting until the next micro stop
     _life: Iterator[Phase] = field(init=False)
@@ -106,6 +113,20 @@ class Cnc(Model):
     def parts_made(self) -> int:
         return sum(self.parts.values())
 
+    @property
+    def may_work(self) -> bool:
+        return super().may_work and self.job.open(self.parts_made)
+
+    def alarming(self) -> frozenset[str]:
+        on = [BY_NUMBER[self.stop.alarm]] if self.stop is not None and self.stop.alarm else []
+        on += ["CoolantLoss"] if self.failing("coolant_loss") else []
+        return frozenset(on + (["ToolLifeOver"] if self.vb >= physics.WORN_OUT_MM else []))
+
+    def adjust(self, signal: str, value: Any) -> None:
+        self.job.adjust(signal, value, self.parts_made)
+        if signal == "feed_override":
+            self.override = self.dialled = value
+
     def advance(self, dt: float) -> None:
         self._spin(dt)
         self._remove(dt)
@@ -134,7 +155,7 @@ class Cnc(Model):
     def _wait(self) -> Iterator[Phase]:
         while not self.may_work:
             yield Phase("idle", 1.0)
-        wanted = self.around.program
+        wanted = self.job.part or self.around.program
         self.program = next((each for each in PROGRAMS if each.name == wanted), self.program)
 
     def _attendance(self) -> Iterator[Phase]:
@@ -142,7 +163,8 @@ class Cnc(Model):
             yield Phase("idle", 1.0)
 
     def _part(self, done: int) -> Iterator[Phase]:
-        self.override = self.chance("feed_override").choice((100.0, 100.0, 100.0, 95.0, 90.0, 80.0))
+        turned = self.chance("feed_override").choice((100.0, 100.0, 100.0, 95.0, 90.0, 80.0))
+        self.override = turned if self.dialled is None else self.dialled
         for index, operation in enumerate(self.program.operations[done:], done):
             self.block = 100 * (index + 1)
             if operation.tool != self.tool:

@@ -86,7 +86,7 @@ class Cnc5(Cnc):
         return {
             **super().read(),
             "pallet": self.pallet,
-            "order": self.around.order or self.order,
+            "order": self.job.order or self.around.order or self.order,
             **{f"{axis}_growth": growth for axis, growth in self.axes_um.items()},
             **{f"{n}_load": 3.0 + push + abs(self.moved[n]) / 400 for n in ("a", "c")},
             "chatter": self.chattering,

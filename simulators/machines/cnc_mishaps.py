@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from simulators.live import Alarm
+
 FAULTS = MappingProxyType(
     {
         "tool_wear": "tools wear ten times as fast (1 + 9 times the amount)",
@@ -14,6 +16,15 @@ FAULTS = MappingProxyType(
 TOOL_BROKEN = 5021
 ALARMS = MappingProxyType({2031: "Chip conveyor overload", 1410: "Coolant flow low", 3007: "Probe not ready"})
 WORDS = MappingProxyType({**ALARMS, TOOL_BROKEN: "Tool broken"})
+CONDITIONS = (
+    Alarm("ToolBroken", "Tool broken", 900, "Tool", "5021"),
+    Alarm("ToolLifeOver", "Tool life is over", 300, "Tool", "5010"),
+    Alarm("CoolantLoss", "No coolant", 700, "Coolant", "1400"),
+    Alarm("ChipConveyorOverload", "Chip conveyor overload", 500, "Machine", "2031"),
+    Alarm("CoolantFlowLow", "Coolant flow low", 400, "Coolant", "1410"),
+    Alarm("ProbeNotReady", "Probe not ready", 400, "Tool", "3007"),
+)
+BY_NUMBER = MappingProxyType({int(each.code): each.name for each in CONDITIONS})
 JOLT_S = 0.3
 NOTICED_S = 5.0
 

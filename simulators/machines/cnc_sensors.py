@@ -40,6 +40,9 @@ def control(m: "Cnc") -> dict[str, Value]:
         "door_closed": m.state not in ("part_change", "setup"),
         "alarm_number": alarm,
         "alarm_text": WORDS.get(alarm, ""),
+        "job_order": m.job.order,
+        "job_part": m.job.part,
+        "job_quantity": m.job.quantity,
     }
 
 

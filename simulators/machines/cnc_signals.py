@@ -123,4 +123,7 @@ SIGNALS = (
     Signal("door_closed", Type.BOOLEAN, "The door is closed", address="Machine.DoorClosed"),
     Signal("alarm_number", Type.INT32, "Active alarm, 0 for none", address="Alarm.Number"),
     Signal("alarm_text", Type.STRING, "Active alarm in words", address="Alarm.Text"),
+    Signal("job_order", Type.STRING, "Job order, set by who plans", address="Job.Order"),
+    Signal("job_part", Type.STRING, "Programme of the job; empty: the control's choice", address="Job.Part"),
+    Signal("job_quantity", Type.UINT32, "Parts of the job; 0: any number", "H87", address="Job.Quantity"),
 )

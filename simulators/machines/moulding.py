@@ -7,7 +7,9 @@ Numbers of mode and status are those of Euromap 77 (OPC 40077), so that a reader
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
+from simulators.live import Alarm, Setting
 from simulators.machines.phased import Phased, Step
 from simulators.model import Signal, Type, Value
 from simulators.physics import towards
@@ -58,7 +60,14 @@ SIGNALS = (
     Signal("good_parts", Type.UINT32, "Good parts", "H87", address="Job.Good"),
     Signal("bad_parts", Type.UINT32, "Bad parts", "H87", address="Job.Bad"),
     Signal("alarm_text", Type.STRING, "Active alarm in words", address="Alarm.Text"),
+    *(Signal(f"zone_{n}_set", Type.DOUBLE, f"Set-point of barrel zone {n}", "CEL", 0, 400, 1, f"Barrel.Zone{n}Set") for n in range(1, 5)),
 )  # fmt: skip
+CONDITIONS = (
+    Alarm("BarrelTooCold", "Barrel too cold", 800, "Barrel", "301"),
+    Alarm("ZoneOutOfTolerance", "A barrel zone is away from its set-point", 500, "Barrel", "305"),
+    Alarm("NoMaterial", "No material", 700, "Hopper", "412"),
+)
+TOLERANCE_K = 20.0
 
 
 def inside(value: float, window: tuple[float, float]) -> bool:
@@ -83,7 +92,12 @@ class Moulding(Phased):
         }
     )
 
+    alarms = CONDITIONS
+    settings = tuple(Setting(f"zone_{n}_set", 20, 350) for n in range(1, len(ZONES) + 1))
+    remembered = ("zone_3", "melt_temperature", "cushion", "cycle_counter")
+
     zones: list[float] = field(default_factory=lambda: list(ZONES), init=False)
+    wanted: list[float] = field(default_factory=lambda: list(ZONES), init=False)
     mould_c: float = field(default=48.0, init=False)
     cushion: float = field(default=5.2, init=False)
     peak_bar: float = field(default=930.0, init=False)
@@ -117,6 +131,16 @@ class Moulding(Phased):
         if min(self.zones[2:]) < COLD_C:
             return 301
         return 412 if self.hopper <= 0.0 else 0
+
+    def alarming(self) -> frozenset[str]:
+        away = any(
+            abs(wanted - zone) > TOLERANCE_K for wanted, zone in zip(self.wanted, self.zones, strict=True)
+        )
+        on = {"BarrelTooCold": min(self.zones[2:]) < COLD_C, "NoMaterial": self.hopper <= 0.0}
+        return frozenset(name for name, is_on in {**on, "ZoneOutOfTolerance": away}.items() if is_on)
+
+    def adjust(self, signal: str, value: Any) -> None:
+        self.wanted[int(signal.split("_")[1]) - 1] = value
 
     @property
     def power_kw(self) -> float:
@@ -154,6 +178,7 @@ class Moulding(Phased):
             "heater_power": 12.0 * self.heating,
             "hopper_level": self.hopper,
             "alarm_text": "" if producing else ALARMS[self.alarm],
+            **{f"zone_{n}_set": wanted for n, wanted in enumerate(self.wanted, 1)},
             **self._last_cycle(),
         }
 
@@ -201,7 +226,7 @@ class Moulding(Phased):
     def _heat(self, dt: float) -> None:
         """A proportional controller with feed-forward per zone; a zone that is off takes its heat from its neighbours."""
         duties = []
-        for n, wanted in enumerate(ZONES):
+        for n, wanted in enumerate(self.wanted):
             hold = (wanted - AMBIENT_C) / LOSS_S / HEATER_KPS
             duty = max(0.0, min(1.0, hold + (wanted - self.zones[n]) * 0.05))
             duty = 0.0 if n == 2 and self.failing("heater_failure") else duty
@@ -209,7 +234,7 @@ class Moulding(Phased):
             ripple = self.chance(f"zone_{n + 1}").gauss(0, 0.02)
             self.zones[n] += (duty * HEATER_KPS - (self.zones[n] - AMBIENT_C) / LOSS_S) * dt + ripple
         for n in range(1, len(ZONES)):
-            flow = (self.zones[n - 1] - self.zones[n] - (ZONES[n - 1] - ZONES[n])) / 900.0 * dt
+            flow = (self.zones[n - 1] - self.zones[n] - (self.wanted[n - 1] - self.wanted[n])) / 900.0 * dt
             self.zones[n - 1], self.zones[n] = self.zones[n - 1] - flow, self.zones[n] + flow
         self.heating = sum(duties) / len(duties)
         self.mould_c = towards(

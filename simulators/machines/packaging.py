@@ -7,7 +7,9 @@ then processed or rejected: what is between them is in the machine.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
+from simulators.live import Alarm, Job, Setting, job
 from simulators.machines.phased import Phased, Step
 from simulators.model import Signal, Type, Value
 from simulators.physics import towards
@@ -42,7 +44,15 @@ SIGNALS = (
     Signal("film_remaining", Type.FLOAT, "Film on the reel", "P1", 0, 100, 1, "Film.Remaining"),
     Signal("pack_weight", Type.FLOAT, "Weight of the last pack", "GRM", 0, 1000, 1, "Scale.Weight"),
     Signal("air_pressure", Type.FLOAT, "Compressed air at the machine", "BAR", 0, 12, 2, "Supply.Air"),
+    Signal("job_order", Type.STRING, "Job order, set by who plans", address="Job.Order"),
+    Signal("job_quantity", Type.UINT32, "Packs of the job; 0: any number", "H87", address="Job.Quantity"),
 )  # fmt: skip
+CONDITIONS = (
+    Alarm("EmergencyStop", "Emergency stop pressed", 1000, "Status"),
+    Alarm("Jam", "A pack is stuck", 700, "Status", "27"),
+    Alarm("SealingJawCold", "The sealing jaw is too cold", 600, "Seal", "31"),
+    Alarm("FilmEmpty", "The film is used up", 500, "Film", "11"),
+)
 
 
 @dataclass
@@ -66,7 +76,13 @@ class Packaging(Phased):
         }
     )
 
+    alarms = CONDITIONS
+    settings = (*job(), Setting("mach_speed", 10, 200))
+    remembered = ("seal_temperature", "pack_weight", "prod_processed")
+
     speed: float = field(default=0.0, init=False)
+    commanded: float = field(default=SPEED, init=False)
+    job: Job = field(default_factory=Job, init=False)
     seal_c: float = field(default=SEAL_C, init=False)
     film: int = field(default=FILM_PACKS * 3 // 5, init=False)
     consumed: int = field(default=0, init=False)
@@ -98,7 +114,7 @@ class Packaging(Phased):
             else:
                 yield Step("Completing", 4.0)
                 yield Step("Complete", 5.0)
-                self.lot_left = LOT
+                self.lot_left = self.job.quantity or LOT
 
     def _abort(self) -> Iterator[Step]:
         yield Step("Aborting", 1.0)
@@ -142,6 +158,25 @@ class Packaging(Phased):
         return self.seal_c < 125.0
 
     @property
+    def may_work(self) -> bool:
+        return super().may_work and self.job.open(self.processed)
+
+    def alarming(self) -> frozenset[str]:
+        on = {
+            "EmergencyStop": self.failing("abort"),
+            "Jam": self.failing("jam"),
+            "SealingJawCold": self._is_cold(),
+        }
+        return frozenset(name for name, is_on in {**on, "FilmEmpty": self.film <= 0}.items() if is_on)
+
+    def adjust(self, signal: str, value: Any) -> None:
+        self.job.adjust(signal, value, self.processed)
+        if signal == "mach_speed":
+            self.commanded = value
+        elif signal == "job_quantity" and value:
+            self.lot_left = value
+
+    @property
     def power_kw(self) -> float:
         return 0.4 + 0.02 * self.speed + (1.2 if self.seal_c < SEAL_C else 0.4)
 
@@ -157,7 +192,7 @@ class Packaging(Phased):
         self._infeed(dt)
         cold = 22.0 if self.failing("heater_failure") else SEAL_C
         self.seal_c = towards(self.seal_c, cold, dt, 180.0) + self.chance("seal_temperature").gauss(0, 0.05)
-        self.speed = towards(self.speed, SPEED if self.state == "Execute" else 0.0, dt, 0.8)
+        self.speed = towards(self.speed, self.commanded if self.state == "Execute" else 0.0, dt, 0.8)
         if self.state == "Execute":
             self._pack(dt)
             if not self._must_leave():
@@ -205,7 +240,7 @@ class Packaging(Phased):
             "state_current": STATES[self.state],
             "state_text": self.state,
             "unit_mode": 1,
-            "mach_speed": SPEED,
+            "mach_speed": self.commanded,
             "cur_mach_speed": self.speed if self.speed > 0.5 else 0.0,
             "equipment_blocked": self.is_blocked,
             "equipment_starved": self.starved,
@@ -220,4 +255,6 @@ class Packaging(Phased):
             - 0.3
             - 0.002 * self.speed
             + self.chance("air_pressure").gauss(0, 0.01),
+            "job_order": self.job.order,
+            "job_quantity": self.job.quantity,
         }

@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
+from simulators.live import Alarm, Setting
 from simulators.machines.phased import Phased, Step
 from simulators.model import Signal, Type, Value
 
@@ -98,6 +100,14 @@ class Robot(Phased):
         }
     )
 
+    alarms = (
+        Alarm("ProtectiveStop", "Protective stop: somebody or something is in the way", 600, "Safety"),
+        Alarm("PartStuck", "A part is stuck in the gripper", 700, "Gripper"),
+    )
+    settings = (Setting("speed_override", 1, 100),)
+    remembered = ("flange_force", "power", "cycle_counter")
+
+    override: float = field(default=100.0, init=False)
     joints: list[float] = field(default_factory=lambda: list(POSES["home"]), init=False)
     speeds: list[float] = field(default_factory=lambda: [0.0] * JOINTS, init=False)
     rates: list[float] = field(default_factory=lambda: [0.0] * JOINTS, init=False)
@@ -133,6 +143,13 @@ class Robot(Phased):
 
     attended_states = frozenset({"refilling"})
 
+    def alarming(self) -> frozenset[str]:
+        stuck = ["PartStuck"] if self.failing("jam") else []
+        return frozenset(stuck + (["ProtectiveStop"] if self.is_stopped else []))
+
+    def adjust(self, signal: str, value: Any) -> None:
+        self.override = value
+
     def life(self) -> Iterator[Step]:
         parts = 12
         while True:
@@ -166,10 +183,14 @@ class Robot(Phased):
         if self.is_stopped:
             self.speeds, self.rates = [0.0] * JOINTS, [0.0] * JOINTS
         else:
-            self.proceed(dt)
+            self.proceed(dt * (self._pace if self.now.state == "moving" else 1.0))
             self._follow()
             self._maybe_stop(dt)
         self._warm(dt)
+
+    @property
+    def _pace(self) -> float:
+        return self.override / 100.0
 
     def _follow(self) -> None:
         t = self.elapsed if self.now.state == "moving" else self.now.seconds
@@ -178,7 +199,9 @@ class Robot(Phased):
             moved = (
                 profile(end - start, seconds, t) if self.now.state == "moving" else (end - start, 0.0, 0.0)
             )
-            self.joints[n], self.speeds[n], self.rates[n] = start + moved[0], moved[1], moved[2]
+            self.joints[n], self.speeds[n], self.rates[n] = (
+                start + moved[0], moved[1] * self._pace, moved[2] * self._pace**2
+            )  # fmt: skip
 
     def _maybe_stop(self, dt: float) -> None:
         self._calm -= dt
@@ -207,7 +230,7 @@ class Robot(Phased):
             "operational_mode": 3,
             "emergency_stop": False,
             "protective_stop": self.is_stopped,
-            "speed_override": 100.0,
+            "speed_override": self.override,
             "program": "LOAD_VICE",
             "program_running": self.now.state in ("moving", "gripping") and not self.is_stopped,
             "waiting_for_operator": self.now.state == "waiting_for_operator",

@@ -135,15 +135,19 @@ def _production(model: Model) -> Iterator[Part]:
         yield Part(f"{job}/OrderIdentifier", signal="order")
         yield Part(f"{active}/JobIdentifier", signal="order")
     else:
-        yield Part(f"{job}/Identifier", rule=lambda v: f"JOB-{v['program']}")
-        yield Part(f"{active}/JobIdentifier", rule=lambda v: f"JOB-{v['program']}")
+        yield Part(f"{job}/Identifier", rule=_ordered)
+        yield Part(f"{active}/JobIdentifier", rule=_ordered)
     yield Part(f"{job}/NumberInList", value=0)
-    yield Part(f"{job}/RunsPlanned", value=0)
-    yield Part(f"{job}/RunsPlanned/IsValid", value=False)  # it runs until it is told otherwise
+    yield Part(f"{job}/RunsPlanned", signal="job_quantity")
+    yield Part(f"{job}/RunsPlanned/IsValid", rule=lambda v: v["job_quantity"] != 0)  # 0: until told otherwise
     yield Part(f"{job}/RunsCompleted", signal="part_counter")
     yield Part(f"{job}/PartsCompleted", signal="part_counter")
     yield Part(f"{job}/PartsGood", signal="good_parts")
     yield Part(f"{job}/State", state=program_state)
+
+
+def _ordered(values: Values) -> str:
+    return str(values["job_order"]) or f"JOB-{values['program']}"
 
 
 def _tools() -> Iterator[Part]:

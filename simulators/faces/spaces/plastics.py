@@ -110,11 +110,11 @@ def _injection() -> Iterator[Part]:
     yield Part(f"{unit}/BarrelId", value="B-1")
     yield Part(f"{unit}/MaxScrewStroke", value=120.0, unit="MMT", span=(0, 120))
     yield Part(f"{unit}/TemperatureZones/NodeVersion", value="1")
-    for place, nominal in enumerate(ZONES, 1):
+    for place in range(1, len(ZONES) + 1):
         zone = f"{unit}/TemperatureZones/TemperatureZone_{place}"
         yield Part(zone, fills=Place(GENERAL, "BarrelTemperatureZoneType", "<TemperatureZone_Nr>"))
         yield Part(f"{zone}/Position", value=place)
-        yield from _zone(zone, place, f"Barrel {place}", nominal, f"zone_{place}")
+        yield from _zone(zone, place, f"Barrel {place}", f"zone_{place}_set", f"zone_{place}")
 
 
 def _mould() -> Iterator[Part]:
@@ -135,7 +135,7 @@ def _mould() -> Iterator[Part]:
     yield from _zone(zone, 1, "Mould", 50.0, "mould_temperature")
 
 
-def _zone(zone: str, index: int, name: str, nominal: float, signal: str) -> Iterator[Part]:
+def _zone(zone: str, index: int, name: str, nominal: float | str, signal: str) -> Iterator[Part]:
     yield Part(f"{zone}/Index", value=index)
     yield Part(f"{zone}/IsPresent", value=True)
     yield Part(f"{zone}/Name", value=name)
@@ -143,5 +143,8 @@ def _zone(zone: str, index: int, name: str, nominal: float, signal: str) -> Iter
     yield Part(f"{zone}/Classification", value=HEATING if name != "Mould" else MEASURING)
     yield Part(f"{zone}/ActualTemperature", signal=signal)
     yield Part(f"{zone}/ActualTemperature/EngineeringUnits")
-    yield Part(f"{zone}/NominalTemperature", value=nominal, unit="CEL", span=(0, 400))
+    if isinstance(nominal, str):
+        yield Part(f"{zone}/NominalTemperature", signal=nominal)
+    else:
+        yield Part(f"{zone}/NominalTemperature", value=nominal, unit="CEL", span=(0, 400))
     yield Part(f"{zone}/NominalTemperature/EngineeringUnits")
