@@ -12,15 +12,12 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
-import duckdb
 import pyarrow.parquet as pq
 
 from adapters.base import Bench, Entry, Position
 from adapters.errors import NotConnected
 from adapters.history.files import (
-    SPILL,
     UNFINISHED,
     File,
     all_files,
@@ -32,11 +29,9 @@ from adapters.history.files import (
     remove,
 )
 from adapters.history.settings import HistorySettings
-from adapters.history.table import to_table
+from adapters.history.table import ROW_GROUP, Names, to_table
 
 LOG = logging.getLogger("collector.history")
-ROW_GROUP = 100_000
-"""Rows whose minima and maxima let a reader skip them: some tens of kilobytes each."""
 
 
 class HistoryArchive:
@@ -48,7 +43,7 @@ class HistoryArchive:
         self.seal_seconds = settings.seal_every
         self._settings = settings
         self._folder = settings.folder(bench)
-        self._registry = bench.registry
+        self._names = Names(bench.registry)
         self._clock = bench.clock
         self._lock = threading.Lock()
 
@@ -74,7 +69,7 @@ class HistoryArchive:
             work()
 
     def _seal(self, first: Position, last: Position, entries: Sequence[Entry]) -> None:
-        table = to_table(self._registry, entries)
+        table = to_table(self._names.registry, entries, self._names)
         if not table.num_rows:
             return
         day = day_of(max(entry.batch.received for entry in entries))
@@ -147,25 +142,14 @@ class HistoryArchive:
     def _merge(self, run: Sequence[File]) -> None:
         target = file_at(self._folder, run[0].day, run[0].first, max(file.last for file in run))
         draft = target.path.with_suffix(UNFINISHED)
+        from adapters.history.merging import CannotMerge, merge
+
         try:
             merge(run, draft)
-        except duckdb.Error as error:
+        except CannotMerge as error:
             LOG.warning("%s: the files of %s stay apart: %s", self.name, target.day, error)
             draft.unlink(missing_ok=True)
             return
         publish(draft, target.path)
         for file in run:
             remove(file)
-
-
-def merge(files: Sequence[File], draft: Path) -> None:
-    """Sort several files into one by DuckDB, in bounded memory: a day can be larger than the memory of a small computer."""
-    spill = draft.with_suffix(SPILL)
-    with duckdb.connect(
-        config={"memory_limit": "256MB", "threads": 1, "temp_directory": str(spill)}
-    ) as database:
-        database.execute("SET TimeZone = 'UTC'")
-        everything = database.read_parquet([str(file.path) for file in files])
-        everything.order('machine, signal, "at", seq').write_parquet(
-            str(draft), compression="zstd", row_group_size=ROW_GROUP
-        )

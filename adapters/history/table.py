@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from adapters.base import Entry
-from pipelines.batch import Batch, Kind
+from pipelines.batch import Batch, Kind, Point
 from pipelines.registry import Registry
 
 _TIME = pa.timestamp("ns", "UTC")
@@ -45,21 +46,49 @@ SCHEMA = pa.schema(
 )
 """Everything that a row of the journal says, in columns that any reader of Parquet understands."""
 
+ROW_GROUP = 100_000
+"""Rows whose minima and maxima let a reader skip them: some tens of kilobytes each."""
 
-def to_table(registry: Registry, entries: Iterable[Entry]) -> pa.Table:
-    """The rows of the entries by machine, signal, time and position; `SCHEMA`."""
+
+class _Named(NamedTuple):
+    """ranks: place of each point in the order of machine and signal; points that differ only in unit or tags share one.
+    columns: per column of names the different texts, and which of them each point has.
+    """
+
+    points: NDArray[np.intp]
+    ranks: NDArray[np.intp]
+    columns: dict[str, tuple[pa.Array, NDArray[np.int32]]]
+
+
+@dataclass(slots=True)
+class Names:
+    """What points are called, kept from one table to the next: mostly the same ones come, and what a point is never changes."""
+
+    registry: Registry
+    _last: _Named | None = None
+
+    def of(self, points: NDArray[np.intp]) -> _Named:
+        if self._last is None or not np.array_equal(points, self._last.points):
+            known = [self.registry[point] for point in points.tolist()]
+            self._last = _Named(points, _ranks(known), _texts(known))
+        return self._last
+
+
+def to_table(registry: Registry, entries: Iterable[Entry], names: Names | None = None) -> pa.Table:
+    """The rows of the entries by machine, signal, time and position; `SCHEMA`. names: of this registry, for who makes many."""
     listed = [entry for entry in entries if len(entry.batch)]
     if not listed:
         return SCHEMA.empty_table()
     batches = [entry.batch for entry in listed]
     lengths = np.array([len(batch) for batch in batches])
     seq = np.repeat(np.array([entry.position for entry in listed], np.int64), lengths)
-    points, of_row = np.unique(np.concatenate([batch.points for batch in batches]), return_inverse=True)
+    points, of_row = _numbered(np.concatenate([batch.points for batch in batches]))
+    named = (names or Names(registry)).of(points)
     at = np.concatenate([batch.at for batch in batches])
-    order = np.lexsort((seq, at, _ranks(registry, points)[of_row]))
+    order = np.lexsort((seq, at, named.ranks[of_row]))
     columns = {
         "seq": pa.array(seq[order]),
-        **_of_points(registry, points, of_row[order].astype(np.int32)),
+        **_of_points(named, of_row[order]),
         "at": _times(at[order]),
         **_values(batches, lengths, order),
         "quality": pa.array(np.concatenate([batch.quality for batch in batches])[order]),
@@ -72,35 +101,47 @@ def to_table(registry: Registry, entries: Iterable[Entry]) -> pa.Table:
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _ranks(registry: Registry, points: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Place of each point in the order of machine and signal; points that differ only in unit or tags share one."""
-    names = [(registry[point].machine, registry[point].name) for point in points.tolist()]
+def _numbered(points: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The different points, ascending, and which of them each row has: `np.unique` without its sort of all rows."""
+    places = np.zeros(int(points.max()) + 1, np.intp)
+    places[points] = 1
+    found = np.flatnonzero(places)
+    places[found] = np.arange(len(found))
+    return found, places[points]
+
+
+def _ranks(known: Sequence[Point]) -> NDArray[np.intp]:
+    names = [(point.machine, point.name) for point in known]
     places = {name: place for place, name in enumerate(sorted(set(names)))}
     return np.array([places[name] for name in names], np.intp)
 
 
-def _of_points(
-    registry: Registry, points: NDArray[np.int32], of_row: NDArray[np.int32]
-) -> dict[str, pa.Array]:
-    known = [registry[point] for point in points.tolist()]
+def _texts(known: Sequence[Point]) -> dict[str, tuple[pa.Array, NDArray[np.int32]]]:
     texts = {
         "machine": [point.machine for point in known],
         "signal": [point.name for point in known],
         "unit": [point.unit for point in known],
         "tags": [json.dumps(dict(point.tags), sort_keys=True, ensure_ascii=False) for point in known],
     }
-    return {name: _dictionary(cells, of_row) for name, cells in texts.items()}
+    return {name: _dictionary(cells) for name, cells in texts.items()}
 
 
-def _dictionary(cells: Sequence[str], of_row: NDArray[np.int32]) -> pa.Array:
+def _dictionary(cells: Sequence[str]) -> tuple[pa.Array, NDArray[np.int32]]:
     """Each different text once: Parquet readers expect the entries of a dictionary to differ."""
     numbers = {text: number for number, text in enumerate(dict.fromkeys(cells))}
-    index = np.array([numbers[text] for text in cells], np.int32)[of_row]
-    return pa.DictionaryArray.from_arrays(pa.array(index), _strings(list(numbers)))
+    return _strings(list(numbers)), np.array([numbers[text] for text in cells], np.int32)
+
+
+def _of_points(named: _Named, of_row: NDArray[np.intp]) -> dict[str, pa.Array]:
+    return {
+        name: pa.DictionaryArray.from_arrays(pa.array(numbers[of_row]), texts)
+        for name, (texts, numbers) in named.columns.items()
+    }
 
 
 def _times(ns: NDArray[np.int64], absent: NDArray[np.bool_] | None = None) -> pa.Array:
-    return pa.array(ns, mask=absent).cast(_TIME)
+    """As they are: `cast` would load pyarrow's functions for computing, 9 MB that nothing else here needs."""
+    return pa.array(ns, mask=absent).view(_TIME)
 
 
 def _server_times(batches: Sequence[Batch], order: NDArray[np.intp]) -> pa.Array:
