@@ -7,6 +7,7 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
 from simulators import units
+from simulators.faces.opcua_writing import access
 from simulators.model import Model, Signal
 
 
@@ -55,7 +56,10 @@ def signal_nodes(signal: Signal, model: Model, index: int, parent: ua.NodeId) ->
         signal.description,
     )
     item.TypeDefinition = node_id(_type_of(signal))
-    item.NodeAttributes.MinimumSamplingInterval = float(model.period_ms)
+    attributes = item.NodeAttributes
+    attributes.MinimumSamplingInterval = float(model.period_ms)
+    attributes.AccessLevel = attributes.UserAccessLevel = access(model, signal.name)
+    attributes.Historizing = signal.name in model.remembered
     yield item
     for name_, value in _properties(signal):
         text = f"{node_text(signal)}.{name_}"

@@ -9,7 +9,7 @@ from asyncua.server.server import Server
 from asyncua.ua.object_ids import ObjectIds
 
 from simulators.faces.opcua_nodes import folder, node_id, variable
-from simulators.faces.opcua_server import EPOCH
+from simulators.faces.opcua_times import EPOCH
 from simulators.model import Type
 from simulators.replay.tape import Signal, Tape
 
