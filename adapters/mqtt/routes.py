@@ -17,7 +17,8 @@ from adapters.mqtt.channel import Message
 from adapters.mqtt.payloads.chosen import Reader
 from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Sheet
-from adapters.mqtt.sparkplug.host import Host, Place, Policy
+from adapters.mqtt.sparkplug.host import Host, Policy
+from adapters.mqtt.sparkplug.seat import Place
 from adapters.mqtt.topics import Template
 from adapters.settings import Reading
 from pipelines.registry import Registry
@@ -63,13 +64,17 @@ class Route:
 
 
 class Bound(NamedTuple):
-    """A topic as it was resolved once. quick: the one way to read it, if it is a single binding. told: who else wants it."""
+    """A topic as it was resolved once. sole: the binding, if it is the only one that wants it. told: who else does.
+
+    alone: the place, if nobody but Sparkplug wants it.
+    """
 
     where: str
     bindings: tuple[Binding, ...]
     sole: Binding | None = None
     told: Callable[[Message], None] | None = None
     place: Place | None = None
+    alone: Place | None = None
 
 
 LISTENING = Policy("spBv1.0", 2.0, rebirth=False, asked={})
@@ -118,8 +123,13 @@ class Routes:
     def read_quickly(self, message: Message, sheet: Sheet) -> bool:
         """True if the shortest way could read the message. It never needs the time of receipt."""
         bound = self._bound.get(message.topic)
-        if bound is None or bound.sole is None or message.retain:
+        if bound is None or message.retain:
             return False
+        if bound.sole is None:
+            host, place, whole = self.host, bound.alone, len(message.payload) == message.size
+            return (
+                host is not None and place is not None and whole and host.read_quickly(place, message, sheet)
+            )
         quick = bound.sole.quick
         payload = message.payload
         return quick is not None and len(payload) == message.size and quick.read(payload, sheet) > 0
@@ -159,7 +169,8 @@ class Routes:
             self._heard(self.host.filter_of(place))
         told = self._watched.get(topic)
         sole = found[0] if len(found) == 1 and told is None and place is None else None
-        self._bound[topic] = bound = Bound(where, tuple(found), sole, told, place)
+        alone = None if found or told is not None else place
+        self._bound[topic] = bound = Bound(where, tuple(found), sole, told, place, alone)
         return bound
 
 

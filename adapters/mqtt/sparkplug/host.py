@@ -16,12 +16,13 @@ from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
 from adapters.mqtt.sparkplug.judging import died_at, state, waited, words
 from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
+from adapters.mqtt.sparkplug.layouts import Skim
 from adapters.mqtt.sparkplug.meaning import Sense
 from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
-from adapters.mqtt.sparkplug.node import Node
 from adapters.mqtt.sparkplug.packets import packet_of, rebirth
 from adapters.mqtt.sparkplug.reading import Taker
-from adapters.mqtt.sparkplug.skim import Skim, Skimmer
+from adapters.mqtt.sparkplug.seat import Key, Place, Seat
+from adapters.mqtt.sparkplug.skim import Skimmer
 from adapters.settings import Reading
 from pipelines import quality as q
 from pipelines.batch import Flag
@@ -30,13 +31,9 @@ from pipelines.stage import Gap, Refusal
 
 THROTTLE: Final = 30.0  # seconds between two rebirth requests to one node
 KEPT: Final = 512_000  # bytes of births in the checkpoint
-ANY: Final = "+"
 _MS: Final = 1_000_000  # ns
 _NODE: Final = ("NBIRTH", "NDATA", "NDEATH")
 _DEVICE: Final = ("DBIRTH", "DDATA", "DDEATH")
-
-Key = tuple[str, str]
-
 
 OTHER_TIME: Final = (
     "an alias of another time: the message came after later ones (seq), and a birth may lie between"
@@ -62,40 +59,6 @@ class Policy(NamedTuple):
     rebirth: bool
     asked: dict[Key, float]
     strict: bool = True
-
-
-class Seat:
-    """One node and who reads of it."""
-
-    def __init__(self, key: Key, readings: Sequence[Reading], shop: tuple[Registry, Adopted], patience: float) -> None:  # fmt: skip
-        self.key, self.node = key, Node("/".join(key), patience)
-        self.births = b""  # of the checkpoint, made anew when they change
-        self.machines = tuple(dict.fromkeys(reading.machine for reading in readings))
-        self._readings, self._shop = readings, shop
-        self._takers: dict[str, list[Taker]] = {}
-
-    def takers(self, device: str) -> list[Taker]:
-        """Who reads of this entity; asked for devices that exist only, which are bounded."""
-        known = self._takers.get(device)
-        if known is None:
-            known = self._takers[device] = [
-                Taker(reading, *self._shop, device, {"device": device} if wanted == ANY else {})
-                for reading in self._readings
-                if (wanted := reading.read.place[2]) == device or (wanted == ANY and device)
-            ]
-        return known
-
-    def sole(self, device: str) -> Taker:
-        """The only one who reads of this entity."""
-        return self.takers(device)[0]
-
-
-class Place(NamedTuple):
-    """What a topic says. kind: empty for commands and whatever is nothing to a host that listens."""
-
-    seat: Seat
-    kind: str
-    device: str
 
 
 class Host:
@@ -137,17 +100,29 @@ class Host:
         kind = levels[1] if levels[1] in (_DEVICE if device else _NODE) else ""
         return Place(seat, kind, device)
 
+    def read_quickly(self, place: Place, message: Message, sheet: Sheet) -> bool:
+        """True if the message is data of a known layout, just what was expected, and read by one entry; else nothing was done."""
+        payload, node = message.payload, place.seat.node
+        said = None if place.habit is None or message.retain else place.habit.read(payload)
+        entity, sole = node.entities.get(place.device), place.sole
+        if said is None or said.layout is None or entity is None or sole is None:
+            return False
+        track = sole.track(entity, said.layout)
+        values = None if track is None else track.values(said)
+        if track is None or values is None:
+            return False
+        if not node.next_in_line(crc32(payload) ^ place.salt, entity, said.seq, said.time):
+            return False
+        track.add(said.times, values, sheet)
+        return True
+
     def read(self, place: Place, message: Message, stamp: int, sheet: Sheet, now: float) -> bool:
         """Adds what the message says; True if a row took the time of receipt. now: monotonic seconds."""
         if not place.kind:
             return False
-        said = self._skimmer.read(message.payload) if place.kind.endswith("DATA") else None
+        said = None if place.habit is None else self._skimmer.read(message.payload, place.habit)
         entity = None if said is None or message.retain else _in_line(place, message, said)
-        if (
-            entity is not None
-            and said is not None
-            and place.seat.sole(entity.device).quick(entity, said, sheet)
-        ):
+        if entity is not None and said is not None and place.sole and place.sole.quick(entity, said, sheet):
             return False
         packet = packet_of(place.kind, place.device, message, stamp, said)
         if isinstance(packet, str):
@@ -276,10 +251,11 @@ class Host:
 
 def _in_line(place: Place, message: Message, said: Skim) -> Entity | None:
     """Whose data they are, where they are just what was expected and one entry reads them; then they count as taken."""
-    seat, device = place.seat, place.device
-    if device not in seat.node.entities or len(seat.takers(device)) != 1:
+    entity = place.seat.node.entities.get(place.device)
+    if entity is None or place.sole is None:
         return None
-    return seat.node.next_in_line((place.kind + device, crc32(message.payload)), device, said.seq, said.time)
+    mark = crc32(message.payload) ^ place.salt
+    return entity if place.seat.node.next_in_line(mark, entity, said.seq, said.time) else None
 
 
 def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:

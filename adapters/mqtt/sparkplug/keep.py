@@ -12,7 +12,8 @@ import msgspec
 
 from adapters.mqtt.channel import Message
 from adapters.mqtt.sparkplug.model import Entity, Known, Packet
-from adapters.mqtt.sparkplug.node import REMEMBERED, Node
+from adapters.mqtt.sparkplug.node import Node
+from adapters.mqtt.sparkplug.recent import salt
 
 Reopen = Callable[[str, Message, int], Packet | None]
 
@@ -38,6 +39,7 @@ class _Node(msgspec.Struct, array_like=True):
     aside: tuple[int, int, int] = (0, 0, 0)
     said_at: int = 0
     far: tuple[int, int, int] = (0, 0, 0)
+    marks: bytes = b""  # in place of `recent`, which versions before had
 
 
 def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, bytes]:
@@ -46,7 +48,7 @@ def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, b
     waiting = [_waiting(packet) for packet in node.held]
     doubts = [(entity.device, entity.doubt) for entity in node.entities.values() if entity.doubt]
     stored = _Node(
-        key, node.bd_seq, node.expected, node.dead, doubts, list(node.recent), waiting, msgspec.Raw(births), node.former, node.aside.held, node.said_at, node.aside.far
+        key, node.bd_seq, node.expected, node.dead, doubts, [], waiting, msgspec.Raw(births), node.former, node.aside.held, node.said_at, node.aside.far, node.recent.dump()
     )  # fmt: skip
     return msgspec.msgpack.encode(stored), births
 
@@ -90,7 +92,9 @@ def _filler(stored: _Node, entities: list[_Entity]) -> Callable[[Node, float, Re
         node.bd_seq, node.expected, node.dead = stored.bd_seq, stored.expected, stored.dead
         node.former, node.aside.held, node.said_at = stored.former, stored.aside, stored.said_at
         node.aside.far = stored.far
-        node.recent.extend(stored.recent[-REMEMBERED:])
+        for what, check in stored.recent:
+            node.recent.add(check ^ salt(what, ""))
+        node.recent.load(stored.marks)
         for each in entities:
             _fill(node, each)
         for device, doubt in stored.doubts:

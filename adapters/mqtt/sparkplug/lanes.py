@@ -7,12 +7,13 @@ A lane says of one shape of one alias: which point, which column, and what is st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from adapters.mqtt.sheet import Columns, Sheet
+from adapters.mqtt.sparkplug.layouts import LENGTHS, Key, Layout, Skim
 from adapters.mqtt.sparkplug.meaning import Plan
 from adapters.mqtt.sparkplug.model import Entity, Known
-from adapters.mqtt.sparkplug.skim import Key, Skim
 from adapters.mqtt.sparkplug.values import INTEGERS, Unreadable, extended
 from pipelines.batch import Kind
 
@@ -32,18 +33,84 @@ class Lane:
         self.page: object = None
 
 
+class Track:
+    """The lanes of a layout, grouped by the column where their values go."""
+
+    __slots__ = ("_claims", "_columns", "_converts", "_page", "_picks", "_wanted")
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        kinds = dict.fromkeys(lane.kind for lane in lanes if lane.wanted)
+        groups = [[n for n, lane in enumerate(lanes) if lane.wanted and lane.kind is kind] for kind in kinds]
+        self._claims = [
+            (kind, [lanes[n].point for n in group]) for kind, group in zip(kinds, groups, strict=True)
+        ]
+        self._picks = [_pick(group, len(lanes)) for group in groups]
+        self._converts = [
+            (n, lane.convert) for n, lane in enumerate(lanes) if lane.wanted and lane.convert is not None
+        ]
+        self._wanted = sum(map(len, groups))
+        self._page: object = None
+        self._columns: list[Columns] = []
+
+    def values(self, said: Skim) -> Sequence[Any] | None:
+        """As they are stored; None: one of them cannot be read."""
+        if not self._converts:
+            return said.values
+        values = list(said.values)
+        try:
+            for place, convert in self._converts:
+                values[place] = convert(values[place])
+        except Unreadable:
+            return None
+        return values
+
+    def add(self, times: Sequence[int], values: Sequence[Any], sheet: Sheet) -> None:
+        if self._page is not sheet.page:
+            self._columns = sheet.claim(self._claims)
+            self._page = sheet.page
+        for columns, (_, points), pick in zip(self._columns, self._claims, self._picks, strict=True):
+            columns.points += points
+            columns.at += times if pick is None else pick(times)
+            columns.values += values if pick is None else pick(values)
+        sheet.decoded += self._wanted
+
+
+def _pick(places: Sequence[int], of: int) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """None: all of them, as they stand."""
+    if len(places) == of:
+        return None
+    first = places[0]
+    return itemgetter(*places) if len(places) > 1 else lambda column: (column[first],)
+
+
 class Lanes:
     """Of one read entry on one entity."""
 
     def __init__(self) -> None:
         self._birth: object = None
         self._lanes: dict[Key, Lane] = {}
+        self._tracks: dict[Layout, Track] = {}
         self._uniform = True
+
+    def track(self, entity: Entity, layout: Layout) -> Track | None:
+        """Where all of a message of this layout goes; None: one of its metrics is not known well enough."""
+        if self._birth is not entity.by_alias:
+            return None
+        return self._tracks.get(layout) or self._made(layout)
+
+    def _made(self, layout: Layout) -> Track | None:
+        lanes = [lane for key in layout.keys if (lane := self._lanes.get(key)) is not None]
+        if len(lanes) < len(layout.keys):
+            return None
+        if len(self._tracks) >= LENGTHS:
+            self._tracks.clear()
+        track = self._tracks[layout] = Track(lanes)
+        return track
 
     def take(self, entity: Entity, said: Skim, sheet: Sheet) -> bool:
         """Adds all of the message, or nothing: then it must be read the careful way."""
         if self._birth is not entity.by_alias:
-            self._birth, self._lanes, self._uniform = entity.by_alias, {}, True
+            self._birth, self._lanes, self._tracks, self._uniform = entity.by_alias, {}, {}, True
             return False
         lanes = [*map(self._lanes.get, said.keys)]
         if not lanes or None in lanes:
@@ -60,15 +127,14 @@ class Lanes:
         page = sheet.page
         if any([lane.page is not page for lane in lanes]):  # noqa: C419 - a list is twice as fast as a generator
             _claim(lanes, sheet)
-        times = [time * 1_000_000 for time in said.times]
         if self._uniform:
             columns = lanes[0].columns
             columns.points += [lane.point for lane in lanes]
-            columns.at += times
+            columns.at += said.times
             columns.values += values
             sheet.decoded += len(lanes)
         else:
-            _each(lanes, times, values, sheet)
+            _each(lanes, said.times, values, sheet)
         return True
 
     def lay(self, entity: Entity, said: Skim, plans: Mapping[Known, Plan | None]) -> None:

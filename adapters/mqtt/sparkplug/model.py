@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from adapters.mqtt.sparkplug.skim import Skim
+from adapters.mqtt.sparkplug.layouts import Skim
 
 # doubts, rising; LOSS: messages of this edge connection were lost; BREAK: nobody knows whether it is still the same one
 SURE, LOSS, BREAK = 0, 1, 2

@@ -10,16 +10,16 @@ doubted at once and not when the patience is over: before that the new numbers m
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from adapters.mqtt.sparkplug.aside import Aside
 from adapters.mqtt.sparkplug.model import BREAK, LOSS, SURE, Act, Entity, Loss, Packet
+from adapters.mqtt.sparkplug.recent import Recent, salt
 
 MOST_HELD: Final = 64  # messages of a node that wait for an earlier one
 MOST_BYTES: Final = 256_000  # of them: they stand in the checkpoint
-REMEMBERED: Final = 64  # messages by which a repetition is recognised
 DEVICES: Final = 1000  # of a node; more are strangers' inventions
 UNBORN: Final = 10.0  # seconds that a device has for its birth after the node was born again
 
@@ -34,7 +34,7 @@ class Node:
         self.former: int | None = None  # bdSeq of the birth before
         self.expected: int | None = None
         self.held: list[Packet] = []
-        self.recent: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
+        self.recent = Recent()
         self.counts: Counter[str] = Counter()
         self.losses: list[Loss] = []
         self.aside = Aside()
@@ -53,21 +53,20 @@ class Node:
             known = self.entities[device] = Entity(device)
         return known
 
-    def next_in_line(self, mark: tuple[str, int], device: str, seq: int | None, time: int) -> Entity | None:
-        """Of data that are just what was expected of somebody who is alive and sure: whose they are, and they are taken."""
-        entity = self.entities.get(device)
-        if seq is None or seq != self.expected or self.held or mark in self.recent or entity is None:
-            return None
+    def next_in_line(self, mark: int, entity: Entity, seq: int | None, time: int) -> bool:
+        """Whether data are just what was expected of somebody who is alive and sure; then they are taken."""
+        if seq is None or seq != self.expected or self.held or mark in self.recent.marks:
+            return False
         if not entity.alive or entity.doubt or time < entity.born_at or time < self.entities[""].born_at:
-            return None
-        self.recent.append(mark)
+            return False
+        self.recent.add(mark)
         self.resumed, self.expected = False, (seq + 1) % 256
         self.said_at = time or self.said_at
         self._progress += 1
-        return entity
+        return True
 
     def take(self, packet: Packet, now: float) -> Iterator[Act]:
-        mark = (packet.kind + packet.device, packet.check)
+        mark = packet.check ^ salt(packet.kind, packet.device)
         if packet.retain:
             yield from self._retained(packet)
         elif mark in self.recent and self._is_repetition(packet):
@@ -75,7 +74,7 @@ class Node:
         elif packet.kind == "NDEATH":
             yield from self._node_death(packet)
         else:
-            self.recent.append(mark)
+            self.recent.add(mark)
             yield from (
                 self._node_birth(packet, now) if packet.kind == "NBIRTH" else self._in_turn(packet, now)
             )

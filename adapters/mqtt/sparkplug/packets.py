@@ -6,11 +6,11 @@ import zlib
 from typing import Any, Final
 
 from adapters.mqtt.channel import Message
+from adapters.mqtt.sparkplug.layouts import Skim
 from adapters.mqtt.sparkplug.model import Known, Packet
 from adapters.mqtt.sparkplug.payload import opened
 from adapters.mqtt.sparkplug.properties import unit_of
 from adapters.mqtt.sparkplug.schema import Metric, Payload
-from adapters.mqtt.sparkplug.skim import Skim
 
 REBIRTH: Final = "Node Control/Rebirth"
 LATEST_MS: Final = (2**63 - 1) // 10**6

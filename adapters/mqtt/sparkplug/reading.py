@@ -15,12 +15,12 @@ from adapters.mqtt.binding import LONGEST_NAME
 from adapters.mqtt.settings import MqttRead, MqttSignal
 from adapters.mqtt.sheet import Cell, Sheet
 from adapters.mqtt.sparkplug.flatten import Leaf, leaves
-from adapters.mqtt.sparkplug.lanes import Lanes
+from adapters.mqtt.sparkplug.lanes import Lanes, Track
+from adapters.mqtt.sparkplug.layouts import Layout, Skim
 from adapters.mqtt.sparkplug.meaning import Mark, Plan, Sense, aliased, named, sort, type_name
 from adapters.mqtt.sparkplug.model import Entity, Known, Packet
 from adapters.mqtt.sparkplug.packets import LATEST_MS, metrics_of
 from adapters.mqtt.sparkplug.properties import quality_of
-from adapters.mqtt.sparkplug.skim import Skim
 from adapters.mqtt.sparkplug.values import DATASET, NAMES, READERS, TEMPLATE, Reader, Unreadable
 from adapters.settings import Reading, SignalSettings, intern
 from pipelines import quality as q
@@ -81,6 +81,10 @@ class Taker:
     def quick(self, entity: Entity, said: Skim, sheet: Sheet) -> bool:
         """Adds all of a message that is not doubted, or nothing: then it is to be taken."""
         return self._lanes.take(entity, said, sheet)
+
+    def track(self, entity: Entity, layout: Layout) -> Track | None:
+        """Where all of a message of this layout goes that is not doubted."""
+        return self._lanes.track(entity, layout)
 
     def _take(self, entity: Entity, packet: Packet, sense: Sense) -> None:
         """The careful way."""

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.mqtt.sparkplug import skim
+from adapters.mqtt.sparkplug.layouts import COST, Habit, Skim
 from adapters.mqtt.sparkplug.schema import DecodeError, Payload
 from adapters.mqtt.sparkplug.skim import Skimmer
 from simulators.sparkplug.model import DataType, Metric
@@ -19,11 +21,17 @@ from tests.peers.edges import SESSIONS, load
 FIELDS = {10: "int_value", 11: "long_value", 12: "float_value", 13: "double_value", 14: "boolean_value"}
 
 
-def agrees(skimmer: Skimmer, raw: bytes) -> bool:
-    """True if it was skimmed; fails if protobuf reads anything else, or nothing."""
-    said = skimmer.read(raw)
-    if said is None:
-        return False
+def agrees(skimmer: Skimmer, raw: bytes, habit: Habit | None = None) -> bool:
+    """True if it was skimmed; fails if protobuf reads anything else, or nothing. habit: is asked first, and learns."""
+    whole = None if habit is None else habit.read(raw)
+    said = skimmer.read(raw, habit)
+    for each in (whole, said):
+        if each is not None:
+            is_what_protobuf_reads(each, raw)
+    return said is not None
+
+
+def is_what_protobuf_reads(said: Skim, raw: bytes) -> None:
     payload = Payload.FromString(raw)
     seq = payload.seq if payload.HasField("seq") and payload.seq < 256 else None
     assert (said.time, said.seq) == (payload.timestamp, seq)
@@ -34,12 +42,12 @@ def agrees(skimmer: Skimmer, raw: bytes) -> bool:
         fields = {descriptor.name for descriptor, _ in metric.ListFields()}
         assert fields <= {"alias", "timestamp", "datatype", FIELDS[field]}
         assert metric.HasField("alias")
-        assert (metric.alias, metric.datatype, metric.timestamp or payload.timestamp) == (alias, datatype, at)
+        moment = (metric.timestamp or payload.timestamp) * 1_000_000
+        assert (metric.alias, metric.datatype, moment) == (alias, datatype, at)
         assert metric.WhichOneof("value") == FIELDS[field]
         read = getattr(metric, FIELDS[field])
         assert read == value or (math.isnan(read) and math.isnan(value))
         assert type(read) is type(value)
-    return True
 
 
 def typed(alias: int, kind: DataType, value: Any, *, at: int | None, said: bool) -> Metric:
@@ -79,10 +87,10 @@ def payloads(draw: st.DrawFn) -> bytes:
 def test_whatever_the_bytes_nothing_is_read_that_protobuf_does_not_read(
     messages: list[tuple[bytes, list[tuple[int, int]], int]],
 ) -> None:
-    """M14: one skimmer for all of them: shapes learnt from one message meet the others, whole, changed and cut."""
-    skimmer = Skimmer()
+    """M14: one skimmer and one topic for all of them: what is learnt from one meets the others, whole, changed and cut."""
+    skimmer, habit = Skimmer(), Habit()
     for raw, changes, cut in messages:
-        agrees(skimmer, raw)
+        agrees(skimmer, raw, habit)
         broken = bytearray(raw)
         for place, byte in changes:
             if place < len(broken):
@@ -91,39 +99,95 @@ def test_whatever_the_bytes_nothing_is_read_that_protobuf_does_not_read(
         try:
             Payload.FromString(hostile)
         except DecodeError:
+            assert habit.read(hostile) is None
             assert skimmer.read(hostile) is None
         else:
-            agrees(skimmer, hostile)
+            agrees(skimmer, hostile, habit)
 
 
-def test_every_byte_changed_to_every_other() -> None:
-    """Of a message of three shapes, all neighbours at a distance of one byte."""
-    chosen = [
-        typed(1, DataType.DOUBLE, 1.5, at=T0, said=False),
-        typed(300, DataType.INT32, -2, at=T0 + 1, said=True),
-        typed(5, DataType.BOOLEAN, True, at=None, said=False),
-    ]
-    raw = SPEC.payload(Said(chosen, timestamp=T0, seq=200))
-    skimmer = Skimmer()
-    assert agrees(skimmer, raw)
+CHOSEN = (
+    typed(1, DataType.DOUBLE, 1.5, at=T0, said=False),
+    typed(300, DataType.INT32, -2, at=T0 + 1, said=True),
+    typed(5, DataType.BOOLEAN, True, at=None, said=False),
+)
+
+
+@pytest.mark.parametrize("seq", [None, 5, 200])
+def test_every_byte_changed_to_every_other(seq: int | None) -> None:
+    """Of a message of three shapes, all neighbours at a distance of one byte, by its shapes and by its layout."""
+    raw = SPEC.payload(Said(list(CHOSEN), timestamp=T0, seq=seq))
+    skimmer, habit = Skimmer(), Habit()
+    assert agrees(skimmer, raw, habit)
+    assert habit.read(raw) is not None
     for place in range(len(raw)):
         for byte in range(256):
             changed = raw[:place] + bytes([byte]) + raw[place + 1 :]
+            whole = habit.read(changed)
             try:
                 Payload.FromString(changed)
             except DecodeError:
-                assert skimmer.read(changed) is None
+                assert skimmer.read(changed) is whole is None
             else:
+                if whole is not None:
+                    is_what_protobuf_reads(whole, changed)
                 agrees(skimmer, changed)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.floats(), st.integers(0, 127), st.booleans(), st.integers(2**21, 2**28 - 1), st.integers(1, 2**41), st.integers(128, 255)), min_size=1, max_size=5))  # fmt: skip
+def test_a_layout_serves_every_message_that_differs_in_numbers_only(said: list[tuple[Any, ...]]) -> None:
+    skimmer, habit = Skimmer(), Habit()
+    served = []
+    for real, small, flag, large, later, seq in said:
+        metrics = [
+            typed(1, DataType.DOUBLE, real, at=T0 + later, said=False),
+            typed(2, DataType.UINT8, small, at=T0 + later, said=True),
+            typed(300, DataType.BOOLEAN, flag, at=T0, said=False),
+            typed(4, DataType.UINT32, large, at=T0 + 1, said=False),
+            typed(5, DataType.DOUBLE, -real, at=None, said=False),
+        ]
+        raw = SPEC.payload(Said(metrics, timestamp=T0 + later, seq=seq))
+        served.append(habit.read(raw) is not None)
+        assert agrees(skimmer, raw, habit)
+    assert served == [False] + [True] * (len(said) - 1)
+
+
+def test_learning_has_a_bound() -> None:
+    """Messages that all look different are not learnt for ever, and what repeats later is learnt all the same."""
+    habit, skimmer, layouts = Habit(), Skimmer(), []
+    for n in range(400):
+        metrics = [
+            typed(1 + (n * 7 + m * m) % 127, DataType.DOUBLE, 1.0, at=T0, said=False) for m in range(3)
+        ]
+        raw = SPEC.payload(Said(metrics, timestamp=T0, seq=n % 128))
+        skimmer.read(raw, habit)
+        layouts.append(next(iter(habit._layouts.values()), None))
+    assert len(set(layouts)) < 20
+    again = [typed(3, DataType.DOUBLE, 1.0, at=T0, said=False)] * 2
+    raw = SPEC.payload(Said(again, timestamp=T0, seq=1))
+    for _ in range(COST):
+        skimmer.read(raw, habit)
+    assert habit.read(raw) is not None
+
+
+def test_all_layouts_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skim, "REMEMBERED", 50)
+    skimmer, habits = Skimmer(), [Habit() for _ in range(40)]
+    raw = SPEC.payload(Said(list(CHOSEN), timestamp=T0, seq=1))
+    for habit in habits:
+        skimmer.read(raw, habit)
+        assert sum(len(each._layouts) for each in habits) * len(CHOSEN) <= 50
+    assert habits[-1].read(raw) is not None
 
 
 @pytest.mark.parametrize("name", sorted(SESSIONS))
 def test_recorded_edges(name: str) -> None:
-    skimmer = Skimmer()
+    skimmer, habits = Skimmer(), dict[str, Habit]()
     for message in load(name):
         if message.kind.endswith("DATA"):
-            agrees(skimmer, message.payload)
-            agrees(skimmer, message.payload)
+            habit = habits.setdefault(message.topic, Habit())
+            agrees(skimmer, message.payload, habit)
+            agrees(skimmer, message.payload, habit)
 
 
 KINDS = (
@@ -134,7 +198,7 @@ BY_KIND = {DataType.DOUBLE: 1.25, DataType.INT16: -7, DataType.UINT64: 2**63, Da
 
 
 class Blind(Skimmer):
-    def read(self, _raw: bytes) -> None:
+    def read(self, _raw: bytes, _habit: object = None) -> None:
         return None
 
 
