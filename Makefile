@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 LOCK   := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: setup setup-dev peers demo test check format soak torture bench lock clean
+.PHONY: setup setup-dev peers demo test check format soak acceptance torture bench lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -70,6 +70,10 @@ torture: setup-dev
 	DERIVE_KILLS=200 DERIVE_LINE_KILLS=100 INFLUX_OUTAGE_VALUES=10000000 SHOPFLOOR_LONG=1 \
 	$(BIN)/python -m pytest -n auto --timeout=7200 tests/journal tests/derive tests/influxdb tests/line tests/collector tests/opcua/rows tests/seeded $(ARGS)
 	$(BIN)/collector selftest --for 10min
+
+# Ten minutes of a workshop with every fault, on all faces, beside the collector: ARGS="--minutes 2". Every value is stored, or explained by a gap record.
+acceptance: setup-dev
+	$(BIN)/python -m tests.acceptance $(ARGS)
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks $(ARGS)

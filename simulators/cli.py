@@ -31,7 +31,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 done or stopped, 1 could not run, 2 wrong usage."""
     chosen = _parser().parse_args(given)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
-    for library in ("asyncua", "amqtt", "transitions"):
+    for library in ("asyncua",):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         return int(chosen.main(chosen))

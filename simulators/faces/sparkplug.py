@@ -86,7 +86,10 @@ class SparkplugFace:
         self._signals = {signal.name: signal for signal in edge.cell.devices[model.machine]}
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
-        """Nothing: the birth has said all first values."""
+        """The births of all devices say their first values, unless a reader has asked for them already."""
+        if not self._edge.born and self._edge.connected:
+            self._edge.birth()
+            await confirm(self._edge)
 
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
         """One DDATA with what changed; it is in the truth when the broker has it."""
@@ -124,7 +127,7 @@ class SparkplugFace:
 async def open_edge(
     address: Address, truth: Truth, models: Sequence[Model], at_ns: int
 ) -> AsyncIterator[dict[str, SparkplugFace]]:
-    """Connect and be born; the faces by machine. Dies in order at the end."""
+    """Connect, to be born when the clock starts: a birth is not kept for readers who come later. The faces by machine. Dies in order at the end."""
     cell = Cell({"": []}, Random(0))
     book = MachineBook(truth)
     book.models, book.now_ns = {model.machine: model for model in models}, at_ns
@@ -133,8 +136,7 @@ async def open_edge(
             metric(signal, next(cell.aliases), model.values[signal.name], at_ns) for signal in model.signals
         ]
     edge = Edge(Place(address, GROUP, NODE), cell, Habits(), book)
-    await edge.connect()
-    await confirm(edge)
+    await edge.connect(silent=True)
     try:
         yield {model.machine: SparkplugFace(edge, book, model) for model in models}
     finally:

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from simulators.broker.packets import packet, text
 from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
-from simulators.load.packets import packet, text
 from simulators.load.series import Series, name_of
 from simulators.sparkplug.encode import Encoder
 from simulators.sparkplug.habits import Habits

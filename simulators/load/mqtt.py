@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from simulators.broker.packets import GOODBYE
 from simulators.clock import wall_ns
 from simulators.errors import SimulatorError
 from simulators.faces.broker import Address, parse
 from simulators.load.edges import Edges
 from simulators.load.pace import paced, settled
-from simulators.load.packets import DISCONNECT, LAST_ID, Round, Rounds, acknowledged, connect
+from simulators.load.packets import LAST_ID, Round, Rounds, acknowledged, connect
 from simulators.load.series import Series
 from simulators.runner import say, stop_signals
 
@@ -107,7 +108,7 @@ class Publisher(asyncio.Protocol):
 
     def close(self) -> None:
         if self._transport is not None:
-            self._transport.write(DISCONNECT)
+            self._transport.write(GOODBYE)
             self._transport.close()
 
     def begin(self, start_ns: int) -> None:

@@ -4,13 +4,13 @@ Topics and payloads have one length, so every packet of a round has the same lay
 columns of bytes: a thousand packets cost a dozen numpy operations. Sections are those of the OASIS standard 3.1.1.
 """
 
-import struct
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulators.broker.packets import packet, text
 from simulators.clock import MILLISECOND
 from simulators.load.series import Series, name_of
 
@@ -22,28 +22,9 @@ _ENTRY: Final = b',"%s":000000.000'
 _TIME_AT: Final = len(b'{"ts":')
 
 
-def text(content: str) -> bytes:
-    """1.5.3: two bytes of length, then UTF-8."""
-    encoded = content.encode()
-    return struct.pack(">H", len(encoded)) + encoded
-
-
-def packet(kind: int, body: bytes) -> bytes:
-    """2.2: packet type and flags, remaining length in groups of seven bits."""
-    length, digits = len(body), bytearray()
-    while True:
-        length, digit = length >> 7, length & 0x7F
-        digits.append(digit | (0x80 if length else 0))
-        if not length:
-            return bytes((kind, *digits)) + body
-
-
 def connect(client_id: str) -> bytes:
     """3.1: clean session, no keep-alive."""
     return packet(0x10, text("MQTT") + bytes((4, 0x02, 0, 0)) + text(client_id))
-
-
-DISCONNECT: Final = packet(0xE0, b"")
 
 
 def payload(at_ms: int, keys: Sequence[str] = ("value",)) -> bytes:

@@ -82,8 +82,8 @@ class Edge:
     def state_topic(self) -> str:
         return ("STATE/" if self.habits.state == "2" else "spBv1.0/STATE/") + self.place.host
 
-    async def connect(self) -> None:
-        """A new connection with the next bdSeq; the births follow, or wait for the primary host."""
+    async def connect(self, *, silent: bool = False) -> None:
+        """A new connection with the next bdSeq; the births follow, or wait for the primary host, or (silent) for `birth`."""
         rises = self.habits.bd_seq == "rises"
         self.bd_seq = (self.habits.first_bd_seq + (self.connections if rises else 0)) % 256
         self.connections, self.born = self.connections + 1, False
@@ -93,7 +93,7 @@ class Edge:
         self.link = await open_link(self.place.address, client_id, self._will(), self.heard)
         topics = [self.topic("NCMD"), self.topic("DCMD", "+")]
         await self.link.subscribe([*topics, *([self.state_topic()] if self.place.host else [])])
-        if not self.place.host:
+        if not self.place.host and not silent:
             self.birth()
 
     def _will(self) -> Will | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+from simulators.broker.packets import GOODBYE, packet, text
 from simulators.errors import SimulatorError
 from simulators.faces.broker import Address
-from simulators.load.packets import DISCONNECT, packet, text
 
 ANSWER: Final = 5.0  # s
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK, _PINGRESP = 0x20, 0x30, 0x40, 0x90, 0xD0
@@ -106,7 +106,7 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """In order: the broker forgets the will."""
-        self._write(DISCONNECT)
+        self._write(GOODBYE)
         if self._transport is not None:
             self._transport.close()
 

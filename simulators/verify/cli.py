@@ -29,6 +29,13 @@ def add(commands: Any) -> None:
         help="machines behind a source of gap records",
     )
     parser.add_argument(
+        "--machine",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only of this machine (may be given again)",
+    )
+    parser.add_argument(
         "--window", type=seconds, default=60.0, help="how far away a value is late, not lost (60s)"
     )
     parser.add_argument(
@@ -63,11 +70,12 @@ def _verdict(options: argparse.Namespace) -> Any:
     from simulators.verify.columns import Coder
     from simulators.verify.compare import How, compare
     from simulators.verify.gaps import Gaps, read_gaps
-    from simulators.verify.sources import excuses, read_data, read_truth
+    from simulators.verify.sources import EVERYBODY, excuses, read_data, read_truth
 
     coder, gaps = Coder(), Gaps()
-    truth = read_truth(options.truth, coder)
-    data = read_data(options.against, coder, gaps)
+    only = frozenset(options.machine) or EVERYBODY
+    truth = read_truth(options.truth, coder, only)
+    data = read_data(options.against, coder, gaps, only)
     if options.gaps is not None:
         gaps.extend(read_gaps(options.gaps))
     spans, unknown = excuses(gaps, truth, coder, options.source)

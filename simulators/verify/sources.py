@@ -1,7 +1,7 @@
 """What is compared: the simulators' truth, and the data from a file or a database, both as columns."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,14 @@ from simulators.verify.gaps import GapRows, Gaps, Spans
 
 OWN: Final = "collector"
 """The machine under which a collector stores what it says about itself: no machine has that name."""
+
+
+class _Everybody:
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+EVERYBODY: Final[Container[str]] = _Everybody()
 
 
 class Line(msgspec.Struct):
@@ -38,13 +46,15 @@ class Truth:
     sources: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
-def read_truth(path: Path, coder: Coder) -> Truth:
-    """The values that were really handed over; a last line that a killed simulator could not finish is left out."""
+def read_truth(path: Path, coder: Coder, only: Container[str] = EVERYBODY) -> Truth:
+    """The values that were really handed over; a last line that a killed simulator could not finish is left out. only: machines."""
     truth = Truth(Columns(coder))
     for line in _lines(path):
         if line.kind == "start":
             for machine in line.machines:
                 truth.sources[str(machine.get("source", machine["machine"]))].add(str(machine["machine"]))
+        elif line.machine not in only:
+            continue
         elif line.kind == "value" and line.value is not None and line.quality == "good":
             if line.t is not None:
                 truth.timed.add(line.machine, line.signal, line.t, line.value)
@@ -67,22 +77,24 @@ def _lines(path: Path) -> Iterator[Line]:
         raise SimulatorError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_data(place: str, coder: Coder, gaps: Gaps) -> Columns:
-    """Good values of machines, from a file or `http://…?db=…`; the collector's own gap records go to `gaps`."""
+def read_data(place: str, coder: Coder, gaps: Gaps, only: Container[str] = EVERYBODY) -> Columns:
+    """Good values of these machines, from a file or `http://…?db=…`; the collector's own gap records go to `gaps`."""
     if "://" in place:
         from simulators.verify.influx import influx_rows
 
-        return _columns(influx_rows(place, gaps), coder, gaps)
-    return _columns(rows(Path(place)), coder, gaps)
+        return _columns(influx_rows(place, gaps), coder, gaps, only)
+    return _columns(rows(Path(place)), coder, gaps, only)
 
 
-def _columns(found: Iterable[Row], coder: Coder, gaps: Gaps) -> Columns:
+def _columns(found: Iterable[Row], coder: Coder, gaps: Gaps, only: Container[str]) -> Columns:
     columns, own = Columns(coder), GapRows()
     for row in found:
         if row.machine == OWN:
             own.note(row.signal, row.t, row.value)
-        elif row.value is not None and row.quality == "good":
+        elif row.value is not None and row.quality == "good" and row.machine in only:
             value = guess(row.value) if isinstance(row.value, Untyped) else row.value
+            if value != value:  # noqa: PLR0124 - NaN: the truth has none either, for JSON cannot say it
+                continue
             columns.add(row.machine, row.signal, row.t, value)
     gaps.extend(own.gaps())
     return columns

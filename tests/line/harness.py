@@ -30,7 +30,9 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = 60.0) -
 
 
 class Simulation:
-    """`python -m simulators run --hold`: sockets listen, the clock waits for `go`."""
+    """`python -m simulators run --hold`: sockets listen, the clock waits for `go`. verb: `run` or `scenario`."""
+
+    verb = "run"
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         command = [
@@ -38,7 +40,7 @@ class Simulation:
             "-P",
             "-m",
             "simulators",
-            "run",
+            self.verb,
             *arguments,
             "--hold",
             "--dir",
@@ -89,8 +91,8 @@ class Simulation:
 
 
 @contextmanager
-def simulation(folder: Path, *arguments: str) -> Iterator[Simulation]:
-    running = Simulation(folder, *arguments)
+def simulation(folder: Path, *arguments: str, kind: type[Simulation] = Simulation) -> Iterator[Simulation]:
+    running = kind(folder, *arguments)
     try:
         yield running
     finally:

@@ -205,14 +205,6 @@ def test_a_port_in_use_is_said_in_words(capsys: pytest.CaptureFixture[str], tmp_
             assert captured.out == ""
 
 
-def test_without_a_broker_it_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "amqtt.broker", None)
-    assert main(["run", "energy", "--dir", str(tmp_path)]) == 1
-    assert "pip install shopfloor-collector[demo]" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from simulators.broker.packets import packet
 from simulators.load.edges import Edges
-from simulators.load.packets import Round, acknowledged, packet
+from simulators.load.packets import Round, acknowledged
 from simulators.load.series import Series
 from tests.servers import binary
 from tests.simulators.sparkplug import reader

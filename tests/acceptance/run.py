@@ -1,0 +1,129 @@
+"""The run itself: a workshop from one file, mosquitto, InfluxDB and `collector run`, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+
+from simulators import arguments
+from tests.influxdb.peers import influxd
+from tests.line.harness import ENVIRONMENT, Collector, Simulation, collector, simulation
+from tests.mqtt.peers import Mosquitto
+
+WORKSHOP = Path(__file__).with_name("workshop.yaml")
+DATABASE = "acceptance"
+FILES = ("jsonl", "csv")
+
+
+class Scenario(Simulation):
+    """`python -m simulators scenario FILE`."""
+
+    verb = "scenario"
+
+
+class Ran(NamedTuple):
+    """What is left of a run. data: where it is stored, by name. books: the collector's, at its end."""
+
+    folder: Path
+    truth: Path
+    data: Mapping[str, str]
+    books: Mapping[str, Any]
+    log: str
+
+
+def stretched(plan: Path, minutes: float | None) -> Mapping[str, Any]:
+    """The scenario, with all times of its faults in proportion to how long it is to last."""
+    scenario: dict[str, Any] = YAML(typ="safe", pure=True).load(plan)
+    if minutes is None:
+        return scenario
+    factor = minutes * 60 / arguments.seconds(scenario["duration"])
+    for fault in scenario["faults"]:
+        for key in ("at", "for"):
+            if key in fault:
+                fault[key] = f"{round(arguments.seconds(fault[key]) * factor * 1000)}ms"
+    return {**scenario, "duration": f"{round(minutes * 60_000)}ms"}
+
+
+@contextmanager
+def ran(folder: Path, scenario: Mapping[str, Any], told: Callable[[str], None]) -> Iterator[Ran]:
+    """Everything from the first process to the export; the database answers until this is left."""
+    (folder / "influx").mkdir()
+    (folder / "broker").mkdir()
+    database = influxd(folder / "influx")
+    broker = Mosquitto(folder / "broker", ["max_queued_messages 0", "max_inflight_messages 100"])
+    asyncio.run(database.start())
+    try:
+        asyncio.run(broker.start())
+        yield _lived(folder, scenario, broker.port, database.url, told)
+    finally:
+        asyncio.run(broker.stop())
+        asyncio.run(database.stop())
+
+
+def _lived(
+    folder: Path, scenario: Mapping[str, Any], port: int, url: str, told: Callable[[str], None]
+) -> Ran:
+    plan, extra = folder / "scenario.yaml", folder / "extra.yaml"
+    plan.write_text(json.dumps(scenario), encoding="utf-8")
+    extra.write_text(json.dumps(_extra(url)), encoding="utf-8")
+    broker = ("--broker", f"mqtt://127.0.0.1:{port}")
+    seconds = arguments.seconds(scenario["duration"])
+    with (
+        simulation(folder, str(plan), *broker, kind=Scenario) as workshop,
+        collector(workshop.config, extra) as running,
+    ):
+        running.wait_connected(*_sources(workshop.config), "influx")
+        told("the workshop is open, the collector is connected")
+        workshop.go()
+        _wait(workshop, running, seconds, told)
+        books = running.wait_settled("influx")
+        running.stop()
+        exported = _export(folder, workshop.config, extra)
+    stored = {"export": str(exported), "InfluxDB": f"{url}?db={DATABASE}"}
+    return Ran(folder, Path(workshop.ready["truth"]), stored, books, running.log())
+
+
+def _wait(workshop: Simulation, running: Collector, seconds: float, told: Callable[[str], None]) -> None:
+    """Until the workshop closes by itself."""
+    began = time.monotonic()
+    while workshop.process.poll() is None:
+        assert running.process is not None
+        assert running.process.poll() is None, running.log()[-3000:]
+        at = time.monotonic() - began
+        assert at < seconds * 1.5 + 60, "the workshop does not end"
+        try:
+            workshop.process.wait(30)
+        except subprocess.TimeoutExpired:
+            told(f"{at / 60:.1f} min: {workshop.emitted():,} values said")
+
+
+def _extra(url: str) -> Mapping[str, Any]:
+    sink = {
+        "type": "influxdb",
+        "name": "influx",
+        "api": "v1",
+        "url": url,
+        "database": DATABASE,
+        "create": True,
+    }
+    return {"version": 1, "page": "off", "sinks": [sink], "history": {"seal_every": "10s"}}
+
+
+def _sources(config: Path) -> Sequence[str]:
+    return list(YAML(typ="safe", pure=True).load(config)["sources"])
+
+
+def _export(folder: Path, *config: Path) -> Path:
+    target = folder / "export.jsonl"
+    command = [sys.executable, "-P", "-m", "collector", "export", *map(str, config), "-o", str(target)]
+    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=120)
+    return target
