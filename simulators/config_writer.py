@@ -7,9 +7,11 @@ goes through JSON, whose strings are YAML strings.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from json import dumps
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from simulators.faces.opcua_security import Security
 from simulators.model import INTEGERS, Model, Publication, Signal, Type, publications
 from simulators.units import config_text
 
@@ -25,16 +27,28 @@ def configuration(
     mqtt: str = "auto",
     faces: Mapping[str, str] | None = None,
     beside: bool = False,
+    logins: Mapping[str, str] | None = None,
 ) -> str:
     """The whole file; `endpoints` maps machine ids, and "mqtt", to URLs. mqtt: the version that the broker speaks.
 
     faces: of machines that have another than their kind's. Who only writes a file is no source of a collector.
     beside: to be read together with another configuration: without a location, with another name for the broker, and every
-    machine says in a tag that it is simulated.
+    machine says in a tag that it is simulated. logins: how to get into the OPC UA servers, as `login` says it.
     """
     worn = {model.machine: (faces or {}).get(model.machine, model.interface) for model in models}
-    text = "\n".join(_lines(models, endpoints, mqtt, worn)) + "\n"
+    text = "\n".join(_lines(models, endpoints, mqtt, worn, logins or {})) + "\n"
     return _aside(text) if beside else text
+
+
+def login(security: Security, fingerprint: str, secrets: Path = Path()) -> str:
+    """The keys of a source that get it into a machine. secrets: folder of the passwords, a file for each user."""
+    parts = [f"security: {security.mode()}"]
+    if security.mode() != "none":
+        parts.append(f"server_certificate_sha256: {_text(fingerprint)}")
+    if (account := security.account()) is not None:
+        parts.append(f"username: {_text(account.name)}")
+        parts.append(f"password: {_text(f'${{file:{secrets / account.name}}}')}")
+    return ", ".join(parts)
 
 
 def _aside(text: str) -> str:
@@ -45,7 +59,11 @@ def _aside(text: str) -> str:
 
 
 def _lines(
-    models: Sequence[Model], endpoints: Mapping[str, str], mqtt: str, faces: Mapping[str, str]
+    models: Sequence[Model],
+    endpoints: Mapping[str, str],
+    mqtt: str,
+    faces: Mapping[str, str],
+    logins: Mapping[str, str],
 ) -> Iterator[str]:
     yield "# Written by the simulators, for the machines they run. Restarting them may change the ports."
     yield "version: 1"
@@ -57,7 +75,7 @@ def _lines(
             more = ", rebirth: true" if edge else ""
             yield f"  broker: {{type: mqtt, url: {_text(url)}, version: {_text(mqtt)}, client_id: {CLIENT_ID}{more}}}"
         elif faces[name] == "opcua":
-            yield f"  {name}: {{type: opcua, url: {_text(url)}, security: none}}"
+            yield f"  {name}: {{type: opcua, url: {_text(url)}, {logins.get(name) or login(Security(('none',)), '')}}}"
     yield "machines:"
     for model in models:
         if faces[model.machine] not in READ:

@@ -12,6 +12,8 @@ from simulators import arguments
 from simulators.errors import SimulatorError
 from simulators.faces.base import NAMES
 from simulators.faces.broker import parse
+from simulators.security_options import add_security
+from simulators.security_options import security as secured
 from simulators.workshop import Plan
 
 HOST = "address to listen on (default: this computer only)"
@@ -80,6 +82,7 @@ def _add_rest(add: Any) -> None:
         help="HTTP control API on 127.0.0.1",
     )
     add("--beside", action="store_true", help="write a configuration that is read together with another one")
+    add_security(add)
 
 
 def apply(options: argparse.Namespace, plan: Plan) -> Plan:
@@ -91,6 +94,7 @@ def apply(options: argparse.Namespace, plan: Plan) -> Plan:
         "speed": options.speed, "duration_s": options.duration, "max_changes": options.max_changes,
         "start_ns": options.start, "seed": options.seed, "broker": broker, "control": options.control,
     }  # fmt: skip
+    security = secured(options, plan.security)
     folder: Path = options.dir or Path(tempfile.mkdtemp(prefix="shopfloor-sim-"))
     return replace(
         plan,
@@ -98,6 +102,7 @@ def apply(options: argparse.Namespace, plan: Plan) -> Plan:
         config=(options.config or folder / "collector.yaml").absolute(),
         host=options.host, port=options.port, hold=options.hold, advertise=options.advertise_host,
         faces=worn, faults=faults, faulty=options.faults or plan.faulty, beside=options.beside,
+        security=security,
         **{name: value for name, value in chosen.items() if value is not None},
     )  # fmt: skip
 

@@ -38,7 +38,8 @@ def sim_workshop(
 ) -> Generator[MakeWorkshop]:
     """Makes workshops: `sim_workshop("cnc", "moulding=imm", faces={"imm": "mqtt"})` or `sim_workshop(scenario=file)`.
 
-    faulty=False leaves out the proxies before the endpoints, and with them faults of the communication.
+    faulty=False leaves out the proxies before the endpoints, and with them faults of the communication. security has the
+    keys of `security:` in a scenario, such as `{"offers": "encrypt", "users": [{"name": "anna", "password": "…"}]}`.
     """
     from simulators.testing.making import make_workshop
 
@@ -49,11 +50,21 @@ def sim_workshop(
         faces: Mapping[str, str] | None = None,
         scenario: Path | None = None,
         faulty: bool = True,
+        security: Mapping[str, Any] | None = None,
     ) -> "SimWorkshop":
         folder = tmp_path_factory.mktemp("sim")
         seed = request.config.getoption("--sim-seed")
         opened.append(
-            make_workshop(machines, faces or {}, scenario, folder, seed, faulty=faulty, nursery=_sim_nursery)
+            make_workshop(
+                machines,
+                faces or {},
+                scenario,
+                folder,
+                seed,
+                faulty=faulty,
+                nursery=_sim_nursery,
+                security=security,
+            )
         )
         return opened[-1]
 

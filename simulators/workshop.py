@@ -1,6 +1,7 @@
 """Opens what a run needs, in the order that makes the ready line true: truth, broker, sockets, configuration."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from simulators.agenda import Agenda
 from simulators.clock import SECOND, Clock, wall_ns
-from simulators.config_writer import BROKER_BESIDE, configuration
+from simulators.config_writer import BROKER_BESIDE, configuration, login
 from simulators.core import Unit, drive
 from simulators.faces.broker import Address, OwnBroker
 from simulators.faces.mqtt import Publisher
+from simulators.faces.opcua_security import Security
 from simulators.faces.opening import Opener, Place
 from simulators.faults.engine import Engine
 from simulators.faults.wish import Wish
@@ -56,6 +58,7 @@ class Plan:
     control: int | None = None
     hall: HallPlan | None = None
     beside: bool = False
+    security: Security = field(default_factory=Security)
 
     def face(self, machine: str, name: str) -> str:
         """The face of a machine of this kind."""
@@ -122,7 +125,9 @@ async def open_workshop(plan: Plan, nursery: "Nursery | None" = None) -> AsyncIt
         truth.rows([_start_row(plan, at_ns)])
         for model in models:
             model.begin(at_ns)
-        place = Place(plan.host, plan.port, plan.advertise, plan.broker, plan.truth.parent, plan.faulty)
+        place = Place(
+            plan.host, plan.port, plan.advertise, plan.broker, plan.truth.parent, plan.faulty, plan.security
+        )
         opener = Opener(stack, place, truth, at_ns, nursery)
         faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
         units = [Unit(model, faces[model.machine], plan.max_changes) for model in models]
@@ -167,4 +172,20 @@ def _configured(plan: Plan, models: Sequence[Model], opener: Opener) -> str:
     """The built-in broker speaks 3.1.1 only: said, so that nobody waits for its silence to MQTT 5."""
     faces = {model.machine: plan.face(model.machine, model.kind) for model in models}
     version = "auto" if opener.broker is None else "3.1.1"
-    return configuration(models, opener.endpoints, mqtt=version, faces=faces, beside=plan.beside)
+    secrets = plan.config.parent / "secrets"
+    _keep_password(plan.security, secrets)
+    logins = {name: login(plan.security, print_, secrets) for name, print_ in opener.fingerprints.items()}
+    return configuration(
+        models, opener.endpoints, mqtt=version, faces=faces, beside=plan.beside, logins=logins
+    )
+
+
+def _keep_password(security: Security, folder: Path) -> None:
+    """Where only the owner reads it: a configuration is shown around, and says where the password is."""
+    if (account := security.account()) is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / account.name
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(account.password)

@@ -1,7 +1,7 @@
 """The promise of a face: it hands values over, and the truth gets a row exactly when it did."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from simulators.model import Model, Value
 
@@ -12,8 +12,9 @@ NAMES = ("opcua", "mqtt", "sparkplug", "jsonl", "csv")
 class Face(Protocol):
     """One machine's interface, open and listening."""
 
-    disturbances: ClassVar[frozenset[str]]
-    """The faults of the communication that this face itself can play."""
+    @property
+    def disturbances(self) -> frozenset[str]:
+        """The faults of the communication that this face itself can play."""
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
         """The clock starts: `values` are all signals of the machine."""

@@ -6,9 +6,9 @@ its queue has room.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 from simulators.faces.base import unlike
+from simulators.faces.opcua_identity import CHANGES
 from simulators.faces.opcua_server import Served, drained
 from simulators.model import Model, Signal, Value
 from simulators.truth import Truth
@@ -19,13 +19,18 @@ _BEFORE = 1_000_000  # ns
 class OpcUaFace:
     """The variables of one machine. Built by `open_opcua`."""
 
-    disturbances: ClassVar[frozenset[str]] = frozenset({"restart", "reindex", "nodes_removed"})
-
     def __init__(self, served: Served, model: Model, truth: Truth) -> None:
         self._served = served
         self._model = model
         self._truth = truth
         self._removed: set[str] = set()
+        self._on: list[str] = []
+
+    @property
+    def disturbances(self) -> frozenset[str]:
+        """Of certificates only where it shows one."""
+        shown = CHANGES if self._served.registrar is not None else ()
+        return frozenset({"restart", "reindex", "nodes_removed", *shown})
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
         """Nothing: the variables have had their first values since the server opened."""
@@ -44,18 +49,27 @@ class OpcUaFace:
 
     async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
         """A server that comes back has all its values anew, with the time of its return: just before those of this step, because
-        two values of one time would be two facts, of which nobody who comes later can have seen the first.
+        two values of one time would be two facts, of which nobody who comes later can have seen the first. What else is on
+        stays so: a server that is away stays away, and one that comes back has the index and certificate that it had.
         """
         at_ns -= _BEFORE
+        self._on = [*(each for each in self._on if each != fault), *([fault] if on else [])]
+        if fault in CHANGES:
+            await self._served.certify(next((each for each in reversed(self._on) if each in CHANGES), ""))
         if fault == "nodes_removed":
             await (self._remove() if on else self._return(at_ns))
-        elif fault == "restart" and on:
+        elif "restart" in self._on:
             await self._served.close()
         else:
-            await self._served.close()
-            await self._served.open(at_ns, fillers=1 if fault == "reindex" and on else 0)
-            self._removed.clear()
-            self._tell_all(at_ns, self._model.signals)
+            await self._reopen(at_ns)
+
+    async def _reopen(self, at_ns: int) -> None:
+        await self._served.close()
+        await self._served.open(at_ns, fillers=1 if "reindex" in self._on else 0)
+        self._removed.clear()
+        if "nodes_removed" in self._on:
+            await self._remove()
+        self._tell_all(at_ns, [one for one in self._model.signals if one.name not in self._removed])
 
     async def drain(self, seconds: float) -> None:
         """Wait until every subscription has published all and its client has acknowledged all."""

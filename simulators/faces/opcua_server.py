@@ -18,6 +18,8 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
+from simulators.faces.opcua_entrance import OPEN, Entrance
+from simulators.faces.opcua_identity import Identity, Registrar, application_uri
 from simulators.faces.opcua_nodes import machine_nodes, node_id, node_text, root_name, signal_nodes
 from simulators.faces.opcua_space import Nursery
 from simulators.faces.spaces.space import Said, Space, furnish
@@ -86,14 +88,15 @@ async def prepared(
     *,
     fillers: int = 0,
     nursery: Nursery | None = None,
+    entrance: Entrance = OPEN,
 ) -> tuple[Server, int]:
-    """A server that is not started yet, open to everybody, and the index of the namespace in it."""
+    """A server that is not started yet, and the index of the namespace in it. entrance: left out, open to everybody."""
     server = await (nursery or Nursery()).server()
-    await server.set_application_uri(f"urn:shopfloor:sim:{name}")
+    await server.set_application_uri(application_uri(name))
     server.set_server_name(title)
     server.set_endpoint(f"opc.tcp://{host}:{port}/")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    server.set_identity_tokens([ua.AnonymousIdentityToken])
+    server.entrance = entrance
+    entrance.prepare(server)
     for number in range(fillers):
         await server.register_namespace(f"urn:shopfloor:sim:update-{number + 1}")
     return server, await server.register_namespace(namespace)
@@ -148,7 +151,8 @@ def advertise(server: Server, url: str) -> str:
 class Served:
     """The server of one machine. advertised: the host that its endpoint descriptions name, if not the one it listens on.
 
-    door: another address that clients are to use, such as that of a proxy before it; empty: its own.
+    door: another address that clients are to use, such as that of a proxy before it; empty: its own. registrar: where other
+    certificates come from; None: it cannot have one.
     """
 
     model: Model
@@ -157,9 +161,12 @@ class Served:
     advertised: str = ""
     door: str = ""
     nursery: Nursery = field(default_factory=Nursery)
+    entrance: Entrance = OPEN
+    registrar: Registrar | None = None
     server: Server | None = None
     url: str = ""
     nodes: dict[str, ua.NodeId] = field(default_factory=dict)
+    _own: Identity | None = None
     _index: int = 0
     _space: Space | None = None
 
@@ -168,8 +175,9 @@ class Served:
         model = self.model
         namespace = f"urn:shopfloor:sim:{model.kind}"
         server, self._index = await prepared(
-            model.machine, model.title, namespace, self.host, self.port, fillers=fillers, nursery=self.nursery
-        )
+            model.machine, model.title, namespace, self.host, self.port,
+            fillers=fillers, nursery=self.nursery, entrance=self.entrance,
+        )  # fmt: skip
         await add_nodes(server, machine_nodes(model, self._index))
         self.nodes = {s.name: node_id(node_text(s), self._index) for s in model.signals}
         self._space = await furnish(server, model, self._index)
@@ -181,6 +189,16 @@ class Served:
         self.port = server.bserver.port if server.bserver else 0
         self.url = self.door or _url(self.advertised or self.host, self.port)
         advertise(server, self.url)
+
+    async def certify(self, change: str) -> None:
+        """Show another certificate from the next opening on; empty: its own again."""
+        self._own = own = self._own or self.entrance.identity
+        if own is None or self.registrar is None:
+            return
+        identity = own
+        if change:
+            identity = await asyncio.to_thread(self.registrar.another, self.model.machine, own, change)
+        self.entrance = replace(self.entrance, identity=identity)
 
     async def close(self) -> None:
         """Stop it; once is enough."""

@@ -9,21 +9,24 @@ from typing import Any, Final
 
 from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
 from asyncua.server.internal_server import InternalServer
-from asyncua.server.server import Server
 from asyncua.ua.attribute_ids import AttributeIds
+
+from simulators.faces.opcua_entrance import SimServer
+from simulators.faces.opcua_identity import Keys
 
 MASKS: Final = (AttributeIds.EventNotifier, AttributeIds.AccessLevel, AttributeIds.UserAccessLevel)
 
 
 class Nursery:
-    """Gives birth to servers; the first takes its time."""
+    """Gives birth to servers; the first takes its time. keys: of all that it gives birth to."""
 
     def __init__(self) -> None:
         self._pristine: list[NodeData] | None = None
+        self.keys = Keys()
 
-    async def server(self) -> Server:
+    async def server(self) -> SimServer:
         """Initialised, and not yet set up or started."""
-        server = Server(iserver=_Copied(self))
+        server = SimServer(iserver=_Copied(self))
         await server.init()
         return server
 

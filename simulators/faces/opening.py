@@ -1,5 +1,6 @@
 """Opens the faces of all machines: servers, one connection to one broker, one edge node, files; and proxies before them."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,11 +13,14 @@ from simulators.faces.base import NAMES, Face
 from simulators.faces.broker import Address, OwnBroker, own_broker
 from simulators.faces.file import open_file
 from simulators.faces.mqtt import MqttFace, Publisher, open_publisher
+from simulators.faces.opcua_security import Security
 from simulators.model import Model
 from simulators.proxy.server import Proxy, open_proxy
 from simulators.truth import Truth
 
 if TYPE_CHECKING:
+    from simulators.faces.opcua_entrance import Entrance
+    from simulators.faces.opcua_identity import Keys, Registrar
     from simulators.faces.opcua_space import Nursery
 
 
@@ -30,6 +34,7 @@ class Place:
     broker: Address | None
     folder: Path
     faulty: bool
+    security: Security = field(default_factory=Security)
 
     def shown(self) -> str:
         """The host in every URL."""
@@ -48,6 +53,7 @@ class Opener:
     nursery: "Nursery | None" = None
     endpoints: dict[str, str] = field(default_factory=dict)
     doors: dict[str, Proxy] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     broker: OwnBroker | None = None
     publisher: Publisher | None = None
     _address: Address | None = None
@@ -94,11 +100,28 @@ class Opener:
             door = await self._door(model.machine)
             url = f"opc.tcp://{place.shown()}:{door.port}/"
             served = Served(model, "127.0.0.1", 0, door=url, nursery=self.nursery)
+        served.entrance, served.registrar = await self._entrance(model, self.nursery.keys)
         face = await self.stack.enter_async_context(open_opcua(served, self.truth, self.at_ns))
         if place.faulty:
             self.doors[model.machine].to = ("127.0.0.1", served.port)
         self.endpoints[model.machine] = served.url
         return face
+
+    async def _entrance(self, model: Model, keys: "Keys") -> "tuple[Entrance, Registrar | None]":
+        """How clients get in; what it shows them is noted for the configuration."""
+        from simulators.faces.opcua_entrance import Entrance, TrustList
+        from simulators.faces.opcua_identity import Registrar, hosts_of
+
+        place, security = self.place, self.place.security
+        if not security.has_certificate():
+            return Entrance(security), None
+        registrar = Registrar(keys, security.pki, hosts_of(place.host, place.advertised))
+        identity = await asyncio.to_thread(registrar.identity, model.machine)
+        self.fingerprints[model.machine] = identity.fingerprint
+        trust = None if security.trust is None else TrustList(security.trust)
+        if trust is not None:
+            trust.prepare()
+        return Entrance(security, identity, trust), registrar
 
     async def _door(self, machine: str) -> Proxy:
         opened = open_proxy(("127.0.0.1", 1), host=self.place.host, port=self.port())

@@ -4,6 +4,7 @@ The file is YAML 1.2 by ruamel.yaml, checked by msgspec: an unknown key is a mis
 """
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from simulators import arguments
 from simulators.errors import SimulatorError
+from simulators.faces.opcua_security import Security, SecurityEntry
 from simulators.faults.wish import Wish
 from simulators.hall import HallPlan, Order, Shift
 from simulators.machines import kind
@@ -68,19 +70,23 @@ class File(msgspec.Struct, forbid_unknown_fields=True):
     shifts: list[ShiftEntry] = []
     orders: list[OrderEntry] = []
     faults: list[FaultEntry] = []
+    security: SecurityEntry | None = None
 
 
 def read(path: Path) -> Plan:
     """The plan of a scenario file; raises SimulatorError with the place of what is wrong."""
     try:
-        return _plan(msgspec.convert(_plain(path), File))
+        file = msgspec.convert(plain(path), File)
+        security = Security() if file.security is None else file.security.made(path.parent.absolute())
+        return replace(_plan(file), security=security)
     except msgspec.ValidationError as error:
         raise SimulatorError(f"{path}: {error}.") from None
     except (arguments.Refused, ValueError) as error:
         raise SimulatorError(f"{path}: {error}") from None
 
 
-def _plain(path: Path) -> Any:
+def plain(path: Path) -> Any:
+    """What stands in a YAML file; raises SimulatorError with the place."""
     yaml = YAML(typ="safe", pure=True)
     try:
         return yaml.load(path.read_text("utf-8"))

@@ -7,10 +7,12 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from simulators.arguments import machine_id
 from simulators.errors import SimulatorError
 from simulators.faces.broker import Address, own_broker
+from simulators.faces.opcua_security import security_of
 from simulators.faces.opcua_space import Nursery
 from simulators.machines import kind
 from simulators.testing.handles import SimWorkshop
@@ -29,13 +31,15 @@ def make_workshop(
     *,
     faulty: bool,
     nursery: Nursery,
+    security: Mapping[str, Any] | None = None,
 ) -> SimWorkshop:
-    """A running workshop whose time stands still."""
+    """A running workshop whose time stands still. security: as `security:` of a scenario; paths begin at `folder`."""
     plan = _scenario(scenario) if scenario is not None else Plan(_named(machines), seed, folder, folder)
     start = START_NS if plan.start_ns is None else plan.start_ns
     plan = replace(
         plan, truth=folder / "truth.jsonl", config=folder / "collector.yaml", start_ns=start,
         faces={**plan.faces, **faces}, faulty=faulty,
+        security=plan.security if security is None else security_of(security, folder),
     )  # fmt: skip
     running = Running(plan, nursery)
     running.start()
