@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from simulators.faces.base import unlike
 from simulators.faces.opcua_identity import CHANGES
 from simulators.faces.opcua_server import Served, drained
+from simulators.faces.opcua_vivid import Vivid
 from simulators.model import Model, Signal, Value
 from simulators.truth import Truth
 
@@ -23,6 +24,7 @@ class OpcUaFace:
         self._served = served
         self._model = model
         self._truth = truth
+        self._vivid = served.vivid or Vivid(model, truth)
         self._removed: set[str] = set()
         self._on: list[str] = []
 
@@ -41,11 +43,12 @@ class OpcUaFace:
         if self._served.server is None:
             return
         await self._served.follow(changed, at_ns)
+        await self._vivid.look(at_ns)
         if not told:
             return
         signals = [signal for signal in self._model.signals if signal.name in told]
         await self._served.write(signals, at_ns)
-        self._truth.values(self._model.machine, at_ns, told, unlike(self._model, told))
+        self._hand_over(at_ns, told)
 
     async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
         """A server that comes back has all its values anew, with the time of its return: just before those of this step, because
@@ -90,15 +93,20 @@ class OpcUaFace:
             self._tell_all(at_ns, back)
 
     def _tell_all(self, at_ns: int, signals: Sequence[Signal]) -> None:
-        values = {signal.name: self._model.values[signal.name] for signal in signals}
+        self._hand_over(at_ns, {signal.name: self._model.values[signal.name] for signal in signals})
+
+    def _hand_over(self, at_ns: int, values: Mapping[str, Value]) -> None:
         self._truth.values(self._model.machine, at_ns, values, unlike(self._model, values))
+        self._vivid.remember(values, at_ns)
 
 
 @asynccontextmanager
 async def open_opcua(served: Served, truth: Truth, at_ns: int) -> AsyncIterator[OpcUaFace]:
     """Serve the machine; `served.url` is then the endpoint's URL."""
+    served.vivid = Vivid(served.model, truth)
     await served.open(at_ns)
     truth.values(served.model.machine, at_ns, served.model.values)
+    served.vivid.remember(served.model.values, at_ns)
     try:
         yield OpcUaFace(served, served.model, truth)
     finally:

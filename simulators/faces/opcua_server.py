@@ -9,30 +9,25 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from asyncua import ua
 from asyncua.server.server import Server
 from asyncua.ua.attribute_ids import AttributeIds
 
-from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
 from simulators.faces.opcua_entrance import OPEN, Entrance
 from simulators.faces.opcua_identity import Identity, Registrar, application_uri
 from simulators.faces.opcua_nodes import machine_nodes, node_id, node_text, root_name, signal_nodes
 from simulators.faces.opcua_space import Nursery
+from simulators.faces.opcua_times import timestamp
+from simulators.faces.opcua_vivid import Vivid
 from simulators.faces.spaces.space import Said, Space, furnish
 from simulators.faults.sensors import GOOD
 from simulators.model import Model, Signal, Value
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DRAIN_STEP_S = 0.02
-
-
-def timestamp(at_ns: int) -> Any:
-    """Whole milliseconds as asyncua wants them; integer arithmetic, because a float of seconds is not exact."""
-    return EPOCH + timedelta(milliseconds=at_ns // MILLISECOND)
 
 
 # OPC UA Part 6, A.2: BadSensorFailure, UncertainSensorNotAccurate.
@@ -66,7 +61,10 @@ async def drained(server: Server, seconds: float) -> None:
 def _owed(server: Server) -> bool:
     # asyncua offers no public view of what its subscriptions still hold.
     subscriptions = server.iserver.subscription_service.subscriptions.values()
-    return any(s._triggered_datachanges or s._not_acknowledged_results for s in subscriptions)  # noqa: SLF001
+    return any(
+        s._triggered_datachanges or s._triggered_events or s._not_acknowledged_results  # noqa: SLF001
+        for s in subscriptions
+    )
 
 
 @asynccontextmanager
@@ -163,6 +161,7 @@ class Served:
     nursery: Nursery = field(default_factory=Nursery)
     entrance: Entrance = OPEN
     registrar: Registrar | None = None
+    vivid: Vivid | None = None
     server: Server | None = None
     url: str = ""
     nodes: dict[str, ua.NodeId] = field(default_factory=dict)
@@ -181,6 +180,8 @@ class Served:
         await add_nodes(server, machine_nodes(model, self._index))
         self.nodes = {s.name: node_id(node_text(s), self._index) for s in model.signals}
         self._space = await furnish(server, model, self._index)
+        if self.vivid is not None:
+            await self.vivid.move_in(server, self.nodes, self._index, self._space)
         self.server = server
         await self.write(model.signals, at_ns)
         if self._space is not None:
@@ -189,6 +190,8 @@ class Served:
         self.port = server.bserver.port if server.bserver else 0
         self.url = self.door or _url(self.advertised or self.host, self.port)
         advertise(server, self.url)
+        if self.vivid is not None:
+            await self.vivid.look(at_ns)
 
     async def certify(self, change: str) -> None:
         """Show another certificate from the next opening on; empty: its own again."""

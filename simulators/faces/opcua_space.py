@@ -7,13 +7,16 @@ attribute and leaves the old one as it was. Only the bit masks, which the librar
 from dataclasses import replace
 from typing import Any, Final
 
+from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
 from asyncua.server.internal_server import InternalServer
 from asyncua.ua.attribute_ids import AttributeIds
 
 from simulators.faces.opcua_entrance import SimServer
 from simulators.faces.opcua_identity import Keys
+from simulators.faces.opcua_session import Live, LiveSession
 
+NOBODY: Final = User(role=UserRole.Anonymous)
 MASKS: Final = (AttributeIds.EventNotifier, AttributeIds.AccessLevel, AttributeIds.UserAccessLevel)
 
 
@@ -46,6 +49,14 @@ class _Copied(InternalServer):
     def __init__(self, nursery: Nursery) -> None:
         super().__init__()
         self._nursery = nursery
+        self.live = Live()
+
+    def create_session(self, name: str, user: User = NOBODY, external: bool = False) -> LiveSession:
+        session = LiveSession(
+            self, self.aspace, self.subscription_service, name, user=user, external=external
+        )
+        session.live = self.live
+        return session
 
     async def load_standard_address_space(self, shelf_file: Any = None) -> None:
         await self._nursery.furnish(self.aspace)
