@@ -45,12 +45,18 @@ class Message(NamedTuple):
     size: int
 
 
+_made: Callable[[type[Message], tuple[Any, ...]], Message] = tuple.__new__
+"""What `Message(…)` does, without a call of Python's."""
+
+
 class Malformed(Exception):
     """Bytes that are not MQTT: the connection cannot go on."""
 
 
 def varint(buffer: bytes | bytearray, place: int, end: int) -> tuple[int, int] | None:
     """A variable byte integer (MQTT 5, 1.5.5) and the place behind it; None if it is not complete."""
+    if end - place > 1 and buffer[place + 1] < 0x80 <= buffer[place]:  # two bytes: nearly always
+        return buffer[place] & 0x7F | buffer[place + 1] << 7, place + 2
     value = shift = 0
     for at in range(place, min(place + 4, end)):
         value |= (buffer[at] & 0x7F) << shift
@@ -73,17 +79,16 @@ def parse_publish(first: int, body: bytes, size: int, at: int, *, five: bool) ->
             mid = body[place] << 8 | body[place + 1]
             place += 2
         if five:
-            place = _behind_properties(body, place)
+            place = place + 1 if body[place] == 0 else _behind_properties(body, place)
     except IndexError:
         raise Malformed("a PUBLISH that ends in its header") from None
     if qos == 3 or place > len(body) or (qos and not mid):
         raise Malformed("a PUBLISH with an impossible header")
-    return Message(topic, body[place:], mid, qos, bool(first & 8), bool(first & 1), at, size - place)
+    fields = topic, body[place:], mid, qos, first & 8 != 0, first & 1 != 0, at, size - place
+    return _made(Message, fields)
 
 
 def _behind_properties(body: bytes, place: int) -> int:
-    if body[place] == 0:
-        return place + 1
     length = varint(body, place, len(body))
     if length is None:
         raise Malformed("a PUBLISH that ends in its properties")
@@ -166,9 +171,9 @@ class Wire(paho.Client):
 
     def _cut(self, chunk: bytes) -> tuple[int, MQTTErrorCode]:
         """Handle the complete packets; returns how far they reach."""
-        place, end = 0, len(chunk)
+        place, end, five = 0, len(chunk), self._five
         while end - place >= 2:
-            size, body = chunk[place + 1], place + 2
+            first, size, body = chunk[place], chunk[place + 1], place + 2
             if size >= 0x80:
                 length = varint(chunk, place + 1, end)
                 if length is None:
@@ -178,16 +183,17 @@ class Wire(paho.Client):
             if body + wanted > end:
                 self._needed = body + wanted - place
                 return place, MQTTErrorCode.MQTT_ERR_SUCCESS
-            first = chunk[place]
             if first & 0xF0 == PUBLISH:
-                self._keep(
-                    parse_publish(first, chunk[body : body + wanted], size, self._now(), five=self._five)
-                )
+                message = parse_publish(first, chunk[body : body + wanted], size, self._now(), five=five)
+                self.messages.append(message)
+                self.received += 1
+                self.volume += len(message[1])
                 rc = MQTTErrorCode.MQTT_ERR_SUCCESS
             else:
                 rc = self._packet(first, chunk[body : body + wanted], size)
-            place = min(end, body + size)
-            self._skipping = body + size - place
+            place = body + size
+            if place > end:
+                self._skipping, place = place - end, end
             if rc:
                 return place, rc
         self._needed = 0
@@ -213,11 +219,6 @@ class Wire(paho.Client):
             return self._packet_handle()
         except MalformedPacket as error:
             raise Malformed(str(error)) from error
-
-    def _keep(self, message: Message) -> None:
-        self.messages.append(message)
-        self.received += 1
-        self.volume += len(message.payload)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Acknowledge these, in this order, in one piece (MQTT 5, 4.6)."""
