@@ -80,7 +80,7 @@ bench: setup-dev
 
 # Locks hold names, versions and hashes only: no addresses, so that any mirror serves them.
 lock:
-	uv pip compile $(LOCK) --extra demo -o locks/run.txt pyproject.toml locks/build.in
+	uv pip compile $(LOCK) -o locks/run.txt pyproject.toml locks/build.in
 	uv pip compile $(LOCK) --extra dev -o locks/dev.txt pyproject.toml locks/build.in
 	uv pip compile $(LOCK) -o tests/peers/requirements.txt tests/peers/requirements.in
 	cd tests/peers && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
