@@ -11,6 +11,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ def _list(chosen: argparse.Namespace) -> int:
                         "interface": m.interface,
                         "signals": _signals(m),
                         "faults": dict(m.process_faults),
+                        "settings": _settings(m),
+                        "alarms": [asdict(each) for each in m.alarms],
+                        "history": m.remembered,
                     }
                     for m in models
                 ],
@@ -103,6 +107,19 @@ def _signals(model: type) -> list[dict[str, object]]:
             "description": s.description,
         }
         for s in model.signals  # type: ignore[attr-defined]
+    ]
+
+
+def _settings(model: type) -> list[dict[str, object]]:
+    """What can be written, with the range that counts."""
+    ranges = {s.name: (s.low, s.high) for s in model.signals}  # type: ignore[attr-defined]
+    return [
+        {
+            **asdict(each),
+            "low": ranges[each.signal][0] if each.low is None else each.low,
+            "high": ranges[each.signal][1] if each.high is None else each.high,
+        }
+        for each in model.settings  # type: ignore[attr-defined]
     ]
 
 

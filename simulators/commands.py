@@ -13,7 +13,7 @@ from simulators.faults.catalogue import COMMUNICATION, SENSOR
 from simulators.faults.wish import Wish
 from simulators.workshop import Workshop
 
-WORDS: Final = ("go", "stop", "inject", "clear", "reset", "advance", "state", "faults")
+WORDS: Final = ("go", "stop", "inject", "clear", "reset", "advance", "set", "state", "faults")
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,6 +27,15 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
     def wish(self) -> Wish:
         return Wish(self.machine, self.fault, self.signal, self.amount, self.seconds)
+
+
+class Written(msgspec.Struct, forbid_unknown_fields=True):
+    """`{"machine": "imm-1", "signal": "zone_3_set", "value": 240}`; by: who says so."""
+
+    machine: str
+    signal: str
+    value: str | bool | int | float
+    by: str = "control"
 
 
 class Commands:
@@ -47,6 +56,8 @@ class Commands:
             return {"event": "done", "ended": ended}
         if word == "advance":
             return await self._advance(given)
+        if word == "set":
+            return self._set(given)
         if word in ("state", "faults"):
             return self.state() if word == "state" else self.faults()
         raise SimulatorError(f"'{word}' is unknown. There are: {', '.join(WORDS)}.")
@@ -59,6 +70,7 @@ class Commands:
                 "kind": unit.model.kind,
                 "state": unit.model.state,
                 "parts": unit.model.parts_made,
+                "alarms": sorted(unit.model.alarming()),
             }
             for unit in units
         }
@@ -81,6 +93,14 @@ class Commands:
         engine = self._workshop.engine
         changed = await (engine.start(wish) if word == "inject" else engine.stop(wish))
         return {"event": "done", "changed": changed}
+
+    def _set(self, given: Any) -> Mapping[str, Any]:
+        try:
+            wish = msgspec.convert(given, Written)
+        except msgspec.ValidationError as error:
+            raise SimulatorError(f'set: {error}. Write {{"machine": …, "signal": …, "value": …}}.') from None
+        self._workshop.engine.unit(wish.machine).model.set(wish.signal, wish.value, wish.by[:64])
+        return {"event": "done"}
 
     async def _advance(self, given: Any) -> Mapping[str, Any]:
         if not isinstance(self._clock, DrivenClock):

@@ -89,6 +89,9 @@ def _lines(
 
 def _opcua(model: Model) -> Iterator[str]:
     yield f"      - source: {model.machine}"
+    if model.alarms:
+        yield "        events:"
+        yield "          - {name: alarm}"
     yield "        signals:"
     for signal in model.signals:
         node = f"nsu=urn:shopfloor:sim:{model.kind};s={signal.address or signal.name}"

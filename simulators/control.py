@@ -27,6 +27,7 @@ STOPPING: Final = 2.0  # s
 HELP: Final = """GET  /health /state /faults /config
 POST /inject {"machine": "cnc-1", "fault": "tool_break", "for": 30}   also: "signal", "amount"
 POST /clear  {"machine": "cnc-1", "fault": "tool_break"}
+POST /set    {"machine": "imm-1", "signal": "zone_3_set", "value": 240}   also: POST /machines/imm-1/set
 POST /reset  "cnc-1" or null        POST /advance 10        POST /stop null
 """
 
@@ -44,9 +45,8 @@ def application(commands: Commands, config: Path) -> Starlette:
         if len(body) > MAX_BODY:
             return _json({"event": "refused", "reason": "too long"}, 413)
         try:
-            return _json(
-                await commands.obey(request.path_params["word"], msgspec.json.decode(body or b"null"))
-            )
+            given = _given(request, msgspec.json.decode(body or b"null"))
+            return _json(await commands.obey(request.path_params["word"], given))
         except (SimulatorError, msgspec.DecodeError) as error:
             return _json({"event": "refused", "reason": str(error)}, 400)
 
@@ -57,13 +57,20 @@ def application(commands: Commands, config: Path) -> Starlette:
             "/config", _endpoint(lambda: PlainTextResponse(config.read_text("utf-8"), media_type="text/yaml"))
         ),
         Route("/{word:str}", _guarded(ask, ("state", "faults")), methods=["GET"]),
+        Route("/machines/{machine:str}/{word:str}", _guarded(do, ("set",)), methods=["POST"]),
         Route(
             "/{word:str}",
-            _guarded(do, ("go", "stop", "inject", "clear", "reset", "advance")),
+            _guarded(do, ("go", "stop", "inject", "clear", "reset", "advance", "set")),
             methods=["POST"],
         ),
     ]
     return Starlette(routes=routes)
+
+
+def _given(request: Request, body: Any) -> Any:
+    """What was sent; a machine that stands in the address is part of it."""
+    machine = request.path_params.get("machine")
+    return body if machine is None or not isinstance(body, dict) else {**body, "machine": machine}
 
 
 def _endpoint(make: Any) -> Any:

@@ -49,7 +49,7 @@ class Written(NamedTuple):
     value: "Value"
 
 
-class Refused(SimulatorError):
+class Refused(SimulatorError, ValueError):
     """A setting that cannot be written. sort: why, as a server must tell it."""
 
     def __init__(self, sort: Literal["unknown", "type", "range", "busy"], words: str) -> None:

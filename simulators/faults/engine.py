@@ -15,6 +15,7 @@ from simulators.proxy.server import Proxy
 from simulators.truth import Truth
 
 MOMENTARY: Final = ("cut", "sequence_gap")
+_AFTER: Final = 2_000_000  # ns
 ON_THE_WAY: Final = ("refuse", "cut", "half_open", "latency")
 
 
@@ -31,6 +32,13 @@ class Engine:
     def active(self) -> Sequence[Wish]:
         """The faults that are on, in the order they began."""
         return tuple(self._active.values())
+
+    def unit(self, machine: str) -> Unit:
+        """The machine; raises SimulatorError in words when there is none of that name."""
+        if machine not in self.units:
+            known = ", ".join(self.units)
+            raise SimulatorError(f"there is no machine '{machine}'. There are: {known}.")
+        return self.units[machine]
 
     async def start(self, wish: Wish) -> bool:
         """Begin a fault; False when it is on already just so. With another amount or time it begins anew."""
@@ -70,10 +78,7 @@ class Engine:
 
     def check(self, wish: Wish) -> str:
         """The family of the fault; raises SimulatorError in words when this machine cannot have it."""
-        if wish.machine not in self.units:
-            known = ", ".join(self.units)
-            raise SimulatorError(f"there is no machine '{wish.machine}'. There are: {known}.")
-        unit = self.units[wish.machine]
+        unit = self.unit(wish.machine)
         what = family(unit.model, wish.fault)
         if what == "sensor":
             disturbable(unit.model, wish.signal, wish.fault)
@@ -109,8 +114,9 @@ class Engine:
 
     async def _disturb(self, wish: Wish, *, on: bool) -> None:
         if wish.fault not in ON_THE_WAY:
-            face = self.units[wish.machine].face
-            await face.disturb(wish.fault, on=on, at_ns=self.agenda.now_ns)
+            unit = self.units[wish.machine]
+            async with unit.busy:
+                await unit.face.disturb(wish.fault, on=on, at_ns=self._moment(unit))
             return
         door = self.doors[wish.machine]
         if wish.fault == "refuse":
@@ -121,6 +127,10 @@ class Engine:
             door.both(latency=(0.5 if wish.amount is None else wish.amount) if on else 0.0)
         elif on:
             door.cut("both")
+
+    def _moment(self, unit: Unit) -> int:
+        """Now; just after its last step, where somebody from outside asks between two: what it said then has been said."""
+        return max(self.agenda.now_ns, unit.last_ns + _AFTER)
 
     def _note(self, event: str, wish: Wish, what: str) -> None:
         more: dict[str, Any] = {"signal": wish.signal} if wish.signal else {}

@@ -81,6 +81,19 @@ class SimMachine:
         """End a fault; False when it is not on."""
         return self._running.ask(self._engine.stop(Wish(self.id, fault, signal)))
 
+    def set(self, signal: str, value: Value, *, by: str = "test") -> None:
+        """Write a setting (`shopfloor-sim list --json` names them); it counts from the next step on. Raises Refused."""
+
+        async def write() -> None:
+            self._model.set(signal, value, by)
+
+        self._running.ask(write())
+
+    @property
+    def alarms(self) -> frozenset[str]:
+        """The names of the alarms that are on."""
+        return self._model.alarming()
+
     def reset(self) -> int:
         """End all its faults; how many there were."""
         return self._running.ask(self._engine.reset(self.id))

@@ -75,7 +75,7 @@ def _verdict(options: argparse.Namespace) -> Any:
     coder, gaps = Coder(), Gaps()
     only = frozenset(options.machine) or EVERYBODY
     truth = read_truth(options.truth, coder, only)
-    data = read_data(options.against, coder, gaps, only)
+    data = read_data(options.against, coder, gaps, only, truth.restated)
     if options.gaps is not None:
         gaps.extend(read_gaps(options.gaps))
     spans, unknown = excuses(gaps, truth, coder, options.source)

@@ -10,6 +10,7 @@ import msgspec
 
 from simulators.errors import SimulatorError
 from simulators.recording.rows import Row, Untyped, guess, rows
+from simulators.verify.alarms import Restated, signals
 from simulators.verify.columns import Coder, Columns
 from simulators.verify.gaps import GapRows, Gaps, Spans
 
@@ -35,15 +36,32 @@ class Line(msgspec.Struct):
     value: Any = None
     quality: str = "good"
     machines: list[dict[str, Any]] = []
+    source: str = ""
+    condition: str = ""
+    active: bool = False
+    acked: bool = False
+    severity: int = 0
+    message: str = ""
+    event_id: str = ""
+    conditions: list[dict[str, Any]] = []
 
 
 @dataclass(slots=True)
 class Truth:
-    """timed: values with a time on the wire. bare: values without one, in order, per signal. sources: machines by source."""
+    """timed: values with a time on the wire. bare: values without one, in order, per signal. sources: machines by source.
+    restated: what may be there a second time.
+    """
 
     timed: Columns
     bare: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     sources: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    restated: Restated = field(default_factory=Restated)
+
+    def alarm(self, line: Line) -> None:
+        """What became of an alarm, as signals."""
+        for name, value in signals(msgspec.structs.asdict(line)):
+            self.timed.add(line.machine, name, line.t or 0, value)
+            self.restated.expected(line.machine, name, line.t or 0, value)
 
 
 def read_truth(path: Path, coder: Coder, only: Container[str] = EVERYBODY) -> Truth:
@@ -60,6 +78,10 @@ def read_truth(path: Path, coder: Coder, only: Container[str] = EVERYBODY) -> Tr
                 truth.timed.add(line.machine, line.signal, line.t, line.value)
             else:
                 truth.bare[coder.key(line.machine, line.signal)].append(coder.code(line.value))
+        elif line.kind == "alarm":
+            truth.alarm(line)
+        elif line.kind == "refresh":
+            truth.restated.note(line.machine, line.t or 0, line.conditions)
     return truth
 
 
@@ -77,16 +99,25 @@ def _lines(path: Path) -> Iterator[Line]:
         raise SimulatorError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_data(place: str, coder: Coder, gaps: Gaps, only: Container[str] = EVERYBODY) -> Columns:
+def read_data(
+    place: str,
+    coder: Coder,
+    gaps: Gaps,
+    only: Container[str] = EVERYBODY,
+    restated: Restated | None = None,
+) -> Columns:
     """Good values of these machines, from a file or `http://…?db=…`; the collector's own gap records go to `gaps`."""
+    said = Restated() if restated is None else restated
     if "://" in place:
         from simulators.verify.influx import influx_rows
 
-        return _columns(influx_rows(place, gaps), coder, gaps, only)
-    return _columns(rows(Path(place)), coder, gaps, only)
+        return _columns(influx_rows(place, gaps), coder, gaps, only, said)
+    return _columns(rows(Path(place)), coder, gaps, only, said)
 
 
-def _columns(found: Iterable[Row], coder: Coder, gaps: Gaps, only: Container[str]) -> Columns:
+def _columns(
+    found: Iterable[Row], coder: Coder, gaps: Gaps, only: Container[str], restated: Restated
+) -> Columns:
     columns, own = Columns(coder), GapRows()
     for row in found:
         if row.machine == OWN:
@@ -95,7 +126,8 @@ def _columns(found: Iterable[Row], coder: Coder, gaps: Gaps, only: Container[str
             value = guess(row.value) if isinstance(row.value, Untyped) else row.value
             if value != value:  # noqa: PLR0124 - NaN: the truth has none either, for JSON cannot say it
                 continue
-            columns.add(row.machine, row.signal, row.t, value)
+            if not restated.holds(row.machine, row.signal, row.t, value):
+                columns.add(row.machine, row.signal, row.t, value)
     gaps.extend(own.gaps())
     return columns
 

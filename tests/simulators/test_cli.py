@@ -172,6 +172,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(machines) == set(KINDS)
     load = next(s for s in machines["cnc"]["signals"] if s["name"] == "spindle_load")
     assert (load["type"], load["unit"], load["low"], load["high"]) == ("Float", "P1", 0, 200)
+    override = next(s for s in machines["robot"]["settings"] if s["signal"] == "speed_override")
+    assert (override["low"], override["high"]) == (1, 100)
+    zone = next(s for s in machines["moulding"]["settings"] if s["signal"] == "zone_3_set")
+    assert (zone["low"], zone["high"]) == (20, 350)
+    assert {a["name"]: a["severity"] for a in machines["cnc"]["alarms"]}["ToolBroken"] == 900
+    assert "spindle_load" in machines["cnc"]["history"]
     assert main(["list"]) == 0
     assert capsys.readouterr().out.count("\n") == len(KINDS)
 

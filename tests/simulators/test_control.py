@@ -53,6 +53,50 @@ def test_http_control_from_ready_to_stopped(start: Start, tmp_path: Path) -> Non
     assert last - min(row["from"] for row in rows(tmp_path / "d" / "truth.jsonl", "state")) == 32 * 10**9
 
 
+def test_settings_are_written_over_http_and_stdin(start: Start, tmp_path: Path) -> None:
+    process = start(
+        "run",
+        "packaging=p",
+        "--face",
+        "jsonl",
+        "--speed",
+        "0",
+        "--control",
+        "--dir",
+        str(tmp_path / "d"),
+        *AT,
+    )
+    url = line(process)["endpoints"]["control"]
+    speed = {"signal": "mach_speed", "value": 60}
+    assert ask(f"{url}/set", {"machine": "p", **speed})[0] == 200
+    assert ask(f"{url}/machines/p/set", {"signal": "job_order", "value": "A-7", "by": "ann"})[0] == 200
+    say(process, '{"set": {"machine": "p", "signal": "job_quantity", "value": 5}}')
+    assert line(process) == {"event": "done"}
+    assert ask(f"{url}/machines/nobody/set", speed)[0] == 400
+    assert ask(f"{url}/machines/p/inject", speed)[0] == 404
+    for wrong in (
+        {"signal": "film_remaining", "value": 5},
+        {"signal": "mach_speed", "value": 500},
+        {"value": 5},
+    ):
+        status, words = ask(f"{url}/machines/p/set", wrong)
+        assert (status, json.loads(words)["event"]) == (400, "refused")
+    assert json.loads(ask(f"{url}/state")[1])["machines"]["p"]["alarms"] == []
+    ask(f"{url}/inject", {"machine": "p", "fault": "jam"})
+    assert json.loads(ask(f"{url}/state")[1])["machines"]["p"]["alarms"] == ["Jam"]
+    ask(f"{url}/advance", 1)
+    ask(f"{url}/stop", None)
+    assert process.wait(10) == 0
+    told = [(r["signal"], r["value"], r["by"]) for r in rows(tmp_path / "d" / "truth.jsonl", "written")]
+    assert told == [
+        ("mach_speed", 60.0, "control"),
+        ("job_order", "A-7", "ann"),
+        ("job_quantity", 5, "control"),
+    ]
+    values = {r["signal"]: r["value"] for r in rows(tmp_path / "d" / "truth.jsonl")}
+    assert (values["mach_speed"], values["job_order"], values["job_quantity"]) == (60.0, "A-7", 5)
+
+
 def test_whom_http_does_not_serve(start: Start) -> None:
     process = start("run", "legacy=l", "--face", "jsonl", "--speed", "0", "--control")
     url = line(process)["endpoints"]["control"]

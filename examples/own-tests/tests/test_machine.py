@@ -42,8 +42,20 @@ def test_a_broken_tool_is_an_alarm(sim_cnc) -> None:
     sim_cnc.wait_for(state="alarm", within=600)
     sim_cnc.advance(1)
     assert read(sim_cnc.url)["alarm"] == "Tool broken"
+    assert sim_cnc.alarms == {"ToolBroken"}
     faults = [(row["event"], row["fault"]) for row in sim_cnc.truth if row["kind"] == "fault"]
     assert faults == [("start", "tool_break")]
+
+
+def test_an_order_is_written_and_made(sim_cnc) -> None:
+    sim_cnc.set("job_order", "A-77")
+    sim_cnc.set("job_quantity", 1)
+    with pytest.raises(ValueError, match="must be between"):
+        sim_cnc.set("feed_override", 400)
+    sim_cnc.wait_for(state="idle", within=3600)
+    assert sim_cnc.values["part_counter"] == 1
+    written = [(row["by"], row["signal"], row["value"]) for row in sim_cnc.truth if row["kind"] == "written"]
+    assert written == [("test", "job_order", "A-77"), ("test", "job_quantity", 1)]
 
 
 def test_a_bad_sensor_has_no_value_and_the_truth_knows_it(sim_cnc) -> None:

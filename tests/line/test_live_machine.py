@@ -1,0 +1,108 @@
+"""A simulated machine that raises alarms and keeps a history, beside the real collector: what is stored is what the truth says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulators.machines.cnc import Cnc
+from simulators.recording.rows import rows as recorded
+from tests.line.harness import collector, simulation
+from tests.line.test_replay import export, verify
+from tests.simulators.runs import rows
+
+FAULTS = (
+    "mill:tool_break@2s+14s",
+    "mill:cut@8s",
+    "mill:refuse@8s+5s",
+    "mill:coolant_loss@10s+1s",
+    "bot:jam@9s+30s",
+)
+
+
+class Ran:
+    """What was said and what was stored, as (time, value) by machine and signal."""
+
+    def __init__(self, truth: Path, data: Path) -> None:
+        self.truth = truth
+        self.stored: dict[tuple[str, str], list[tuple[int, Any]]] = {}
+        for row in recorded(data):
+            if row.value is None:
+                continue  # a lost connection is stored as such
+            self.stored.setdefault((row.machine, row.signal), []).append((row.t, row.value))
+
+    def alarms(self, condition: str) -> list[dict[str, Any]]:
+        return [row for row in rows(self.truth, "alarm") if row["condition"] == condition]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("live")
+    faults = [part for fault in FAULTS for part in ("--fault", fault)]
+    time = (
+        "--start",
+        "2026-03-02T06:00:00Z",
+        "--speed",
+        "5",
+        "--duration",
+        "24s",
+        "--seed",
+        "42",
+        "--faults",
+    )
+    with simulation(folder, "cnc=mill", "robot=bot", *time, *faults) as simulated:
+        with collector(simulated.config) as running:
+            running.wait_connected("mill", "bot")
+            simulated.go()
+            simulated.process.wait(90)
+            books = running.wait_settled()
+            running.stop()
+        truth = simulated.ready["truth"]
+    assert books["unaccounted"] == 0
+    data = folder / "data.jsonl"
+    code, found, words = verify(truth, export(simulated.config, data))
+    assert code == 0, f"{found}\n{words}\n{running.log()[-3000:]}"
+    assert found["explained"] > 100, "nothing was lost: this tests nothing"
+    return Ran(Path(truth), data)
+
+
+def test_an_alarm_is_stored_with_the_time_of_the_truth_from_its_beginning_to_its_end(ran: Ran) -> None:
+    broken = ran.alarms("ToolBroken")
+    assert [row["active"] for row in broken] == [True, False]
+    for word in ("active", "severity", "message", "event_id"):
+        stored = ran.stored["mill", f"alarm.Tool.ToolBroken.{word}"]
+        assert [(row["t"], row[word]) for row in broken if (row["t"], row[word]) not in stored] == []
+    first, *_, last = sorted(ran.stored["mill", "alarm.Tool.ToolBroken.active"])
+    assert first == (broken[0]["t"], True)
+    assert last == (broken[1]["t"], False)
+
+
+def test_an_alarm_that_began_while_nobody_listened_is_told_by_the_refresh(ran: Ran) -> None:
+    """The coolant failed and came back while the line was cut; nobody has acknowledged it, so the server tells it still."""
+    began, ended = ran.alarms("CoolantLoss")
+    assert any(row["t"] > ended["t"] for row in rows(ran.truth, "refresh") if row["machine"] == "mill")
+    stored = ran.stored["mill", "alarm.Coolant.CoolantLoss.active"]
+    assert stored[0] == (ended["t"], False)
+    assert (began["t"], True) not in stored
+
+
+def test_what_the_machine_remembers_is_whole_in_spite_of_the_cut(ran: Ran) -> None:
+    said: dict[str, list[tuple[int, Any]]] = {}
+    for row in rows(ran.truth):
+        if row["machine"] == "mill":
+            said.setdefault(row["signal"], []).append((row["t"], row["value"]))
+    for signal in Cnc.remembered:
+        assert sorted(ran.stored["mill", signal]) == sorted(said[signal])
+    forgotten = [name for name in said if sorted(ran.stored["mill", name]) != sorted(said[name])]
+    assert "spindle_speed" in forgotten
+    assert not set(forgotten) & set(Cnc.remembered)
+    words = [value for _, value in ran.stored["collector", "gap.mill.repair"]]
+    assert any("values of" in word and "from the server's history" in word for word in words), words
+
+
+def test_the_end_of_a_run_ends_its_faults_and_its_alarms(ran: Ran) -> None:
+    """All faults end with the run; an alarm whose cause ends with the last step has no step any more in which it could end."""
+    assert [row["active"] for row in ran.alarms("PartStuck")] == [True]
+    assert ran.stored["bot", "alarm.Gripper.PartStuck.active"][0][1] is True
