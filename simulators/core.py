@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from simulators.agenda import Agenda
@@ -18,12 +18,16 @@ Prepare = Callable[[int, Model], None]
 
 @dataclass(slots=True)
 class Unit:
-    """A machine with its face, and how many changes it may still make (None: any number)."""
+    """A machine with its face, and how many changes it may still make (None: any number).
+
+    busy: held while it steps and while its face is disturbed: a server that is being built anew must not be stepped under its hands.
+    """
 
     model: Model
     face: Face
     left: int | None = None
     last_ns: int = 0
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def begin(self, at_ns: int) -> None:
         """The clock starts here."""
@@ -32,6 +36,10 @@ class Unit:
 
     async def step(self, at_ns: int, truth: Truth) -> bool:
         """One period: physics, then the hand-over; False when the machine has made all its changes."""
+        async with self.busy:
+            return await self._step(at_ns, truth)
+
+    async def _step(self, at_ns: int, truth: Truth) -> bool:
         changed, ended = self.model.step(at_ns, self.model.period_ms / 1000)
         self.last_ns = at_ns
         if ended is not None:

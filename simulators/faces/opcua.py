@@ -55,7 +55,7 @@ class OpcUaFace:
         two values of one time would be two facts, of which nobody who comes later can have seen the first. What else is on
         stays so: a server that is away stays away, and one that comes back has the index and certificate that it had.
         """
-        at_ns -= _BEFORE
+        at_ns += self._model.clock_error_ns - _BEFORE
         self._on = [*(each for each in self._on if each != fault), *([fault] if on else [])]
         if fault in CHANGES:
             await self._served.certify(next((each for each in reversed(self._on) if each in CHANGES), ""))

@@ -15,6 +15,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from simulators.agenda import Agenda
 from simulators.clock import DrivenClock
 from simulators.errors import SimulatorError
+from simulators.faces.opcua_server import Served
 from simulators.faults.catalogue import SENSOR
 from simulators.faults.sensors import Disturbance
 from simulators.faults.wish import Wish
@@ -252,6 +253,47 @@ async def test_opcua_restart_reindex_and_removed_nodes(tmp_path: Path) -> None:
         assert await _read(url, "light_yellow") in (True, False)
         await engine.reset()
         assert await _read(url, "light_red") == workshop.units[0].model.values["light_red"]
+
+
+async def test_what_is_asked_between_two_steps_is_told_after_the_last(tmp_path: Path) -> None:
+    """And with the clock that the machine has: nobody could have been told earlier than what was said before."""
+    async with driven(tmp_path, (("legacy", "l"),), faces={"l": "opcua"}) as (workshop, clock):
+        await clock.advance(1)
+        await workshop.engine.start(Wish("l", "restart"))
+        await workshop.engine.start(Wish("l", "clock_jump", amount=60.0))
+        await workshop.engine.start(Wish("l", "reindex"))
+        await clock.advance(1)
+    told = [(row["t"] - START) // 10**6 for row in rows(tmp_path / "truth")]
+    assert told == sorted(told)
+    assert {1001, 61_001} <= set(told)
+    wrong = [row for row in rows(tmp_path / "truth") if row["t"] - START > 60 * 10**9]
+    assert {row["clock_error_ns"] for row in wrong} == {60 * 10**9}
+
+
+async def test_a_server_that_is_built_anew_is_not_stepped_under_its_hands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is opened with is what the truth says, however long the opening takes."""
+    async with driven(tmp_path, (("legacy", "l"),), faces={"l": "opcua"}) as (workshop, clock):
+        opened, going = Served.open, asyncio.Event()
+
+        async def slowly(served: Served, at_ns: int, *, fillers: int = 0) -> None:
+            await opened(served, at_ns, fillers=fillers)
+            going.set()
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(Served, "open", slowly)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(workshop.engine.start(Wish("l", "restart")))
+            await going.wait()
+            before = dict(workshop.units[0].model.values)
+            await clock.advance(30)
+        returned = {
+            row["signal"]: row["value"] for row in rows(tmp_path / "truth") if row["t"] == START + 10**6
+        }
+    assert returned == before
+    assert before != workshop.units[0].model.values
 
 
 async def _index(url: str) -> int:
