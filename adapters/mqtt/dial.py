@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from adapters.errors import AdapterError, Misconfigured, NotConnected
 from adapters.mqtt import errors
 from adapters.mqtt.broker_settings import Broker
-from adapters.mqtt.websocket import LONGEST, Refused, WebSocket, check, hello
+from adapters.mqtt.websocket import LONGEST, Refused, WebSocket, check, hello, says_goodbye
 
 Result = TypeVar("Result")
 PATIENCE = 5.0  # seconds per address, and again for the handshake
@@ -141,6 +141,11 @@ async def _upgrade(sock: socket.socket, settings: Broker, path: str) -> WebSocke
                 raise Refused("no WebSocket there: it hangs up or never comes to an end")
         head, _, early = answer.partition(b"\r\n\r\n")
         check(head, asked.key)
+        if says_goodbye(early):
+            raise NotConnected(
+                f"{settings.url} ends the connection as soon as it is open.",
+                "Check the path of the url, and see the broker's log.",
+            )
         undo.pop_all()
     return WebSocket(sock, early)
 

@@ -66,6 +66,16 @@ def check(answer: bytes, key: bytes) -> None:
         raise Refused("it speaks WebSocket there, but not MQTT over it")
 
 
+def says_goodbye(early: bytes) -> bool:
+    """Whether a closing frame is among the first: nothing more comes then, and nobody would be woken to read it. Raises Refused."""
+    place = 0
+    while (header := _header(early, place)) is not None and header.control:
+        if header.opcode == CLOSE:
+            return True
+        place = header.body + header.size
+    return False
+
+
 class WebSocket:
     """The part of a socket's interface that paho and the event loop use. early: bytes that came behind the server's answer."""
 

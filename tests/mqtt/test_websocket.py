@@ -7,13 +7,15 @@ import base64
 import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt import client
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -21,18 +23,33 @@ from websockets.typing import Subprotocol
 from adapters.errors import Misconfigured, NotConnected
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.websocket import Refused, WebSocket, check, hello
+from tests.fakes import eventually
 from tests.mqtt.certificates import authority
 from tests.mqtt.peers import NUMBERS, Mosquitto, Shop
 from tests.mqtt.taking import cells, send, take
 
+PINGREQ = b"\xc0\x00"
+KEEP_ALIVE = 5.0
+
+
+@dataclass(slots=True)
+class Bridge:
+    """fronts: who connected. asked: PINGREQ packets that came through."""
+
+    port: int = 0
+    fronts: list[ServerConnection] = field(default_factory=list)
+    asked: int = 0
+
 
 @asynccontextmanager
-async def bridged(port: int, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A WebSocket server before the broker at `port`; it takes the path /mqtt only. Yields its port."""
+async def bridged(port: int, context: ssl.SSLContext | None = None) -> AsyncIterator[Bridge]:
+    """A WebSocket server before the broker at `port`; it takes the path /mqtt only."""
+    bridge = Bridge()
 
     async def relay(front: ServerConnection) -> None:
         if front.request is None or front.request.path != "/mqtt":
             return
+        bridge.fronts.append(front)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
         async def down() -> None:
@@ -45,6 +62,7 @@ async def bridged(port: int, context: ssl.SSLContext | None = None) -> AsyncIter
             try:
                 async for content in front:
                     assert isinstance(content, bytes)
+                    bridge.asked += content == PINGREQ
                     writer.write(content)
             except ConnectionClosed:
                 pass
@@ -62,19 +80,47 @@ async def bridged(port: int, context: ssl.SSLContext | None = None) -> AsyncIter
         ping_timeout=5,
     )
     async with server as running:
-        yield next(iter(running.sockets)).getsockname()[1]
+        bridge.port = next(iter(running.sockets)).getsockname()[1]
+        yield bridge
+
+
+async def pinged(bridge: Bridge, later: Callable[[float], None]) -> None:
+    """Both kinds of ping: the server's of the WebSocket is answered, and the client's of MQTT comes when it is time."""
+    async with asyncio.timeout(10):
+        await (await bridge.fronts[0].ping())
+        before = bridge.asked
+        later(KEEP_ALIVE)
+        await eventually(lambda: bridge.asked > before)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass for the client library, without waiting for them."""
+    real, passed = client.time_func, [0.0]
+    monkeypatch.setattr(client, "time_func", lambda: real() + passed[0])
+
+    def pass_by(seconds: float) -> None:
+        passed[0] += seconds
+
+    return pass_by
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 @pytest.mark.parametrize("encrypted", [False, True])
-async def test_values_come_through(tmp_path: Path, broker: Mosquitto, version: str, encrypted: bool) -> None:
+async def test_values_come_through(
+    tmp_path: Path, broker: Mosquitto, later: Callable[[float], None], version: str, encrypted: bool
+) -> None:
     ours = authority(tmp_path / "ca")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ours.issue("server"))
-    async with bridged(broker.port, context if encrypted else None) as port:
+    async with bridged(broker.port, context if encrypted else None) as bridge:
         scheme, trust = ("wss", {"ca": str(ours.ca)}) if encrypted else ("ws", {})
         source = Shop(broker.port).source(
-            NUMBERS, url=f"{scheme}://127.0.0.1:{port}/mqtt", version=version, keep_alive="1s", **trust
+            NUMBERS,
+            url=f"{scheme}://127.0.0.1:{bridge.port}/mqtt",
+            version=version,
+            keep_alive=f"{KEEP_ALIVE}s",
+            **trust,
         )
         async with source.session(None) as session:
             assert ("TLS" in session.facts["security"]) is encrypted
@@ -85,22 +131,56 @@ async def test_values_come_through(tmp_path: Path, broker: Mosquitto, version: s
                 taken = await take(session, 501)
                 values = [value for _, _, value in cells(taken) if value < 1e9]
                 assert sorted(values) == [float(n) for n in range(start, start + 500)]
-                await asyncio.sleep(1.2)  # pings of both kinds
+                await pinged(bridge, later)
         findings = await source.probe()
         assert findings[0].level == "ok"
 
 
 async def test_what_is_no_websocket_is_named(broker: Mosquitto) -> None:
-    async with bridged(broker.port) as port:
+    async with bridged(broker.port) as bridge:
+        port = bridge.port
         for url, words in (
             (f"ws://127.0.0.1:{broker.port}", "no WebSocket there|reset"),
-            (f"ws://127.0.0.1:{port}/other", "lost|closed|answer|hung"),
+            (f"ws://127.0.0.1:{port}/other", "as soon as it is open|lost|closed|hung"),
             (f"wss://127.0.0.1:{port}", "encr"),
         ):
             with pytest.raises((Misconfigured, NotConnected), match=words) as caught:
                 async with Shop(1).source(NUMBERS, url=url).session(None):
                     pytest.fail("connected")
             assert caught.value.remedy
+
+
+@pytest.mark.parametrize("before", [b"", b"\x89\x02ab"])
+async def test_a_goodbye_right_behind_the_answer_is_heard(before: bytes) -> None:
+    """In the same piece as the answer, maybe behind a ping: nothing follows it that would wake anybody."""
+
+    left = asyncio.Event()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer_to(request) + before + b"\x88\x02\x03\xe8")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(NotConnected, match="as soon as it is open"):
+            async with Shop(1).source(NUMBERS, url=url).session(None):
+                pytest.fail("connected")
+        await left.wait()
+
+
+def answer_to(request: bytes) -> bytes:
+    """RFC 6455, 4.2.2."""
+    key = next(
+        line.split(b": ")[1] for line in request.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key")
+    )
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return head + b"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize(
