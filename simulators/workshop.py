@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulators.agenda import Agenda
+from simulators.building import nothing_is_rubbish
 from simulators.clock import SECOND, Clock, wall_ns
 from simulators.config_writer import BROKER_BESIDE, configuration, login
 from simulators.core import Unit, drive
@@ -27,6 +28,7 @@ from simulators.truth import Truth, open_truth
 if TYPE_CHECKING:
     from simulators.faces.opcua_space import Nursery
 
+AT_BROKER = ("mqtt", "sparkplug")
 GRACE_S = 3.0  # how long readers may take to fetch the last values
 
 
@@ -129,7 +131,8 @@ async def open_workshop(plan: Plan, nursery: "Nursery | None" = None) -> AsyncIt
             plan.host, plan.port, plan.advertise, plan.broker, plan.truth.parent, plan.faulty, plan.security
         )
         opener = Opener(stack, place, truth, at_ns, nursery)
-        faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
+        with nothing_is_rubbish():
+            faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
         units = [Unit(model, faces[model.machine], plan.max_changes) for model in models]
         yield _ready(plan, units, opener)
 
@@ -160,7 +163,8 @@ def _write(path: Path, text: str) -> None:
 def _start_row(plan: Plan, at_ns: int) -> Mapping[str, object]:
     broker = BROKER_BESIDE if plan.beside else "broker"
     sources = {
-        machine: machine if plan.face(machine, name) == "opcua" else broker for name, machine in plan.machines
+        machine: broker if plan.face(machine, name) in AT_BROKER else machine
+        for name, machine in plan.machines
     }
     machines = [
         {"machine": machine, "type": name, "source": sources[machine]} for name, machine in plan.machines

@@ -13,10 +13,11 @@ import msgspec
 
 from simulators.errors import SimulatorError
 from simulators.faces.base import unlike
-from simulators.model import Model, Value
+from simulators.model import INTEGERS, Model, Signal, Type, Value
 from simulators.truth import Truth
 
 COLUMNS = ("time", "machine", "signal", "value", "quality")
+KIND = "kind"  # in CSV, where an empty text looks like no value
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,14 +35,15 @@ class FileFace:
     def __init__(self, model: Model, truth: Truth, file: RawIOBase, form: str) -> None:
         self._model, self._truth, self._file, self._form = model, truth, file, form
         if form == "csv":
-            file.write(_csv([list(COLUMNS)]))
+            file.write(_csv([[*COLUMNS, KIND]]))
+        self._kinds = {signal.name: _kind(signal) for signal in model.signals}
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
         await self.emit(at_ns, values, values)
 
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
         rows = [self._row(at_ns, name, value) for name, value in changed.items()]
-        self._file.write(_json(rows) if self._form == "jsonl" else _csv(map(_cells, rows)))
+        self._file.write(_json(rows) if self._form == "jsonl" else _csv(map(self._cells, rows)))
         self._truth.values(self._model.machine, at_ns, changed, unlike(self._model, changed))
 
     async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
@@ -53,16 +55,24 @@ class FileFace:
     def _row(self, at_ns: int, name: str, value: Value) -> list[object]:
         return [time_text(at_ns), self._model.machine, name, value, self._model.quality_of(name)]
 
+    def _cells(self, row: list[object]) -> list[object]:
+        """CSV knows only text: truth values and waveforms as JSON writes them."""
+        value = row[3]
+        written = msgspec.json.encode(value).decode() if isinstance(value, bool | tuple) else value
+        return [*row[:3], written, row[4], self._kinds[str(row[2])]]
+
+
+def _kind(signal: Signal) -> str:
+    """As `collector export` names it."""
+    if signal.length:
+        return "waveform"
+    if signal.type in INTEGERS:
+        return "integer"
+    return {Type.BOOLEAN: "flag", Type.STRING: "text"}.get(signal.type, "number")
+
 
 def _json(rows: list[list[object]]) -> bytes:
     return b"".join(msgspec.json.encode(dict(zip(COLUMNS, row, strict=True))) + b"\n" for row in rows)
-
-
-def _cells(row: list[object]) -> list[object]:
-    """CSV knows only text: truth values and waveforms as JSON writes them."""
-    value = row[3]
-    written = msgspec.json.encode(value).decode() if isinstance(value, bool | tuple) else value
-    return [*row[:3], written, row[4]]
 
 
 def _csv(rows: object) -> bytes:

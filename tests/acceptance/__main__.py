@@ -6,35 +6,38 @@ import argparse
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.acceptance.judge import COUNTS, Cause, Line, causes, faults, lines
 from tests.acceptance.run import WORKSHOP, ran, stretched
 
+Say = Callable[[str], None]
+
 
 def main() -> int:
     options = _options()
+    scenario = stretched(options.scenario, options.minutes)
     if options.dir is not None:
         options.dir.mkdir(parents=True)
-        return _run(options.dir, options)
+        return int(not accepted(options.dir, scenario, _say, own_broker=options.own_broker))
     with tempfile.TemporaryDirectory(prefix="acceptance-") as made:
-        return _run(Path(made), options)
+        return int(not accepted(Path(made), scenario, _say, own_broker=options.own_broker))
 
 
-def _run(folder: Path, options: argparse.Namespace) -> int:
-    scenario = stretched(options.scenario, options.minutes)
-    with ran(folder, scenario, _say) as done:
+def accepted(folder: Path, scenario: Mapping[str, Any], say: Say, *, own_broker: bool = False) -> bool:
+    """One run, told line by line: is every value stored, or explained, and every gap record at a fault?"""
+    with ran(folder, scenario, say, own_broker=own_broker) as done:
         table = list(lines(done, faces(scenario)))
     injected = list(faults(done.truth))
     gaps = causes(folder / "export.jsonl", injected)
-    _say(f"{len(injected)} faults were injected: {', '.join(sorted({each.name for each in injected}))}.")
-    _tell_gaps(gaps)
-    _tell_table(table)
+    say(f"{len(injected)} faults were injected: {', '.join(sorted({each.name for each in injected}))}.")
+    _tell_gaps(gaps, say)
+    _tell_table(table, say)
     unaccounted = done.books["unaccounted"]
-    _say(f"unaccounted: {unaccounted}; gap records without a fault: {sum(not gap.faults for gap in gaps)}")
-    return 0 if all(line.ok for line in table) and all(gap.faults for gap in gaps) and not unaccounted else 1
+    say(f"unaccounted: {unaccounted}; gap records without a fault: {sum(not gap.faults for gap in gaps)}")
+    return all(line.ok for line in table) and all(gap.faults for gap in gaps) and not unaccounted
 
 
 def faces(scenario: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
@@ -45,21 +48,21 @@ def faces(scenario: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
     return worn
 
 
-def _tell_gaps(gaps: Sequence[Cause]) -> None:
-    _say(f"{len(gaps)} gap records:")
+def _tell_gaps(gaps: Sequence[Cause], say: Say) -> None:
+    say(f"{len(gaps)} gap records:")
     for gap in gaps:
         why = ", ".join(sorted({f"{each.machine}:{each.name}" for each in gap.faults})) or "✖ NO FAULT"
-        _say(f"  {gap.source:<8}{(gap.ends - gap.begins) / 1e9:>9.2f} s  {gap.reason:<24} {why}")
+        say(f"  {gap.source:<8}{(gap.ends - gap.begins) / 1e9:>9.2f} s  {gap.reason:<24} {why}")
 
 
-def _tell_table(table: Sequence[Line]) -> None:
-    _say(f"{'face':<10}{'store':<10}" + "".join(f"{name:>10}" for name in COUNTS))
+def _tell_table(table: Sequence[Line], say: Say) -> None:
+    say(f"{'face':<10}{'store':<10}" + "".join(f"{name:>10}" for name in COUNTS))
     for line in table:
         counts = "".join(f"{line.counts[name]:>10}" for name in COUNTS)
-        _say(f"{line.face:<10}{line.store:<10}{counts}   {'✔' if line.ok else '✖ FAILED'}")
+        say(f"{line.face:<10}{line.store:<10}{counts}   {'✔' if line.ok else '✖ FAILED'}")
     for line in table:
         if not line.ok:
-            _say(f"\n{line.face} in {line.store}:\n{line.words}")
+            say(f"\n{line.face} in {line.store}:\n{line.words}")
 
 
 def _options() -> argparse.Namespace:
@@ -68,6 +71,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, help="instead of as long as the scenario says")
     parser.add_argument("--scenario", type=Path, default=WORKSHOP)
+    parser.add_argument("--own-broker", action="store_true", help="the simulators' instead of mosquitto")
     parser.add_argument("--dir", type=Path, help="keep everything in this new folder")
     return parser.parse_args()
 

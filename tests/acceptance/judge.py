@@ -6,16 +6,16 @@ communication that struck its source: from shortly before it began until the lon
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from simulators.cli import main as verify
 from tests.acceptance.run import FILES, Ran
-from tests.line.harness import ENVIRONMENT
 
 SECOND: Final = 10**9
 BEFORE: Final = 15 * SECOND  # a value that changes seldom: the gap begins with the last one
@@ -80,21 +80,10 @@ def lines(ran: Ran, faces: Mapping[str, Sequence[str]]) -> Iterator[Line]:
 
 def _verified(truth: Path, face: str, store: str, place: str, machines: Sequence[str]) -> Line:
     only = [part for machine in machines for part in ("--machine", machine)]
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "simulators",
-        "verify",
-        str(truth),
-        "--against",
-        place,
-        "--json",
-        *only,
-    ]
-    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True, timeout=300, check=False)
-    assert done.stdout, done.stderr
-    return Line(face, store, json.loads(done.stdout), done.stderr)
+    numbers, words = io.StringIO(), io.StringIO()
+    with redirect_stdout(numbers), redirect_stderr(words):
+        verify(["verify", str(truth), "--against", place, "--json", *only])
+    return Line(face, store, json.loads(numbers.getvalue()), words.getvalue())
 
 
 def faults(truth: Path) -> Iterator[Fault]:

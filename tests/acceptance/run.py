@@ -20,6 +20,7 @@ from tests.line.harness import ENVIRONMENT, Collector, Simulation, collector, si
 from tests.mqtt.peers import Mosquitto
 
 WORKSHOP = Path(__file__).with_name("workshop.yaml")
+SHORT = Path(__file__).with_name("short.yaml")
 DATABASE = "acceptance"
 FILES = ("jsonl", "csv")
 
@@ -54,28 +55,33 @@ def stretched(plan: Path, minutes: float | None) -> Mapping[str, Any]:
 
 
 @contextmanager
-def ran(folder: Path, scenario: Mapping[str, Any], told: Callable[[str], None]) -> Iterator[Ran]:
-    """Everything from the first process to the export; the database answers until this is left."""
+def ran(
+    folder: Path, scenario: Mapping[str, Any], told: Callable[[str], None], *, own_broker: bool = False
+) -> Iterator[Ran]:
+    """Everything from the first process to the export; the database answers until this is left. own_broker: instead of mosquitto."""
     (folder / "influx").mkdir()
     (folder / "broker").mkdir()
     database = influxd(folder / "influx")
     broker = Mosquitto(folder / "broker", ["max_queued_messages 0", "max_inflight_messages 100"])
     asyncio.run(database.start())
     try:
+        if own_broker:
+            yield _lived(folder, scenario, (), database.url, told)
+            return
         asyncio.run(broker.start())
-        yield _lived(folder, scenario, broker.port, database.url, told)
+        at_broker = ("--broker", f"mqtt://127.0.0.1:{broker.port}")
+        yield _lived(folder, scenario, at_broker, database.url, told)
     finally:
         asyncio.run(broker.stop())
         asyncio.run(database.stop())
 
 
 def _lived(
-    folder: Path, scenario: Mapping[str, Any], port: int, url: str, told: Callable[[str], None]
+    folder: Path, scenario: Mapping[str, Any], broker: Sequence[str], url: str, told: Callable[[str], None]
 ) -> Ran:
     plan, extra = folder / "scenario.yaml", folder / "extra.yaml"
     plan.write_text(json.dumps(scenario), encoding="utf-8")
     extra.write_text(json.dumps(_extra(url)), encoding="utf-8")
-    broker = ("--broker", f"mqtt://127.0.0.1:{port}")
     seconds = arguments.seconds(scenario["duration"])
     with (
         simulation(folder, str(plan), *broker, kind=Scenario) as workshop,
