@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.soak.run import soak
@@ -14,13 +16,10 @@ from tests.soak.watch import Limits, Sample, Slope, heap_slope, judge, memory_sl
 def main() -> int:
     options = _options()
     limits = Limits(slope=options.slope)
-    with tempfile.TemporaryDirectory(prefix="soak-") as made:
+    with tempfile.TemporaryDirectory(prefix="soak-") as made, _kept(options.samples) as seen:
         seconds = options.minutes * 60
-        done = soak(Path(made), seconds, speed=options.speed, broker=options.broker, told=_say)
+        done = soak(Path(made), seconds, speed=options.speed, broker=options.broker, told=_say, seen=seen)
     lines = judge(done.samples, _warm(seconds), limits)
-    if options.samples:
-        rows = [",".join(Sample._fields), *(",".join(map(str, one)) for one in done.samples)]
-        Path(options.samples).write_text("\n".join(rows) + "\n", encoding="utf-8")
     _say(f"{'':<22}{'after warm-up':>14}{'at the end':>12}{'most':>10}   limit")
     for line in lines:
         mark = "✔" if line.ok else "✖ FAILED"
@@ -32,6 +31,21 @@ def main() -> int:
     _say_slope("resident", memory_slope(after), options.speed)
     _say(f"{done.stored} lines stored, unaccounted: {done.books['unaccounted']}")
     return 0 if all(line.ok for line in lines) and done.books["unaccounted"] == 0 else 1
+
+
+@contextmanager
+def _kept(path: str) -> Iterator[Callable[[Sample], None]]:
+    """Every sample in the file as soon as it is there, so that a long run can be looked at while it goes on."""
+    if not path:
+        yield lambda _: None
+        return
+    with Path(path).open("w", encoding="utf-8", buffering=1) as file:
+        file.write(",".join(Sample._fields) + "\n")
+
+        def write(one: Sample) -> None:
+            file.write(",".join(map(str, one)) + "\n")
+
+        yield write
 
 
 def _say_slope(what: str, slope: Slope, speed: float) -> None:

@@ -48,6 +48,7 @@ def soak(
     rate: Rate = LOAD,
     broker: str = "",
     told: Callable[[str], None] = lambda _: None,
+    seen: Callable[[Sample], None] = lambda _: None,
 ) -> Soaked:
     """As long as asked; then the machines fall silent, everything is stored, and the books are taken."""
     with ExitStack() as stack:
@@ -66,7 +67,7 @@ def soak(
         running.wait_connected("cnc-1", "broker", "load-opcua", "load-mqtt", "store")
         machines.go()
         with mqtt_load(at_broker, rate, seconds):
-            samples = _watch(running, seconds, told)
+            samples = _watch(running, seconds, told, seen)
         machines.stop_changes(600)  # what the machines said too late on a busy computer goes out first
         running.wait_settled("store")
         return Soaked(samples, running.stop(), store.lines)
@@ -77,11 +78,14 @@ def _broker(config: Path) -> str:
     return str(YAML(typ="safe", pure=True).load(config)["sources"]["broker"]["url"])
 
 
-def _watch(running: Any, seconds: float, told: Callable[[str], None]) -> list[Sample]:
+def _watch(
+    running: Any, seconds: float, told: Callable[[str], None], seen: Callable[[Sample], None]
+) -> list[Sample]:
     began, samples = time.monotonic(), list[Sample]()
     while (at := time.monotonic() - began) < seconds:
         assert running.process.poll() is None, running.log()[-3000:]
         samples.append(sample(running.process.pid, running.state, at, running.heap))
+        seen(samples[-1])
         if len(samples) % 60 == 0:
             now = samples[-1]
             told(

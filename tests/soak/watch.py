@@ -28,6 +28,7 @@ class Sample(NamedTuple):
     history: float
     files: int
     heap: float = 0.0  # in use, by the allocator (inside.py); 0 where nobody tells
+    pages: float = 0.0  # of these in SQLite
 
 
 def sample(pid: int, state: Path, at: float, heap: Path | None = None) -> Sample:
@@ -42,8 +43,12 @@ def sample(pid: int, state: Path, at: float, heap: Path | None = None) -> Sample
         sum(path.stat().st_size for path in state.glob("buffer.sqlite*")) / MIB,
         sum(history) / MIB,
         len(history),
-        int(heap.read_text("ascii")) / MIB if heap is not None and heap.exists() else 0.0,
+        *(int(part) / MIB for part in _told(heap)),
     )
+
+
+def _told(heap: Path | None) -> Sequence[str]:
+    return heap.read_text("ascii").split() if heap is not None and heap.exists() else ("0", "0")
 
 
 def _files(folder: Path) -> Sequence[Path]:
@@ -81,6 +86,7 @@ def judge(samples: Sequence[Sample], warm: float, limits: Limits) -> list[Line]:
     return [
         Line("memory, MiB", first.memory, last.memory, most["memory"], "", ok=True),
         Line("in use, MiB", first.heap, last.heap, most["heap"], "", ok=True),
+        Line("of it SQLite, MiB", first.pages, last.pages, most["pages"], "", ok=True),
         Line(
             "in use, MiB/h",
             0.0,
