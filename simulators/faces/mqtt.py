@@ -167,7 +167,7 @@ class Publisher:
 class MqttFace:
     """One machine of the publisher."""
 
-    disturbances: ClassVar[frozenset[str]] = frozenset({"duplicate", "reorder"})
+    disturbances: ClassVar[frozenset[str]] = frozenset({"duplicate", "reorder", "restart"})
 
     def __init__(self, publisher: Publisher, model: Model) -> None:
         self._publisher = publisher
@@ -180,7 +180,9 @@ class MqttFace:
         await self.emit(at_ns, values, values)
 
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
-        """Queue what this step says."""
+        """Queue what this step says; who is away says nothing."""
+        if "restart" in self._disturbed:
+            return
         for message in messages(self._model, at_ns, changed):
             self._say(message)
 
@@ -188,6 +190,10 @@ class MqttFace:
         (self._disturbed.add if on else self._disturbed.discard)(fault)
         if fault == "reorder" and not on:
             self._release()
+        if fault == "restart" and not on:
+            # just before the values of this step: two values of one time would be two facts
+            said = at_ns + self._model.clock_error_ns - MILLISECOND
+            await self.emit(said, self._model.values, self._model.values)
 
     async def drain(self, seconds: float) -> None:
         """Wait until the broker has acknowledged everything."""

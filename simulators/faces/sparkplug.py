@@ -44,6 +44,7 @@ class MachineBook(Book):
     models: Mapping[str, Model]
     now_ns: int
     closed: bool = False
+    away: set[str]
 
     def note(self, kind: str, **more: Any) -> None:
         """With the simulated time, so that two runs of a seed say the same; not about the end of the run itself."""
@@ -79,11 +80,14 @@ def _plain(value: Value | None) -> Any:
 class SparkplugFace:
     """One device of the edge."""
 
-    disturbances: ClassVar[frozenset[str]] = frozenset({"sequence_gap", "missing_birth"})
+    disturbances: ClassVar[frozenset[str]] = frozenset(
+        {"sequence_gap", "missing_birth", "restart", "duplicate", "reorder"}
+    )
 
     def __init__(self, edge: Edge, book: MachineBook, model: Model) -> None:
         self._edge, self._book, self._model = edge, book, model
         self._signals = {signal.name: signal for signal in edge.cell.devices[model.machine]}
+        self._disturbed: set[str] = set()
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
         """The births of all devices say their first values, unless a reader has asked for them already."""
@@ -92,31 +96,63 @@ class SparkplugFace:
             await confirm(self._edge)
 
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
-        """One DDATA with what changed; it is in the truth when the broker has it."""
+        """One DDATA with what changed; it is in the truth when the broker has it. While the edge is away nobody is told."""
         self._book.now_ns = at_ns
-        if not self._edge.connected:
+        if not self._edge.connected and not self._book.away:
             await again(self._edge)
         for name, value in changed.items():
             self._signals[name].value = _plain(value) if self._model.quality_of(name) == GOOD else None
             self._signals[name].at_ms = at_ns // MILLISECOND
-        if changed:
-            self._edge.data(self._model.machine, [self._signals[name] for name in changed])
+        if changed and not self._book.away:
+            self._say([self._signals[name] for name in changed])
         await confirm(self._edge)
 
+    def _say(self, signals: Sequence[Signal]) -> None:
+        """In one message, or as it is disturbed: in two that change places, each of them twice."""
+        edge, machine = self._edge, self._model.machine
+        if not (self._disturbed and edge.born and edge.connected):
+            edge.data(machine, signals)
+            return
+        parts = [signals[::2], signals[1::2]] if "reorder" in self._disturbed else [signals]
+        named = [[(each.name, edge.metric(each, birth=False)) for each in part] for part in parts if part]
+        for message in reversed([edge.make("DDATA", machine, metrics) for metrics in named]):
+            for _ in range(2 if "duplicate" in self._disturbed else 1):
+                edge.send(message)
+
     async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
-        """A gap is one number; without its birth a device cannot be understood until the fault ends and it is born."""
+        """A gap is one number; without its birth a device cannot be understood until the fault ends and it is born.
+
+        restart: the broker tells that the edge is gone; all its devices are, until the last of them is back.
+        """
         edge, self._book.now_ns = self._edge, at_ns
-        if fault == "sequence_gap":
+        if fault in ("duplicate", "reorder"):
+            (self._disturbed.add if on else self._disturbed.discard)(fault)
+        elif fault == "restart":
+            await self._restart(on=on)
+        elif fault == "sequence_gap":
             if on:
                 edge.next_seq()
-        elif on:
-            edge.habits = replace(edge.habits, births="node")
-            edge.lose()
-            await again(edge)
         else:
-            edge.habits = replace(edge.habits, births="all")
-            edge.birth()
+            edge.habits = replace(edge.habits, births="node" if on else "all")
+            await self._without_birth(on=on)
         await confirm(edge)
+
+    async def _without_birth(self, *, on: bool) -> None:
+        if self._book.away:
+            return
+        if on:
+            self._edge.lose()
+            await again(self._edge)
+        else:
+            self._edge.birth()
+
+    async def _restart(self, *, on: bool) -> None:
+        away, machine = self._book.away, self._model.machine
+        if on and not away:
+            self._edge.lose()
+        (away.add if on else away.discard)(machine)
+        if not on and not away:
+            await again(self._edge)
 
     async def drain(self, seconds: float) -> None:
         """Wait until the broker has it."""
@@ -130,7 +166,7 @@ async def open_edge(
     """Connect, to be born when the clock starts: a birth is not kept for readers who come later. The faces by machine. Dies in order at the end."""
     cell = Cell({"": []}, Random(0))
     book = MachineBook(truth)
-    book.models, book.now_ns = {model.machine: model for model in models}, at_ns
+    book.models, book.now_ns, book.away = {model.machine: model for model in models}, at_ns, set()
     for model in models:
         cell.devices[model.machine] = [
             metric(signal, next(cell.aliases), model.values[signal.name], at_ns) for signal in model.signals
