@@ -111,7 +111,7 @@ class Host:
         values = None if track is None else track.values(said)
         if track is None or values is None:
             return False
-        if not node.next_in_line(crc32(payload) ^ place.salt, entity, said.seq, said.time):
+        if not node.next_in_line(crc32(payload) ^ place.salt, entity, said):
             return False
         track.add(said.times, values, sheet)
         return True
@@ -255,7 +255,7 @@ def _in_line(place: Place, message: Message, said: Skim) -> Entity | None:
     if entity is None or place.sole is None:
         return None
     mark = crc32(message.payload) ^ place.salt
-    return entity if place.seat.node.next_in_line(mark, entity, said.seq, said.time) else None
+    return entity if place.seat.node.next_in_line(mark, entity, said) else None
 
 
 def _mark(takers: Iterable[Taker], at: int, sheet: Sheet) -> bool:

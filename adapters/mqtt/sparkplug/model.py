@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from adapters.mqtt.sparkplug.layouts import Skim
 
@@ -77,9 +78,32 @@ class Act(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages that never came. after: ms, timestamp of the one before the hole, 0 if unknown; before: the one behind it."""
+    """Messages that never came. after: ms, what the one before the hole spoke of, 0 if unknown; before: the one behind it."""
 
     messages: int
     seq: int
     after: int
     before: Packet
+
+
+NEAR: Final = 10_000_000_000  # ns that a value is older than its message at most, to count as said with it
+
+
+def spoken(time: int, times: Iterable[int], *, last: bool = False) -> int:
+    """Of what moment a message of this time (ms) with values of these times (ns) speaks, in ms.
+
+    That is the earliest: an edge that gathers, or is late, sends values that are older than the message, and one that
+    is lost behind it may have such too. last: the latest, of a birth, which repeats what has long been known.
+    """
+    sent = time * 1_000_000
+    near = [each for each in times if sent - NEAR <= each <= sent]
+    return (max(near) if last else min(near)) // 1_000_000 if near else time
+
+
+def said_in(packet: Packet) -> int:
+    """The same of a whole packet."""
+    if packet.said is not None:
+        return spoken(packet.time, packet.said.times)
+    metrics = () if packet.payload is None else packet.payload.metrics
+    times = ((metric.timestamp or packet.time) * 1_000_000 for metric in metrics)
+    return spoken(packet.time, times, last=packet.kind.endswith("BIRTH"))

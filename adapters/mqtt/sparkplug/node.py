@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from adapters.mqtt.sparkplug.aside import Aside
-from adapters.mqtt.sparkplug.model import BREAK, LOSS, SURE, Act, Entity, Loss, Packet
+from adapters.mqtt.sparkplug.layouts import Skim
+from adapters.mqtt.sparkplug.model import BREAK, LOSS, SURE, Act, Entity, Loss, Packet, said_in, spoken
 from adapters.mqtt.sparkplug.recent import Recent, salt
 
 MOST_HELD: Final = 64  # messages of a node that wait for an earlier one
@@ -39,7 +40,8 @@ class Node:
         self.losses: list[Loss] = []
         self.aside = Aside()
         self.wants_birth = self.resumed = self.dead = False
-        self.said_at = 0  # ms, the timestamp of the last message that had its turn
+        self._said_at = 0
+        self._last: Skim | None = None
         self._progress = 0
 
     alive = property(lambda self: self.entities[""].alive)
@@ -53,17 +55,30 @@ class Node:
             known = self.entities[device] = Entity(device)
         return known
 
-    def next_in_line(self, mark: int, entity: Entity, seq: int | None, time: int) -> bool:
+    def next_in_line(self, mark: int, entity: Entity, said: Skim) -> bool:
         """Whether data are just what was expected of somebody who is alive and sure; then they are taken."""
+        seq, time = said.seq, said.time
         if seq is None or seq != self.expected or self.held or mark in self.recent.marks:
             return False
         if not entity.alive or entity.doubt or time < entity.born_at or time < self.entities[""].born_at:
             return False
         self.recent.add(mark)
         self.resumed, self.expected = False, (seq + 1) % 256
-        self.said_at = time or self.said_at
+        self._last = said
         self._progress += 1
         return True
+
+    @property
+    def said_at(self) -> int:
+        """ms, the time of what was said last by a message that had its turn; 0: unknown. Worked out when somebody asks."""
+        if self._last is not None:
+            said, self._last = self._last, None
+            self._said_at = spoken(said.time, said.times) or self._said_at
+        return self._said_at
+
+    @said_at.setter
+    def said_at(self, at: int) -> None:
+        self._said_at, self._last = at, None
 
     def take(self, packet: Packet, now: float) -> Iterator[Act]:
         mark = packet.check ^ salt(packet.kind, packet.device)
@@ -107,7 +122,7 @@ class Node:
 
     def _advance(self, packet: Packet) -> None:
         self.resumed = False
-        self.said_at = packet.time or self.said_at
+        self.said_at = said_in(packet) or self.said_at
         if packet.seq is not None:
             self.expected = (packet.seq + 1) % 256
             self._progress += 1

@@ -271,6 +271,37 @@ def test_a_loss_reaches_from_the_message_before_to_the_one_behind(restarted: boo
     assert gap.ends >= bed.clock.now() - 4 * 10**9
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("last", ["alias", "name", "birth"])
+def test_a_loss_begins_with_the_values_and_not_with_the_message_before(last: str, restarted: bool) -> None:
+    """M14: an edge that is late, or gathers, sends values older than their message: so may the lost ones be."""
+    bed = Bed(rebirth=True)
+    edge = living(bed)
+    edge.ms += 5000
+    bed.clock.seconds += 6
+    if last == "birth":  # what it repeats may be of last week
+        edge.dbirth(
+            number("Force", 10.0, 1, timestamp=T0 - 600_000_000),
+            number("Stroke", 10.0, 2, timestamp=edge.ms - 2000),
+        )
+        wanted = edge.ms - 2001
+    else:
+        said = (None, 1) if last == "alias" else ("Force", None)
+        for _ in range(2):  # the second one in the quick way
+            edge.ddata(
+                number(said[0], 10.0, said[1], timestamp=edge.ms - 2500),
+                number(None, 1.0, 2, timestamp=edge.ms - 2000),
+            )
+        wanted = edge.ms - 2501
+    edge.make("DDATA", [number(None, 11.0, 1, timestamp=edge.ms - 2400)], "press")
+    if restarted:
+        bed.restart()
+    edge.ddata(number(None, 12.0, 1))
+    bed.wait(3)
+    (gap,) = (gap for gap in bed.host.gaps if gap.reason == "sparkplug_messages_lost")
+    assert gap.begins == wanted * 1_000_000
+
+
 def test_after_a_loss_a_birth_makes_aliases_sure_again() -> None:
     """6.4.6: only a birth says what an alias means."""
     bed = Bed(rebirth=True, strict=False)
