@@ -31,10 +31,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from adapters.clock import Clock
+from adapters.labels import Labels
 from pipelines.batch import Batch
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Refusal
@@ -240,9 +241,11 @@ class Bench:
     """What a settings model is given to build an adapter with: everything that is not configuration.
 
     scratch: a look that leaves no trace at the peer (dry run, probe): another client id, no persistent session taken.
+    labels: where an adapter tells what its machines call their signals, at any time; the page and `status` show it.
     """
 
     registry: Registry
     clock: Clock
     state_dir: str = "."
     scratch: bool = False
+    labels: Labels = field(default_factory=Labels)

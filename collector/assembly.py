@@ -10,6 +10,7 @@ from pathlib import Path
 from adapters.base import Archive, Bench, Sink, Source
 from adapters.clock import Clock
 from adapters.errors import Misconfigured
+from adapters.labels import Labels
 from collector.configured import Changes
 from collector.derive import Build
 from config.settings import Settings
@@ -35,6 +36,7 @@ class Line:
         default_factory=dict
     )  # by follower name, in the order of the graph
     limits: Limits = field(default_factory=Limits)  # which times can be believed
+    labels: Labels = field(default_factory=Labels)
 
     def refine(self) -> Refine:
         """A fresh refinement with empty session memory: one per session of a source."""
@@ -54,7 +56,8 @@ def assemble(
     settings: Settings, registry: Registry, clock: Clock, state_dir: Path, *, scratch: bool = False
 ) -> Line:
     """Raises Misconfigured only for what cannot be known before the libraries are loaded."""
-    bench = Bench(registry=registry, clock=clock, state_dir=str(state_dir), scratch=scratch)
+    labels = Labels(settings.labels())
+    bench = Bench(registry=registry, clock=clock, state_dir=str(state_dir), scratch=scratch, labels=labels)
     return Line(
         registry=registry,
         sources=[_source(settings, name, bench) for name in settings.sources if settings.readings(name)],
@@ -62,6 +65,7 @@ def assemble(
         archive=None if settings.history is None else settings.history.build(bench),
         treatments=settings.treatments(),
         derivations=derivations(settings, registry),
+        labels=labels,
     )
 
 

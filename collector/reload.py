@@ -97,7 +97,8 @@ class Reload:
 
     async def _apply(self, found: Changes, warnings: Sequence[Row], *, sure: bool) -> Row:
         old_line, old = self._running.line, self._config.settings
-        bench = Bench(self._running.journal.registry, self._running.clock, str(self._running.state_dir))
+        running = self._running
+        bench = Bench(running.journal.registry, running.clock, str(running.state_dir), labels=old_line.labels)
         line = reassemble(found, old_line, bench)
         both = dict.fromkeys([*followers(old), *followers(found.effective)])
         await self._follow(list(both))
@@ -144,6 +145,7 @@ class Reload:
             config.loaded_at = self._running.clock.now()
         config.settings, config.hash = found.effective, hash_of(found.effective)
         config.rejected, config.told, config.needs_restart = (), "", found.needs_restart
+        self._running.line.labels.configure(found.effective.labels())
         for listener in self.listeners:
             listener(found.effective)
         row = {"outcome": "unchanged" if nothing else "applied", **_names(found), "problems": list(warnings)}

@@ -22,6 +22,7 @@ from collector.live import tap
 from collector.pulse import Pulse
 from collector.reload import Reload
 from collector.run import Plant, Running, open_running
+from collector.signals import signals_told
 from collector.summary import summary
 from collector.system import on_hangup, tell_service_manager
 from collector.watching import watch
@@ -141,8 +142,9 @@ def _commands(running: Running, stop: asyncio.Event, reload: Reload | None) -> M
         else:
             yield await reload(probe=bool(request.get("probe", True)))
 
-    async def status(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
-        yield await books(running)
+    async def status(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        listed = signals_told(running) if request.get("signals") else {}
+        yield {**await books(running), **listed}
 
     async def live(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
         async for row in tap(
@@ -241,7 +243,10 @@ def live_view(settings: Settings, running: Running) -> LiveView:
     """The newest value of every signal, with the machines of the configuration in their order."""
     from collector.page.live import LiveView
 
-    return LiveView(running.line.registry, _tiles(settings), running.clock, settings.stale_after())
+    line = running.line
+    return LiveView(
+        line.registry, _tiles(settings), running.clock, settings.stale_after(), labels=line.labels
+    )
 
 
 def _tiles(settings: Settings) -> list[Tile]:

@@ -109,7 +109,7 @@ def _cells(signal: dict[str, Any]) -> tuple[RenderableType, ...]:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     shown = Text(printable(text)[:28]) if value is not None else Text(signal["quality"], style="red")
     return (
-        Text(printable(signal["name"])),
+        Text(printable(signal["label"] or signal["name"])),
         shown,
         Text(printable(signal["unit"])),
         Text(_age(signal["age_s"])),

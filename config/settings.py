@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from adapters.catalogue import AnySink, AnySource, read_models
 from adapters.history.settings import HistorySettings
+from adapters.labels import NO_RANGE, Label
 from adapters.settings import CounterSettings, Duration, Reading, ReadSettings, SignalSettings, Size, Strict
 from pipelines.derivations.counter import Counter
 from pipelines.stage import DEFAULT_TREATMENT, Treatment, Treatments
@@ -229,6 +230,14 @@ class Settings(Strict):
         for configured in self.signals():
             if (counting := configured.signal.counting) is not None:
                 yield _counter(configured, counting)
+
+    def labels(self) -> dict[tuple[str, str], Label]:
+        """By (machine, signal) what the configuration calls it for people, and its range."""
+        return {
+            (c.machine.id, c.signal.name): Label(c.signal.label, range=c.signal.range)
+            for c in self.signals()
+            if c.signal.label or c.signal.range != NO_RANGE
+        }
 
     def stale_after(self) -> dict[tuple[str, str], float]:
         """By (machine, signal) the seconds after which a value is stale, where one is configured."""

@@ -12,7 +12,7 @@ from adapters.opcua.browse import Browser
 from adapters.opcua.channel import Channel
 from adapters.opcua.items import NOWHERE, Item, Items, Wish
 from adapters.opcua.nodeid import parse_node_id
-from adapters.opcua.paths import named, unusable
+from adapters.opcua.paths import holes, named, unusable
 from adapters.opcua.resolve import Found, Outcome, Search
 from adapters.opcua.subscription import Desk
 
@@ -70,7 +70,9 @@ def _plain(wish: Wish, outcome: Outcome) -> Item:
 
 def _found(wish: Wish, found: Found) -> Item:
     name = named(wish.signal.name, found.captured)
-    signal = wish.signal.model_copy(update={"name": name, "node": found.node, "path": None, "root": None})
+    label = named(wish.signal.label, found.captured) if holes(wish.signal.label) else wish.signal.label
+    changed = {"name": name, "label": label, "node": found.node, "path": None, "root": None}
+    signal = wish.signal.model_copy(update=changed)
     item = Item(0, wish.machine, wish.tags, signal, parse_node_id(found.node), path=found.path)
     item.resolved = found.node
     if wrong := unusable(name):

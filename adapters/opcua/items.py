@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from adapters.labels import NO_RANGE, Range
 from adapters.opcua.columns import Columns
 from adapters.opcua.events import Events
 from adapters.opcua.history import History
@@ -38,7 +39,7 @@ class Item:
     signal of an earlier configuration; the name is not known any more. path: the browse names it was found by. barred: why it is not
     asked for at all, such as a path that leads nowhere. homeless: it stands for a trouble and never gets a point. sought: a search brought it.
     resolved: its node, as a configuration would write it, where a search knows it. spread: its elements have points, it has none.
-    unit, texts, about: what the server says of unit (None: not asked), names of its values, and the rest for people.
+    unit, texts, about, range: what the server says of unit (None: not asked), names of its values, the rest for people, and EURange.
     types: of structures. fields: what is in the present one, for people.
     """
 
@@ -62,6 +63,7 @@ class Item:
     unit: str | None = None
     texts: Mapping[int, str] = field(default_factory=dict)
     about: str = ""
+    range: Range = NO_RANGE
     types: Catalogue | None = None
     fields: str = ""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from adapters.base import Bench, Finding
@@ -19,7 +18,7 @@ from adapters.opcua.events import Entry, entries_of
 from adapters.opcua.facts import shortfalls
 from adapters.opcua.finding import find
 from adapters.opcua.items import Item, Items, items_of, wishes_of
-from adapters.opcua.nodeid import sound
+from adapters.opcua.naming import Called, called
 from adapters.opcua.security import Gate, introducing
 from adapters.opcua.settings import OpcUaSource
 from adapters.opcua.subscription import Desk, Subscription
@@ -27,7 +26,6 @@ from adapters.settings import Reading
 from pipelines.registry import Registry
 
 _SHOWN = 5
-_LONGEST = 200
 _SHORT = "the server decides: write what it gives (`every`, `queue`), or allow more in its own settings"
 
 
@@ -54,13 +52,13 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
             await find(channel, desk, items)
             subscription = await desk.subscribe()
             found = await desk.describe(items, items.all)
-            called = await _called(desk, found)
+            said = await _called(desk, found)
             await desk.monitor(subscription, found)
             await items.events.attach(channel, desk, subscription.id)
         finally:
             await channel.close()
     for item in items.all:
-        words = (called.get(item.handle, ""), item.about, _choice(item))
+        words = (_words(item, said.get(item.handle, Called())), item.about, _choice(item))
         item.about = ", ".join(word for word in words if word)
     return [
         *_connection(name, settings, server, subscription, shown.words),
@@ -70,28 +68,19 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
     ]
 
 
-async def _called(desk: Desk, items: Sequence[Item]) -> dict[int, str]:
-    """DisplayName and Description by handle, for signals that have no label of their own; a server that refuses costs the words."""
-    named = [(item, desk.node_id(item.address)) for item in items if not item.signal.label]
-    wanted = [(item, node) for item, node in named if node is not None]
-    attributes = (AttributeIds.DisplayName, AttributeIds.Description)
-    asked = [(node, attribute) for _, node in wanted for attribute in attributes]
+async def _called(desk: Desk, items: Sequence[Item]) -> dict[int, Called]:
+    """For signals that have no label of their own; a server that refuses costs the words."""
     try:
-        said = [_text(value) for value in await desk.traits.read(asked)]
+        return await called(desk, [item for item in items if not item.signal.label])
     except UaStatusCodeError:
         return {}
-    return {item.handle: _words(item, *said[2 * n : 2 * n + 2]) for n, (item, _) in enumerate(wanted)}
 
 
-def _text(value: Any) -> str:
-    text = sound(getattr(value, "Text", "")).strip()
-    return text[:_LONGEST] if text.isprintable() else ""
-
-
-def _words(item: Item, name: str, description: str) -> str:
+def _words(item: Item, said: Called) -> str:
     """What is said already is not said again."""
-    said = (item.signal.name, item.path.rpartition("/")[2], str(item.address.identifier))
-    return ": ".join(text for text in (f"“{name}”" if name and name not in said else "", description) if text)
+    known = (item.signal.name, item.path.rpartition("/")[2], str(item.address.identifier))
+    name = f"“{said.name}”" if said.name and said.name not in known else ""
+    return ": ".join(text for text in (name, said.description) if text)
 
 
 def _choice(item: Item) -> str:

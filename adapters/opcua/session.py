@@ -24,6 +24,7 @@ from adapters.opcua.facts import facts_of, report
 from adapters.opcua.finding import find
 from adapters.opcua.history_repair import Recalled
 from adapters.opcua.items import Item, Items
+from adapters.opcua.naming import Naming
 from adapters.opcua.peer import Peer
 from adapters.opcua.poll import Poller
 from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of
@@ -60,6 +61,7 @@ class OpcUaSession:
         self._desk = Desk(self._channel, settings)
         self._peer = Peer(name, settings, self._channel, self._desk, bench.clock)
         self._stream = Stream(self._peer, items, self._offer, self.fail)
+        self._naming = Naming(self._desk, items, bench.labels)
         self.facts: dict[str, str] = {}
         self._watch = Watch(self._peer, self._stream, memory, self.facts)
         self._server: Mapping[str, Any] = {}
@@ -98,6 +100,7 @@ class OpcUaSession:
             self._stream.keep_present,
             self._refresh,
             self._mend,
+            self._naming.run,
             Poller(self._peer, self._items, self._stream, self._offer, self.facts).run,
         )
         for job in jobs:
@@ -227,6 +230,7 @@ class OpcUaSession:
                 await self._items.events.model.attach(self._channel, self._stream.subscription.id)
             ids = self._items.vanished.replaced(self._items.all)
             await delete_items(self._channel, self._stream.subscription.id, ids, self._desk.limits.create)
+        self._naming.look()
         changed = [item for item in self._items.failed if self._reported.get(item.handle) != item.failure]
         silent = tuple(item for item in changed if item.spread or self._items.adopt_known(item))
         if silent:

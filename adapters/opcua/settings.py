@@ -86,6 +86,9 @@ class OpcUaSignal(LookedAt):
     def _can_be_named(self) -> None:
         wildcards = self.wildcards
         check_rule(self.name, wildcards, repr(self.node or self.path))
+        for rule in (self.label, self.increments):
+            if wildcards and holes(rule):
+                check_rule(rule, wildcards, repr(self.node or self.path))
         said = [key for key in ("increments", "counter", "stale_after") if getattr(self, key)]
         if said and self.path is not None and wildcards:
             raise ValueError(

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.uaerrors import UaStatusCodeError
 
+from adapters.labels import NO_RANGE, Range
 from adapters.opcua.batches import in_batches
 from adapters.opcua.browse import PROPERTY, Browser
 from adapters.opcua.channel import Channel
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("adapters.opcua")
 _UNECE: Final = "http://www.opcfoundation.org/UA/units/un/cefact"
 _WANTED: Final = ("EngineeringUnits", "EURange", "EnumStrings", "EnumValues", "FalseState", "TrueState")
+_RANGE: Final = ("EURange",)
 _NAMES: Final = ("EnumStrings", "EnumValues", "FalseState", "TrueState")
 _MOST_NAMES: Final = 1000
 _BASE: Final = {f"i={number}" for number in range(1, 30)}
@@ -74,15 +77,24 @@ class Traits:
         nodes = [self._desk.node_id(item.address) or ua.NodeId() for item, _ in asked]
         for (item, _), found in zip(asked, await self._properties(nodes), strict=True):
             item.unit = _unit(found.get("EngineeringUnits"))
-            item.about = _about(found, item.unit)
+            item.range = _range(found)
+            item.about = _about(item.range, item.unit)
             item.texts = _texts(found)
         await self.names([kind for item, kind in asked if not item.texts and _named_by_type(item, kind)])
         for item, kind in asked:
             item.texts = item.texts or self._types.get(kind, {})
 
-    async def _properties(self, nodes: Sequence[ua.NodeId]) -> list[dict[str, Any]]:
+    async def ranges(self, items: Sequence[Item]) -> None:
+        """EURange of these, for those that were not asked for anything else."""
+        nodes = [self._desk.node_id(item.address) or ua.NodeId() for item in items]
+        for item, found in zip(items, await self._properties(nodes, _RANGE), strict=True):
+            item.range = _range(found)
+
+    async def _properties(
+        self, nodes: Sequence[ua.NodeId], names: Sequence[str] = _WANTED
+    ) -> list[dict[str, Any]]:
         below = await self._browser.children(nodes, PROPERTY)
-        wanted = [(n, c.name, c.node) for n, cs in enumerate(below) for c in cs if c.name in _WANTED]
+        wanted = [(n, c.name, c.node) for n, cs in enumerate(below) for c in cs if c.name in names]
         values = await self.read([(node, AttributeIds.Value) for _, _, node in wanted])
         found: list[dict[str, Any]] = [{} for _ in nodes]
         for (place, name, _), value in zip(wanted, values, strict=True):
@@ -144,9 +156,18 @@ def _unit(said: Any) -> str:
     return known.code if known is not None else shown if shown.isprintable() else ""
 
 
-def _about(found: Mapping[str, Any], unit: str) -> str:
+def _range(found: Mapping[str, Any]) -> Range:
+    """What a server leaves at 0 to 0, or turns around, is no range (OPC 10000-8, 5.6.2)."""
     limits: Any = found.get("EURange")
-    ends = f"{limits.Low:g} to {limits.High:g}" if hasattr(limits, "Low") and hasattr(limits, "High") else ""
+    try:
+        low, high = float(limits.Low), float(limits.High)
+    except (AttributeError, TypeError, ValueError):
+        return NO_RANGE
+    return (low, high) if isfinite(low) and isfinite(high) and low < high else NO_RANGE
+
+
+def _about(limits: Range, unit: str) -> str:
+    ends = "" if limits == NO_RANGE else f"{limits[0]:g} to {limits[1]:g}"
     return ", ".join(
         words for words in (f"unit {unit}" if unit else "", f"range {ends}" if ends else "") if words
     )

@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     buffer = buffer_file(arguments)
     if buffer is None:
         return Exit.CONFIG
-    books = asyncio.run(_books(buffer))
+    books = asyncio.run(_books(buffer, signals=arguments.json))
     if books is None:
         say(f"No collector is running here and nothing was ever stored in {buffer.parent}.")
         return Exit.UNAVAILABLE
@@ -38,9 +38,9 @@ def main(arguments: argparse.Namespace) -> int:
     return Exit.OK if books["ready"] and books["healthy"] else Exit.PROBLEMS
 
 
-async def _books(buffer: Path) -> dict[str, Any] | None:
+async def _books(buffer: Path, *, signals: bool) -> dict[str, Any] | None:
     try:
-        async for row in ask(buffer.parent, "status"):
+        async for row in ask(buffer.parent, "status", signals=signals):
             return row
     except NotRunning:
         pass

@@ -13,7 +13,7 @@ def changes(before: Json, after: Json) -> Json | None:
     Law (tests/page): laid over `before`, machines by `key` and signals by `id`, it gives `after`. Machines and signals
     are never removed and new ones come last.
     """
-    changed = {key: value for key, value in after.items() if key != "now" and before.get(key) != value}
+    changed = {key: value for key, value in after.items() if key != "now" and differs(before.get(key), value)}
     if not changed:
         return None
     if "machines" in changed:
@@ -21,6 +21,11 @@ def changes(before: Json, after: Json) -> Json | None:
         parts = [_machine(known.get(machine["key"]), machine) for machine in after["machines"]]
         changed["machines"] = [part for part in parts if part is not None]
     return changed | {"now": after["now"]}
+
+
+def differs(before: Any, after: Any) -> bool:
+    """The same object is the same without a look inside."""
+    return before is not after and before != after
 
 
 def _machine(before: Json | None, after: Json) -> Json | None:

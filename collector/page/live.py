@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.clock import Clock, SystemClock
+from adapters.labels import Labels
 from collector.facts import OWN
 from collector.health import Health
 from collector.journal.base import Journal, Ledger, Slice
 from collector.page.accounts import accounts
+from collector.page.called import Words
 from collector.page.connections import Connections
 from collector.page.newest import NEVER, Newest
 from collector.page.words import (
@@ -29,6 +31,7 @@ from collector.page.words import (
     shown,
     unit_symbol,
 )
+from collector.signals import NO_WORDS
 from pipelines.batch import Flag, Kind
 from pipelines.quality import class_of
 from pipelines.registry import Registry
@@ -60,6 +63,8 @@ class LiveView:
         clock: Clock | None = None,
         stale_after: Mapping[tuple[str, str], float] | None = None,
         limit: int = SHOWN_SIGNALS,
+        *,
+        labels: Labels | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self._newest = Newest(registry)
@@ -73,6 +78,7 @@ class LiveView:
         self._has_row: list[bool] = []
         self._rows: list[Json | None] = []
         self._names: dict[int, tuple[Kind, Json]] = {}
+        self._words = Words(labels or Labels())
 
     def fold(self, piece: Slice) -> None:
         """Take in what became durable. Older rows do not replace newer ones, in whatever order they come."""
@@ -126,10 +132,12 @@ class LiveView:
         self._connections.observe(health)
 
     def overview(self, health: Health, ledger: Ledger | None) -> Json:
-        """The picture with the age of every value (s). See `picture` for the rest."""
+        """The picture with the age of every value (s), and the words beside the values. See `picture` for the rest."""
         told = self.picture(health, ledger)
+        words = told.pop("words")
         machines = [
-            machine | {"signals": _aged(machine["signals"], told["now"])} for machine in told["machines"]
+            machine | {"signals": _aged(machine["signals"], told["now"], words)}
+            for machine in told["machines"]
         ]
         return told | {"machines": machines}
 
@@ -137,6 +145,7 @@ class LiveView:
         """Everything that the page shows, as JSON; times in ms since 1970 UTC, ages left to the reader.
 
         Rows of signals that did not change are the same objects as in the picture before: do not modify them.
+        `words`: by id, what signals are called, apart from their values because it hardly ever changes.
         """
         self.observe(health)
         now = self.clock.now()
@@ -148,6 +157,10 @@ class LiveView:
             "now": milliseconds(now),
             "machines": machines,
             "more_machines": more,
+            "words": self._words.of(
+                self._newest.signals,
+                [slot for machine in shown_machines for slot in self._slots[machine][: self._limit]],
+            ),
             **accounts(self._connections, ledger),
         }
 
@@ -225,5 +238,8 @@ class LiveView:
         }
 
 
-def _aged(signals: Sequence[Json], now: int) -> list[Json]:
-    return [signal | {"age_s": max(0, now - signal["at"]) / 1000} for signal in signals]
+def _aged(signals: Sequence[Json], now: int, words: Json) -> list[Json]:
+    return [
+        signal | words.get(str(signal["id"]), NO_WORDS) | {"age_s": max(0, now - signal["at"]) / 1000}
+        for signal in signals
+    ]

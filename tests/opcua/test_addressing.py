@@ -53,7 +53,9 @@ class Shop(Bed):
         return node
 
     def path(self, name: str, path: str, **signal: Any) -> None:
-        self.signals.append({"name": name, "path": path, "every": "10ms", "unit": "P1"} | signal)
+        self.signals.append(
+            {"name": name, "path": path, "every": "10ms", "unit": "P1", "range": [0, 1e9]} | signal
+        )
 
     def asked(self, service: str) -> int:
         return self.server.record.requests.count(service)

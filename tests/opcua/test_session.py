@@ -12,6 +12,7 @@ import pytest
 from adapters.base import Bench
 from adapters.clock import Clock, SystemClock
 from adapters.errors import NotConnected
+from adapters.labels import Labels
 from adapters.opcua.checkpoint import Checkpoint
 from adapters.opcua.session import OpcUaSession
 from adapters.opcua.settings import OpcUaRead, OpcUaSignal, OpcUaSource
@@ -62,6 +63,7 @@ class Bed:
         }
         self.signals: list[dict[str, Any]] = []
         self.lines: list[Line] = []
+        self.labels = Labels()
 
     async def ended(self) -> None:
         for line in self.lines:
@@ -78,7 +80,7 @@ class Bed:
         settings = OpcUaSource.model_validate(
             {"type": "opcua", "url": self.server.url, "security": "none", **self.settings}
         )
-        return OpcUaReader("plc", settings, (reading,), Bench(self.registry, self.clock))
+        return OpcUaReader("plc", settings, (reading,), Bench(self.registry, self.clock, labels=self.labels))
 
 
 class Line(Taker):

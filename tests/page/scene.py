@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.labels import Label, Labels
 from collector.health import Health, JobHealth, State
 from collector.journal.base import Ledger, SinkAccount, Slice, SourceAccount
 from collector.page.live import LiveView, Tile
@@ -61,7 +62,10 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.registry, self.health = Registry(), Health()
-        self.view = LiveView(self.registry, self.machines, self.clock, self.stale_after, self.limit)
+        self.labels = Labels()
+        self.view = LiveView(
+            self.registry, self.machines, self.clock, self.stale_after, self.limit, labels=self.labels
+        )
         self.accounts = books()
 
     async def ledger(self) -> Ledger:
@@ -160,6 +164,8 @@ def _milling(shop: Shop, now: int) -> None:
 
 def _press(shop: Shop, then: int) -> None:
     say = shop.say
+    shop.labels.tell("press-1", "cavity_pressure", Label("Druk in de matrijs", "Hoogste van de cyclus"))
+    shop.labels.tell("press-1", "cycle_time", Label("Cycle time"))
     say("press-1", "melt_temperature", 218.4, unit="°C", at=then, received=then)
     say("press-1", "cavity_pressure", 412.0, unit="bar", at=then, received=then)
     say("press-1", "cushion", 4.31, unit="mm", at=then - SECOND, received=then)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.clock import SystemClock
 from adapters.errors import NotConnected
+from adapters.labels import Label, words
 from collector.health import JobHealth, State
 from collector.journal.base import Space
 from collector.page.app import build_app
@@ -110,6 +111,46 @@ async def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
         assert not [path for path in watcher.paths if "pwned" in path]
 
 
+async def test_hostile_labels_and_descriptions_stay_texts(tmp_path: Path) -> None:
+    shop = Shop([Tile("m")], clock=SystemClock())
+    for number, text in enumerate(PAYLOADS):
+        shop.say("m", f"s{number}", 1.0, unit="mm")
+        shop.labels.tell("m", f"s{number}", Label(text, text, (0.0, 1.0)))
+    async with visited(shop, tmp_path / "profile") as (page, watcher):
+        await page.until(f"document.querySelectorAll('.own:not([hidden])').length === {len(PAYLOADS)}")
+        shown = await page.evaluate(
+            "[...document.querySelectorAll('tbody th')].map((cell) => [cell.querySelector('.called').textContent, cell.title])"
+        )
+        wanted = [words(text).encode("utf-8", "replace").decode() for text in PAYLOADS]
+        stored = [f"Stored as s{number}" for number in range(len(PAYLOADS))]
+        assert shown == [[t, f"{t}\nRange: 0 to 1 mm\n{s}"] for t, s in zip(wanted, stored, strict=True)]
+        assert await page.evaluate("document.querySelectorAll('script, img, iframe').length") == 1
+        assert await page.evaluate("typeof window.pwned") == "undefined"
+        assert page.complaints() == []
+        assert not [path for path in watcher.paths if "pwned" in path]
+
+
+async def test_a_signal_is_called_what_people_call_it(tmp_path: Path) -> None:
+    """The label first, its own name below where that says something else; words that change do so on the open page."""
+    shop = Shop((Tile("m"),), clock=SystemClock())
+    shop.say("m", "p_mould", 5.5, unit="bar")
+    shop.say("m", "cycle_time", 21.0, unit="s")
+    shop.labels.tell("m", "cycle_time", Label("Cycle time"))
+    async with visited(shop, tmp_path / "profile", lang="nl") as (page, _):
+        names = "[...document.querySelectorAll('tbody th')].map((cell) => cell.innerText.replace('\\n', '|'))"
+        await page.until(f"{names}.join() === 'p_mould,Cycle time'")
+        shop.labels.tell("m", "p_mould", Label("Druk in de matrijs", "Hoogste van de cyclus", (0.0, None)))
+        await page.until(f"{names}.join() === 'Druk in de matrijs|p_mould,Cycle time'")
+        title = "document.querySelector('tbody th').title"
+        assert await page.evaluate(title) == "Hoogste van de cyclus\nBereik: vanaf 0 bar\nBewaard als p_mould"
+        shop.say("m", "p_mould", 6.25, unit="bar")
+        await page.until("document.querySelector('.figure').textContent === '6,25'")
+        assert await page.evaluate(names) == ["Druk in de matrijs|p_mould", "Cycle time"]
+        await page.evaluate("document.querySelector('[data-language=en]').click()")
+        assert "Range: from 0 bar\nStored as p_mould" in await page.evaluate(title)
+        assert page.complaints() == []
+
+
 async def test_inline_script_would_be_stopped_and_seen(tmp_path: Path) -> None:
     """The second line of defence, and proof that the test above would notice."""
     async with visited(Shop((Tile("m"),), clock=SystemClock()), tmp_path / "profile") as (page, watcher):
@@ -185,6 +226,7 @@ async def test_lost_contact_is_said_loudly_and_found_again(tmp_path: Path) -> No
 async def test_nothing_sticks_out_sideways(tmp_path: Path, width: int) -> None:
     shop = workshop(SystemClock())
     shop.say("cnc-1", "x" * 120, "y" * 300, kind=Kind.TEXT, unit="z" * 60)
+    shop.labels.tell("cnc-1", "spindle_load", Label("Spindelbelasting" * 12))
     async with visited(shop, tmp_path / "profile", width=width, height=900, lang="nl") as (page, _):
         await page.until("document.querySelectorAll('tbody tr').length > 10")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width

@@ -148,6 +148,7 @@ async def test_overview_is_json(shop: Shop) -> None:
     assert told["machines"][0]["signals"][0] | {"at": 0, "age_s": 0} == {
         "id": 0, "name": "speed", "kind": "number", "unit": "r/min", "value": 8012.0, "quality": "good",
         "quality_code": 0, "quality_name": "Good", "at": 0, "age_s": 0, "stale": False, "flags": [], "last_good": None,
+        "label": "", "description": "", "range": None,
     }  # fmt: skip
     assert told["unaccounted"] == 0
 

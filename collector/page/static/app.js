@@ -68,6 +68,7 @@ function merge(change) {
   const { machines = [], ...rest } = change;
   Object.assign(picture, rest);
   for (const machine of machines) mergeMachine(machine);
+  if (change.words) paintNames();
   paintFacts();
 }
 
@@ -78,8 +79,15 @@ function mergeMachine(part) {
   picture.machines.set(part.key, { ...part, signals });
   const tile = tileOf(part.key);
   tile.paint(picture.machines.get(part.key), language);
-  for (const signal of part.signals) tile.paintSignal(signal, language);
+  for (const signal of part.signals) tile.paintSignal(signal, picture.words?.[signal.id], language);
   if (before && before.connection.level !== part.connection.level) speak(part);
+}
+
+// Somebody calls signals something else than before.
+function paintNames() {
+  for (const [key, machine] of picture.machines) {
+    for (const signal of machine.signals.values()) tileOf(key).rows.get(signal.id)?.paintName(signal, picture.words[signal.id], language);
+  }
 }
 
 function tileOf(key) {
@@ -182,7 +190,7 @@ function paintAll() {
   for (const button of document.querySelectorAll("[data-language]")) button.setAttribute("aria-pressed", String(button.dataset.language === language));
   for (const [key, machine] of picture.machines) {
     tileOf(key).paint(machine, language);
-    for (const signal of machine.signals.values()) tileOf(key).paintSignal(signal, language);
+    for (const signal of machine.signals.values()) tileOf(key).paintSignal(signal, picture.words?.[signal.id], language);
   }
   paintFacts();
   paintTitle();

@@ -78,13 +78,15 @@ export class Tile {
     this.scroll.hidden = machine.signals.size === 0;
   }
 
-  paintSignal(signal, language) {
+  // words: what the signal is called, if anybody calls it anything.
+  paintSignal(signal, words, language) {
     if (!this.rows.has(signal.id)) {
       const row = new Row();
       this.rows.set(signal.id, row);
       this.body.appendChild(row.element);
     }
     this.rows.get(signal.id).paint(signal, language);
+    this.rows.get(signal.id).paintName(signal, words, language);
   }
 
   // Ages count up here, between two messages of the collector. now: ms, by the collector's clock.
@@ -100,6 +102,8 @@ class Row {
     this.element = make("tr");
     this.name = this.element.appendChild(make("th"));
     this.name.scope = "row";
+    this.called = this.name.appendChild(make("span", "called"));
+    this.own = this.name.appendChild(make("span", "own"));
     const cell = this.element.appendChild(make("td", "value"));
     const reading = cell.appendChild(make("span", "reading"));
     this.value = reading.appendChild(make("span", "figure"));
@@ -113,12 +117,22 @@ class Row {
     const good = signal.last_good;
     const missing = signal.value === null;
     this.at = missing && good ? good.at : signal.at;
-    putName(this.name, signal.name);
     put(this.value, missing ? (good ? shown(good.value, signal, language) : "–") : shown(signal.value, signal, language));
     put(this.unit, missing && good ? good.unit : missing ? "" : signal.unit);
     this.element.className = [missing ? "missing" : "", signal.stale ? "stale" : "", signal.quality].join(" ").trim();
     this.element.dataset.kind = signal.kind;
     this.paintMarks(signal, text, missing, good);
+  }
+
+  // What it is called stands first, and the name under which it is stored below it, where that says something else.
+  paintName(signal, words, language) {
+    const label = words?.label || signal.name;
+    const said = folded(label) === folded(signal.name);
+    putName(this.called, label);
+    putName(this.own, said ? "" : signal.name);
+    this.own.hidden = said;
+    const about = [words?.description, extentOf(words?.range, signal, language), label === signal.name ? "" : TEXTS[language].stored(signal.name)];
+    this.name.title = about.filter(Boolean).join("\n");
   }
 
   paintMarks(signal, text, missing, good) {
@@ -139,6 +153,14 @@ class Row {
   tick(now) {
     put(this.age, age((now - this.at) / 1000));
   }
+}
+
+const folded = (name) => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
+
+function extentOf(range, signal, language) {
+  if (!range) return "";
+  const [low, high] = range.map((end) => (end === null ? null : number(end, `${signal.id} range`, language)));
+  return TEXTS[language].range(low, high, signal.unit).trim();
 }
 
 function shown(value, signal, language) {
