@@ -1,4 +1,4 @@
-"""`collector audit`: what was trusted, reloaded, released, purged, replayed, started and stopped, by whom and when; and whether that is untouched."""
+"""`collector audit`: what was trusted, reloaded, released, purged, replayed, rewound, backfilled, started and stopped, by whom and when; and whether that is untouched."""
 
 from __future__ import annotations
 

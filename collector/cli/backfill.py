@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.audit import note
 from collector.cli.common import accepted, load_config, say
 from collector.cli.exits import Exit
 from collector.cli.export import time_of
 from collector.control import NotRunning, ask
+from collector.words import time_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -60,14 +62,26 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     from adapters.errors import AdapterError
 
     last: Mapping[str, Any] = {}
+    done: Mapping[str, Any] = {}
     try:
         async for last in _rows(settings, arguments):
             if "error" in last:
                 break
+            done = last
             _show(last, quiet=arguments.json)
     except AdapterError as error:
         last = {"error": f"{error} {error.remedy}".rstrip()}
+    finally:  # also of one that was broken off: what it has stored by then is stored
+        if done and not arguments.dry_run:
+            _note(settings, arguments, done)
     return _tell(arguments, last)
+
+
+def _note(settings: Settings, arguments: argparse.Namespace, done: Mapping[str, Any]) -> None:
+    counts = {key: done[key] for key in ("values", "stored", "refused", "repaired")}
+    span = {"from": time_words(arguments.begins), "to": time_words(arguments.ends)}
+    ended = "" if done["finished"] else "broken off"
+    note(Path(settings.state), "backfilled", source=arguments.source, **span, **counts, ended=ended)
 
 
 def _rows(settings: Settings, arguments: argparse.Namespace) -> AsyncIterator[Mapping[str, Any]]:

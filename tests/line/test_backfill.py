@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from collector.__main__ import main
+from collector.audit import trail
 from tests.line.harness import Collector, collector, eventually
 from tests.line.test_alarms import machine as machine  # noqa: PLC0414 (a fixture)
 from tests.line.test_opcua_resumption import Machine, arrived
@@ -68,6 +69,12 @@ def journaled(running: Collector) -> int:
     return int(count)
 
 
+def noted(running: Collector) -> list[tuple[str, str, str, str]]:
+    """What the audit log has of backfills."""
+    rows = [row for row in trail(running.state).rows if row["what"] == "backfilled"]
+    return [(row["what"], row["source"], row["from"], row["stored"]) for row in rows]
+
+
 def test_counted_without_a_collector_and_beside_one(
     tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +87,9 @@ def test_counted_without_a_collector_and_beside_one(
     code, said, words = backfill(*SPAN)
     assert (code, said["signals"], said["refused"], said["values"]) == (1, 1, 0, 210), words
     assert said["troubles"] == {"m/b (nsu=urn:test:machine;s=b)": "no history"}
+    ((what, source, since, stored),) = noted(running)  # and nothing of what was only counted
+    assert (what, source, int(stored)) == ("backfilled", "plc", said["stored"])
+    assert since.startswith("2023-11-14T22:13:19")
     assert journaled(running) == before + said["stored"]
     assert 200 <= said["stored"] <= 210
     machine.emit(100)
@@ -93,6 +103,7 @@ def test_counted_without_a_collector_and_beside_one(
         running.close()
     assert (code, said["values"], said["finished"]) == (1, 260, True), words
     assert said["repaired"] >= 1
+    assert len(noted(running)) == 2
     assert books["unaccounted"] == 0
     found = running.export()["m", "a"]
     assert found == {START + 100 * n: float(n) for n in range(0, 521, 2)}
@@ -106,5 +117,6 @@ def test_nobody_answers_and_wrong_words(tmp_path: Path, capsys: pytest.CaptureFi
     code, said, _ = backfill("plc", "--from", "2026-01-01")
     assert code == 69
     assert "127.0.0.1:1" in said["error"]
+    assert not trail(tmp_path / "state").rows, "nothing was decided that had any effect"
     assert backfill("plc", "--from", "2026-01-02", "--to", "2026-01-01")[0] == 2
     assert backfill("nobody", "--from", "2026-01-02")[0] == 2
