@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from simulators.cli import main as verify
+from simulators.faces.opcua_identity import CHANGES
 from tests.acceptance.run import FILES, Ran
 
 SECOND: Final = 10**9
@@ -22,7 +23,8 @@ BEFORE: Final = 15 * SECOND  # a value that changes seldom: the gap begins with 
 AFTER: Final = 45 * SECOND
 LOSING: Final = (
     *("refuse", "cut", "half_open", "restart", "reindex", "nodes_removed"),
-    *("missing_birth", "sequence_gap", "clock_jump", "certificate_change"),
+    *CHANGES,
+    *("missing_birth", "sequence_gap", "clock_jump"),
 )
 """Faults that may cost values; what is late, double or in another order may cost none."""
 

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from simulators.faces.file import FileFace
 from simulators.faces.mqtt import MqttFace
+from simulators.faces.opcua_identity import CHANGES
 from simulators.faces.sparkplug import SparkplugFace
 from simulators.faults.catalogue import COMMUNICATION, SENSOR
 from simulators.faults.engine import ON_THE_WAY
@@ -18,13 +19,13 @@ from tests.acceptance.judge import Fault, _at
 from tests.acceptance.run import FILES, SHORT, WORKSHOP, stretched
 
 OWN = {
-    "opcua": frozenset({"restart", "reindex", "nodes_removed"}),
+    "opcua": frozenset({"restart", "reindex", "nodes_removed", *CHANGES}),
     "mqtt": MqttFace.disturbances,
     "sparkplug": SparkplugFace.disturbances,
     "jsonl": FileFace.disturbances,
     "csv": FileFace.disturbances,
 }
-"""What each face itself can play; the faults of certificates need a server that shows one."""
+"""What each face itself can play, OPC UA with a certificate."""
 
 
 def test_the_short_run_is_accepted(tmp_path: Path) -> None:
