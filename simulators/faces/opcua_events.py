@@ -31,6 +31,7 @@ HAS_EVENT_SOURCE, HAS_NOTIFIER, HAS_CONDITION = 36, 48, 9006
 MACHINE_TOOL: Final = f"{UA}MachineTool/"
 NOTIFIES: Final = 1  # EventNotifier: SubscribeToEvents
 FRAME_SEVERITY: Final = 100
+MOST_WAITING: Final = 10_000  # events of an item without a queue size of its own
 
 Answer = ua.StatusCode | Sequence[ua.Variant]
 
@@ -76,6 +77,7 @@ class Events:
             if item.read_value_id.AttributeId == AttributeIds.EventNotifier
             and item.read_value_id.NodeId in self.notifiers
             and item.mode != ua.MonitoringMode.Disabled
+            and isinstance(item.filter, ua.EventFilter)
         ]
 
     async def _tell(self, event: Event, items: Any) -> None:
@@ -83,7 +85,8 @@ class Events:
             if passes(event, item.filter.WhereClause):
                 made = _listed(event, item)
                 self._make_room(subscription, item)
-                await subscription.enqueue_event(item.monitored_item_id, made, item.queue_size + 1)
+                most = item.queue_size + 1 if item.queue_size else MOST_WAITING
+                await subscription.enqueue_event(item.monitored_item_id, made, most)
 
     def _make_room(self, subscription: Any, item: Any) -> None:
         """The oldest event goes, and a mark that it did stands first; the mark takes no event's place."""
@@ -159,7 +162,7 @@ class Events:
 def _listed(event: Event, item: Any) -> Any:
     made: Any = ua.EventFieldList()
     made.ClientHandle = item.client_handle
-    made.EventFields = selected(event, item.filter.SelectClauses)
+    made.EventFields = selected(event, item.filter.SelectClauses or ())
     return made
 
 

@@ -6,7 +6,7 @@ event has not end the whole filter, and asks no select clause for its type (deci
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from asyncua import ua
@@ -17,7 +17,7 @@ from simulators.faces.opcua_nodes import node_id
 
 BASE: Final = node_id(2041)  # BaseEventType
 _HAS_SUBTYPE: Final = 45
-_DEPTH: Final = 50  # elements within elements; a filter that refers to itself ends here
+MOST: Final = 100  # elements of a filter that count: each may stand within the one before
 
 Field = tuple[tuple[int, str], ...]
 """A browse path from the event: namespace indices and names; empty for the condition itself."""
@@ -56,7 +56,7 @@ def selected(event: Event, clauses: Sequence[Any]) -> list[ua.Variant]:
 def passes(event: Event, where: ua.ContentFilter | None) -> bool:
     """Whether the filter lets it through. What cannot be said (null) is no yes."""
     elements = where.Elements if where is not None else None
-    return event.always or not elements or _Where(event, elements).element(0, _DEPTH) is True
+    return event.always or not elements or _Where(event, elements).element(0) is True
 
 
 def _field(event: Event, clause: Any) -> ua.Variant | None:
@@ -71,27 +71,32 @@ def _field(event: Event, clause: Any) -> ua.Variant | None:
 
 @dataclass(frozen=True, slots=True)
 class _Where:
-    """True, False, or None for neither (OPC 10000-4, 7.7.3)."""
+    """True, False, or None for neither (OPC 10000-4, 7.7.3). Each element is computed once, however often others refer to it."""
 
     event: Event
     elements: Sequence[Any]
+    _known: dict[int, Any] = field(default_factory=dict)
 
-    def element(self, place: int, depth: int) -> Any:
-        if not depth or not 0 <= place < len(self.elements):
-            return None
-        each = self.elements[place]
-        given = [self._operand(operand, depth) for operand in each.FilterOperands]
-        rule = _RULES.get(ua.FilterOperator(each.FilterOperator).name)
+    def element(self, place: int) -> Any:
+        if place not in self._known:
+            self._known[place] = None
+            self._known[place] = self._computed(place, self.elements[place])
+        return self._known[place]
+
+    def _computed(self, place: int, each: Any) -> Any:
         try:
+            given = [self._operand(operand, place) for operand in each.FilterOperands]
             if each.FilterOperator == ua.FilterOperator.OfType:
                 return given[0] in self.event.types
+            rule = _RULES.get(ua.FilterOperator(each.FilterOperator).name)
             return None if rule is None else rule(*given)
-        except (TypeError, IndexError):
-            return None
+        except (TypeError, IndexError, ValueError, AttributeError, re.error):
+            return None  # what a client wrote makes no sense
 
-    def _operand(self, operand: Any, depth: int) -> Any:
+    def _operand(self, operand: Any, place: int) -> Any:
         if isinstance(operand, ua.ElementOperand):
-            return self.element(operand.Index, depth - 1)
+            known = place < operand.Index < min(len(self.elements), MOST)
+            return self.element(operand.Index) if known else None  # an element refers to later ones
         if isinstance(operand, ua.LiteralOperand):
             return _plain(operand.Value)
         if isinstance(operand, ua.SimpleAttributeOperand):

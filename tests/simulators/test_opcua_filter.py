@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import pytest
 from asyncua import ua
 from asyncua.common.event_objects import OffNormalAlarm
 from asyncua.server.address_space import AddressSpace
@@ -57,3 +58,50 @@ def test_upstream_still_looks_fields_up_by_bare_names() -> None:
         None,
         None,
     ]
+
+
+def operand(index: int) -> Any:
+    make: Any = ua.ElementOperand
+    return make(Index=index)
+
+
+NONSENSE: list[list[Any]] = [
+    [element("And", operand(0), operand(0))],
+    [element("Like", clause("base", "Severity"), literal("[z-a]", ua.VariantType.String))],
+    [element("Like", literal("x", ua.VariantType.String), literal("[z-a]", ua.VariantType.String))],
+    [element("Equals")],
+    [element("Or", operand(7), operand(-1))],
+    [element("OfType", literal([1, 2], ua.VariantType.Int32))],
+    [
+        element(
+            "Between",
+            clause("base", "Severity"),
+            literal("a", ua.VariantType.String),
+            literal(None, ua.VariantType.Null),
+        )
+    ],
+    [element("Cast", literal(1, ua.VariantType.Int32))],
+    [element("Not", ua.FilterOperand())],
+]
+
+
+def test_nonsense_passes_nothing_and_costs_nothing() -> None:
+    for where in NONSENSE:
+        assert not ours(where)
+    strange = element("Equals")
+    strange.FilterOperator, strange.FilterOperands = 99, None  # type: ignore[assignment]
+    assert not ours([strange])
+    doubling = [element("And", operand(n + 1), operand(n + 1)) for n in range(90)]
+    assert ours(
+        [*doubling, element("Equals", literal(1, ua.VariantType.Int32), literal(1, ua.VariantType.Int32))]
+    )
+    assert not ours([element("Not", operand(n + 1)) for n in range(5000)])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [("Tool%", True), ("%broken", True), ("Tool_broken", True), ("[ST]ool%", True), ("[^T]%", False), ("\\%ool%", False), ("tool%", False), ("Tool", False), ("Tool.broken", False)],
+)  # fmt: skip
+def test_like(pattern: str, fits: bool) -> None:
+    words = [literal(text, ua.VariantType.String) for text in ("Tool broken", pattern)]
+    assert ours([element("Like", *words)]) == fits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +13,18 @@ from typing import Any, NamedTuple
 import pytest
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.ua.attribute_ids import AttributeIds
 
 from simulators.clock import DrivenClock
 from simulators.faces.opcua_history import History, Memory
+from simulators.faces.opcua_security import Security
 from simulators.faces.opcua_space import Nursery
 from simulators.faults.wish import Wish
 from simulators.machines import kind
 from simulators.workshop import Workshop, open_workshop
 from tests.simulators.runs import START, rows
 from tests.simulators.test_opcua_face import nanoseconds, node_id, plan
+from tests.simulators.test_security import ALL, ANNA, BEN, CLIENT_URI, known
 
 SECOND = 1_000_000_000
 MACHINES = (("moulding", "moulding-1"), ("cnc", "cnc-1"))
@@ -146,27 +148,57 @@ async def test_only_settings_can_be_written_and_say_so(bed: Bed) -> None:
         assert (await node.read_attribute(AttributeIds.Historizing)).Value.Value == remembered
 
 
-async def test_a_reader_may_read_and_nothing_else(bed: Bed) -> None:
-    iserver = bed.workshop.units[0].face._served.server.iserver  # type: ignore[attr-defined]
+async def acknowledged(client: Client) -> str:
+    """The name of the status of an Acknowledge that would fit no alarm: who may not do it at all is told so first."""
+    request = ua.CallMethodRequest()
+    request.ObjectId, request.MethodId = node_id("Alarms.PartStuck", 2), ua.NodeId.from_string("i=9111")
+    request.InputArguments = [
+        ua.Variant(b"?", ua.VariantType.ByteString),
+        ua.Variant(ua.LocalizedText("seen")),
+    ]
+    (result,) = await client.uaclient.call([request])
+    return str(result.StatusCode.name)
 
-    class Reader(User):
-        operator = False
 
-    iserver.user_manager.get_user = lambda *_, **__: Reader(UserRole.User, "rea")
-    async with Client(bed.workshop.endpoints["moulding-1"]) as reader:
-        zone: Any = reader.get_node((await bed.node("moulding-1", "Barrel.Zone3Set")).nodeid)
-        assert await write(zone, 240.0, ua.VariantType.Double) == "BadUserAccessDenied"
-        levels = [
-            (await zone.read_attribute(each)).Value.Value
-            for each in (AttributeIds.AccessLevel, AttributeIds.UserAccessLevel)
-        ]
-        assert levels == [3, 1]
-        iserver.user_manager.get_user = lambda *_, **__: User(UserRole.User, "ann")
-    async with Client(bed.workshop.endpoints["moulding-1"]) as operator:
-        zone = operator.get_node(zone.nodeid)
-        assert await write(zone, 240.0, ua.VariantType.Double) == "Good"
-    await bed.clock.advance(0.1)
-    assert [row[1:4] for row in bed.written()] == [("zone_3_set", 240.0, "ann")]
+async def test_only_operators_write_and_acknowledge(tmp_path: Path, nursery: Nursery) -> None:
+    """With users, who has no name is a reader, and so is anna; ben is an operator."""
+    wanted = replace(
+        plan(tmp_path, machines=(("robot", "robot-1"),)), security=Security(accounts=(ANNA, BEN))
+    )
+    clock, stop = DrivenClock(), asyncio.Event()
+    async with open_workshop(wanted, nursery) as workshop, asyncio.TaskGroup() as group:
+        group.create_task(workshop.drive(clock, stop, origin_ns=START))
+        said = {}
+        for who, password in (("", ""), ("anna", "right"), ("ben", "strong")):
+            async with await signed_in(workshop.endpoints["robot-1"], tmp_path, who, password) as client:
+                override = client.get_node(node_id("Motion.SpeedOverride", 2))
+                levels = (AttributeIds.AccessLevel, AttributeIds.UserAccessLevel)
+                seen = [(await override.read_attribute(each)).Value.Value for each in levels]  # type: ignore[union-attr]
+                said[who] = [
+                    *seen,
+                    await write(override, 50.0, ua.VariantType.Float),
+                    await acknowledged(client),
+                ]
+        await clock.advance(0.1)
+        stop.set()
+    denied = [3, 1, "BadUserAccessDenied", "BadUserAccessDenied"]
+    assert said == {"": denied, "anna": denied, "ben": [3, 3, "Good", "BadEventIdUnknown"]}
+    told = [(r["by"], r["signal"], r["value"]) for r in rows(tmp_path / "truth.jsonl", "written")]
+    assert told == [("ben", "speed_override", 50.0)]
+
+
+async def signed_in(url: str, folder: Path, who: str, password: str) -> Client:
+    client = Client(url)
+    client.application_uri = CLIENT_URI
+    if who:
+        client.set_user(who)
+        client.set_password(password)
+        certificate, key = known().write(folder / "client", "c")
+        policy = ALL["Basic256Sha256"]
+        await client.set_security(
+            policy, str(certificate), str(key), mode=ua.MessageSecurityMode.SignAndEncrypt
+        )
+    return client
 
 
 # History
