@@ -115,14 +115,14 @@ def amqtt() -> Iterator[int]:
     command = [sys.executable, "-c", _AMQTT, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert _listens(port, process), "amqtt does not start"
+        assert listens(port, process), "amqtt does not start"
         yield port
     finally:
         process.kill()
         process.wait()
 
 
-def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+def listens(port: int, process: subprocess.Popen[bytes]) -> bool:
     for _ in range(500):
         if process.poll() is not None:
             return False
