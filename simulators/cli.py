@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simulators import arguments, options
+from simulators import arguments, health, options
 from simulators.errors import SimulatorError
 from simulators.faces.base import NAMES
 from simulators.faults.catalogue import COMMUNICATION, SENSOR
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--json", action="store_true", help="one JSON object on stdout")
     kinds.set_defaults(main=_list)
     _add_run(commands)
-    for command in (scenario, replay, proxy, verify, sparkplug):
+    for command in (scenario, replay, proxy, verify, sparkplug, health):
         command.add(commands)
     return parser
 

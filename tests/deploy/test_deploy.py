@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from ruamel.yaml import YAML
 
 from adapters.settings import parse_duration
 from collector.run import DRAIN, SEALING
+from simulators.health import trouble
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "systemd" / "shopfloor-collector.service"
 IMAGE = DEPLOY / "container" / "Containerfile"
+SIMULATORS = DEPLOY / "container" / "simulators.Containerfile"
 
 
 def directives() -> dict[str, list[str]]:
@@ -59,19 +63,66 @@ def test_the_unit_restarts_waits_and_watches() -> None:
     assert unit["ExecReload"][0].endswith("reload --state /var/lib/shopfloor-collector")
 
 
-def test_the_image_runs_without_rights() -> None:
+@pytest.mark.parametrize(
+    ("image", "volume", "asks"), [(IMAGE, "/state", '"status"'), (SIMULATORS, "/data", '"health"')]
+)
+def test_the_image_runs_without_rights(image: Path, volume: str, asks: str) -> None:
     """S20: a fixed user that is not root, one place to write, a health check, nothing downloaded without its checksum."""
-    lines = IMAGE.read_text().splitlines()
+    lines = image.read_text().splitlines()
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users == ["10001:10001"]
     assert lines.index("USER 10001:10001") < next(
         n for n, line in enumerate(lines) if line.startswith("ENTRYPOINT")
     )
-    assert 'VOLUME ["/state"]' in lines
-    assert any(line.startswith("HEALTHCHECK") and '"status"' in line for line in lines)
+    assert f'VOLUME ["{volume}"]' in lines
+    assert any(line.startswith("HEALTHCHECK") and asks in line for line in lines)
     installs = [line for line in lines if "pip install" in line]
     assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
     assert not any(line.startswith(("ADD ", "EXPOSE ")) or "curl" in line or "http" in line for line in lines)
+
+
+def exec_form(image: Path, instruction: str) -> list[str]:
+    """The words of ENTRYPOINT, CMD, or the CMD of a HEALTHCHECK."""
+    line = next(line for line in image.read_text().splitlines() if line.startswith(instruction + " "))
+    words: list[str] = json.loads(line[line.index("[") :])
+    return words
+
+
+def test_the_simulators_image_starts_is_well_and_stops(tmp_path: Path) -> None:
+    """Its very command and its very health check, on other ports and in another folder; the checks of the port that both must name."""
+    entry, command = exec_form(SIMULATORS, "ENTRYPOINT"), exec_form(SIMULATORS, "CMD")
+    check = exec_form(SIMULATORS, "HEALTHCHECK")
+    assert entry == check[:1] == ["shopfloor-sim"]
+    asked = command[command.index("--control") + 1]
+    assert check[1:] == ["health", asked]
+    moved = {"/data": str(tmp_path), "4840": "0", asked: "0", "0.0.0.0": "127.0.0.1"}
+    running = subprocess.Popen(
+        [sys.executable, "-P", "-m", "simulators", *(moved.get(word, word) for word in command)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        assert running.stdout is not None
+        ready = json.loads(running.stdout.readline())
+        port = ready["endpoints"]["control"].rpartition(":")[2]
+        assert trouble(int(port)) == ""
+        assert ready["endpoints"]["cnc-1"].startswith("opc.tcp://localhost:")
+        running.terminate()
+        assert running.wait(30) == 0
+    assert "Does a run with --control" in trouble(int(port))
+    assert {"collector.yaml", "truth.jsonl"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_simulators_composition_is_read_only_and_for_this_computer() -> None:
+    """As the collector's, but with ports: of the loopback only, and just those that the machines of the image listen on."""
+    read = YAML(typ="safe").load((DEPLOY / "container" / "simulators.yaml").read_text())
+    service = read["services"]["simulators"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["ports"] == ["127.0.0.1:4840-4841:4840-4841"]
+    assert service["volumes"] == ["data:/data"]
+    assert {"mem_limit", "pids_limit", "ulimits", "tmpfs"} <= service.keys()
 
 
 @pytest.fixture
