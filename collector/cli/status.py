@@ -21,6 +21,9 @@ def add(commands: Any) -> None:
     )
     add_state(parser)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--facts", action="store_true", help="also what every source and database says of its connection"
+    )
     parser.set_defaults(main=main)
 
 
@@ -33,6 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
         say(f"No collector is running here and nothing was ever stored in {buffer.parent}.")
         return Exit.UNAVAILABLE
     _print(books, as_json=arguments.json)
+    if arguments.facts and not arguments.json:
+        _print_facts(books)
     if not books["running"]:
         return Exit.UNAVAILABLE
     return Exit.OK if books["ready"] and books["healthy"] else Exit.PROBLEMS
@@ -72,6 +77,14 @@ def _print(books: dict[str, Any], *, as_json: bool) -> None:
         if row.get("error"):
             say(f"{row['name']}: {row['state']}: {row['error']} {row['remedy']}")
     _print_state(books)
+
+
+def _print_facts(books: dict[str, Any]) -> None:
+    for row in [*books["sources"], *books["sinks"]]:
+        if row.get("facts"):
+            print(f"{row['name']}: {row['state']}")
+        for name, words in row.get("facts", {}).items():
+            print(f"  {name}: {words}")
 
 
 def _print_state(books: dict[str, Any]) -> None:

@@ -58,6 +58,10 @@ def test_status_and_its_json(running: Collector) -> None:
     words = command("status", *running.config)
     assert words.returncode == Exit.OK
     assert "accounted for: every value" in words.stdout
+    facts = command("status", *running.config, "--facts").stdout
+    assert facts.startswith(words.stdout.splitlines()[0])
+    assert "broker: connected" in facts.splitlines()
+    assert any(line.startswith("  protocol: MQTT") for line in facts.splitlines())
     books = json.loads(command("status", "--json", "--state", running.state).stdout)
     assert books["running"] is True
     assert books["unaccounted"] == 0
