@@ -213,4 +213,14 @@ async def attempted(work: Coroutine[Any, Any, Result]) -> Result | Exception:
     except Exception as error:  # the one place: see the module's docstring
         if isinstance(cause := cause_of(error), JournalFailed):
             raise cause from error
+        _heed()
         return error
+
+
+def _heed() -> None:
+    """Raises CancelledError if this task was cancelled: a task group that is ending because of an error and waits for its
+    tasks swallows that (Python 3.11 and 3.12), and whoever stops the job would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -17,7 +17,7 @@ from collector.supervisor import NEWS, Connected, Job, Supervisor, attempted, ca
 from pipelines.batch import Kind, Point
 from pipelines.registry import KindConflict
 from tests.collector.instant import InstantClock
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, eventually
 
 Run = Callable[[Connected], Awaitable[None]]
 
@@ -323,3 +323,37 @@ async def test_the_line_of_the_return_says_what_is_missing(caplog: pytest.LogCap
     assert lines[0].startswith("cnc-1: back after 4 min 1")
     assert lines[0].endswith(", 3 values missing")
     assert "missing" not in lines[1]
+
+
+async def test_a_stop_while_a_lost_life_is_being_cleared_away() -> None:
+    """What a life has begun may take a while to end (an append that is under way is waited for): a stop that comes just then
+    counts, too.
+    """
+    clearing, cleared, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def edge(up: bool) -> None:
+        if up and not clearing.is_set():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                clearing.set()
+                await cleared.wait()
+
+    async def lost(connected: Connected) -> None:
+        if clearing.is_set():
+            again.set()
+            await asyncio.Event().wait()
+        connected(None)
+        await asyncio.sleep(0)
+        raise NotConnected("lost at once")
+
+    bench = Bench()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(bench.supervisor.keep(Job("cnc-1", "source", lost, edge=edge)))
+        await clearing.wait()
+        task.cancel()
+        cleared.set()
+        await eventually(lambda: task.done() or again.is_set())
+        task.cancel()
+    assert not again.is_set(), "it was stopped and lives again"
+    assert bench.health["cnc-1"].state is State.STOPPED
