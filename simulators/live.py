@@ -49,6 +49,15 @@ class Written(NamedTuple):
     value: "Value"
 
 
+class Turn(NamedTuple):
+    """A setting that is to be written so many seconds after the start."""
+
+    at: float
+    machine: str
+    signal: str
+    value: "Value"
+
+
 class Refused(SimulatorError, ValueError):
     """A setting that cannot be written. sort: why, as a server must tell it."""
 

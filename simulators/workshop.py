@@ -21,6 +21,7 @@ from simulators.faces.opening import Opener, Place
 from simulators.faults.engine import Engine
 from simulators.faults.wish import Wish
 from simulators.hall import Hall, HallPlan
+from simulators.live import Turn, admitted
 from simulators.machines import kind
 from simulators.model import Model
 from simulators.truth import Truth, open_truth
@@ -55,6 +56,7 @@ class Plan:
     hold: bool = False
     faces: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[tuple[float, Wish], ...] = ()
+    settings: tuple[Turn, ...] = ()
     faulty: bool = False
     advertise: str = ""
     control: int | None = None
@@ -143,6 +145,10 @@ def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
     for second, wish in plan.faults:
         engine.check(wish)
         agenda.after(round(second * 1000) * (SECOND // 1000), partial(_begin, engine, wish))
+    for turn in plan.settings:
+        model = engine.unit(turn.machine).model
+        admitted(model, turn.signal, turn.value)
+        agenda.after(round(turn.at * 1000) * (SECOND // 1000), partial(_turn, model, turn))
     models = [unit.model for unit in units]
     hall = None if plan.hall is None else Hall(plan.hall, models, truth)
     _write(plan.config, _configured(plan, models, opener))
@@ -153,6 +159,10 @@ def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
 
 async def _begin(engine: Engine, wish: Wish) -> None:
     await engine.start(wish)
+
+
+async def _turn(model: Model, turn: Turn) -> None:
+    model.set(turn.signal, turn.value, "scenario")
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from simulators.errors import SimulatorError
 from simulators.faces.opcua_security import Security, SecurityEntry
 from simulators.faults.wish import Wish
 from simulators.hall import HallPlan, Order, Shift
+from simulators.live import Turn
 from simulators.machines import kind
 from simulators.options import drawn
 from simulators.workshop import Plan
@@ -57,6 +58,13 @@ class FaultEntry(msgspec.Struct, forbid_unknown_fields=True):
     lasting: str | None = msgspec.field(default=None, name="for")
 
 
+class SettingEntry(msgspec.Struct, forbid_unknown_fields=True):
+    at: str
+    machine: str
+    signal: str
+    value: str | bool | int | float
+
+
 class File(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file. Durations as 30s, 5m, 1h; times of day as 06:00."""
 
@@ -70,6 +78,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True):
     shifts: list[ShiftEntry] = []
     orders: list[OrderEntry] = []
     faults: list[FaultEntry] = []
+    settings: list[SettingEntry] = []
     security: SecurityEntry | None = None
 
 
@@ -113,6 +122,7 @@ def _plan(file: File) -> Plan:
         start_ns=None if file.start is None else arguments.moment(str(file.start)),
         faces={entry.id: entry.face for entry in file.machines if entry.face},
         faults=tuple(_fault(entry) for entry in file.faults),
+        settings=tuple(Turn(_at(e.at), e.machine, e.signal, e.value) for e in file.settings),
         faulty=any(entry.fault in ("refuse", "cut", "half_open", "latency") for entry in file.faults),
         hall=_hall(file),
     )
@@ -120,8 +130,11 @@ def _plan(file: File) -> Plan:
 
 def _fault(entry: FaultEntry) -> tuple[float, Wish]:
     lasting = None if entry.lasting is None else arguments.seconds(entry.lasting)
-    at = 0.0 if entry.at in ("0", "0s") else arguments.seconds(entry.at)
-    return at, Wish(entry.machine, entry.fault, entry.signal, entry.amount, lasting)
+    return _at(entry.at), Wish(entry.machine, entry.fault, entry.signal, entry.amount, lasting)
+
+
+def _at(text: str) -> float:
+    return 0.0 if text in ("0", "0s") else arguments.seconds(text)
 
 
 def _hall(file: File) -> HallPlan:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from simulators.machines.cnc import Cnc
 from simulators.recording.rows import rows as recorded
 from tests.line.harness import collector, simulation
@@ -37,17 +35,15 @@ class Ran:
         return [row for row in rows(self.truth, "alarm") if row["condition"] == condition]
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("live")
+def lived(folder: Path) -> Ran:
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     time = (
         "--start",
         "2026-03-02T06:00:00Z",
         "--speed",
-        "5",
+        "4",
         "--duration",
-        "24s",
+        "28s",
         "--seed",
         "42",
         "--faults",
@@ -68,7 +64,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return Ran(Path(truth), data)
 
 
-def test_an_alarm_is_stored_with_the_time_of_the_truth_from_its_beginning_to_its_end(ran: Ran) -> None:
+def an_alarm_is_stored_with_the_time_of_the_truth_from_its_beginning_to_its_end(ran: Ran) -> None:
     broken = ran.alarms("ToolBroken")
     assert [row["active"] for row in broken] == [True, False]
     for word in ("active", "severity", "message", "event_id"):
@@ -79,7 +75,7 @@ def test_an_alarm_is_stored_with_the_time_of_the_truth_from_its_beginning_to_its
     assert last[1] is False  # at its end, or at that of a refresh after it
 
 
-def test_an_alarm_that_began_while_nobody_listened_is_told_by_the_refresh(ran: Ran) -> None:
+def an_alarm_that_began_while_nobody_listened_is_told_by_the_refresh(ran: Ran) -> None:
     """The coolant failed and came back while the line was cut; nobody has acknowledged it, so the server tells it still."""
     began, ended = ran.alarms("CoolantLoss")
     assert any(row["t"] > ended["t"] for row in rows(ran.truth, "refresh") if row["machine"] == "mill")
@@ -88,7 +84,7 @@ def test_an_alarm_that_began_while_nobody_listened_is_told_by_the_refresh(ran: R
     assert (began["t"], True) not in stored
 
 
-def test_what_the_machine_remembers_is_whole_in_spite_of_the_cut(ran: Ran) -> None:
+def what_the_machine_remembers_is_whole_in_spite_of_the_cut(ran: Ran) -> None:
     said: dict[str, list[tuple[int, Any]]] = {}
     for row in rows(ran.truth):
         if row["machine"] == "mill":
@@ -102,7 +98,15 @@ def test_what_the_machine_remembers_is_whole_in_spite_of_the_cut(ran: Ran) -> No
     assert any("values of" in word and "from the server's history" in word for word in words), words
 
 
-def test_the_end_of_a_run_ends_its_faults_and_its_alarms(ran: Ran) -> None:
-    """All faults end with the run; an alarm whose cause ends with the last step has no step any more in which it could end."""
+def the_end_of_a_run_ends_its_faults_but_not_its_alarms(ran: Ran) -> None:
+    """A cause that ends with the last step has no step any more in which its alarm could end."""
     assert [row["active"] for row in ran.alarms("PartStuck")] == [True]
     assert ran.stored["bot", "alarm.Gripper.PartStuck.active"][0][1] is True
+
+
+def test_a_machine_that_lives_is_stored_as_it_lived(tmp_path: Path) -> None:
+    ran = lived(tmp_path)
+    an_alarm_is_stored_with_the_time_of_the_truth_from_its_beginning_to_its_end(ran)
+    an_alarm_that_began_while_nobody_listened_is_told_by_the_refresh(ran)
+    what_the_machine_remembers_is_whole_in_spite_of_the_cut(ran)
+    the_end_of_a_run_ends_its_faults_but_not_its_alarms(ran)

@@ -31,6 +31,10 @@ faults:
   - {at: 30s, machine: imm, fault: scrap_burst, for: 10s}
   - {at: 45s, machine: air, signal: pressure, fault: stuck}
 """
+SETTINGS = """
+settings:
+  - {at: 20s, machine: imm, signal: zone_4_set, value: 238}
+"""
 
 
 async def lived(folder: Path, text: str = TEXT, seconds: int = 240) -> Path:
@@ -71,6 +75,32 @@ async def test_shifts_orders_and_faults_are_in_the_truth(tmp_path: Path) -> None
         ("start", "stuck", 45.0),
     ]
     assert faults[3][:2] == ("stop", "stuck"), "at the end all faults end"
+
+
+async def test_a_setting_is_written_at_its_time(tmp_path: Path) -> None:
+    truth = await lived(tmp_path / "one", TEXT + SETTINGS, 30)
+    step = next(rows(truth, "start"))["t"] + 20 * 10**9
+    written = {"machine": "imm", "t": step, "by": "scenario", "signal": "zone_4_set", "value": 238.0}
+    assert list(rows(truth, "written")) == [{"kind": "written", **written}]
+    values = [(row["t"], row["value"]) for row in rows(truth) if row["signal"] == "zone_4_set"]
+    assert values[-1] == (step, 238.0)
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        ("machine: nobody, signal: zone_4_set, value: 1", "no machine 'nobody'"),
+        ("machine: imm, signal: zone_4, value: 1", "cannot be written"),
+        ("machine: imm, signal: zone_4_set, value: 999", "between 20 and 350"),
+        ("machine: imm, signal: zone_4_set, value: hot", "is Double"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_refused_before_anything_runs(
+    turn: str, words: str, tmp_path: Path
+) -> None:
+    wrong = SETTINGS.replace("machine: imm, signal: zone_4_set, value: 238", turn)
+    with pytest.raises(SimulatorError, match=words):
+        await lived(tmp_path / "one", TEXT + wrong)
 
 
 async def test_without_work_or_shift_machines_stand(tmp_path: Path) -> None:
