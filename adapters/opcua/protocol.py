@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from asyncua import ua
 from asyncua.client.ua_client import UASocketProtocol
 from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import uatcp_to_binary
 
 from adapters.opcua.chunks import Chunks
 from adapters.opcua.requests import Encode
@@ -53,6 +55,23 @@ class GuardedProtocol(UASocketProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.gone.set()
+
+    async def send_hello(
+        self, url: str, max_messagesize: int = LARGEST_MESSAGE, max_chunkcount: int = 0
+    ) -> ua.Acknowledge:
+        """What we really take: the library's Hello offers 2 GB for a chunk, and a server may believe that."""
+        if self.transport is None:
+            raise ConnectionError("the connection is closed")
+        hello: Any = ua.Hello()
+        hello.EndpointUrl = url
+        hello.ReceiveBufferSize = hello.SendBufferSize = LARGEST_CHUNK
+        hello.MaxMessageSize, hello.MaxChunkCount = max_messagesize, max_chunkcount
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._callbackmap[0] = answer
+        encode: Any = uatcp_to_binary
+        self.transport.write(encode(ua.MessageType.Hello, hello))
+        async with asyncio.timeout(self.timeout):
+            return cast("ua.Acknowledge", await answer)
 
     def send_encoded(self, encode: Encode) -> asyncio.Future[Any]:
         """The library's `_send_request` for a request whose bytes are there already; chunks and security stay its own.

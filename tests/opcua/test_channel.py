@@ -140,6 +140,19 @@ async def test_a_huge_chunk_is_refused_before_it_is_buffered() -> None:
     assert LARGEST_CHUNK < 2**30
 
 
+async def test_a_server_hears_what_a_chunk_may_be() -> None:
+    """The library offers 2 GB, and ours is the end of a connection with one over 65,535 bytes: a large answer would never come."""
+    server = ScriptedServer()
+    await server.start()
+    channel = Channel(server.url, 2.0)
+    await channel.open(Credentials(), 60.0)
+    (hello,) = [connection.hello for connection in server.connections]
+    await channel.close()
+    await server.stop()
+    assert hello is not None
+    assert (hello.receive, hello.send) == (LARGEST_CHUNK, LARGEST_CHUNK)
+
+
 async def test_a_server_that_never_answers_is_given_up_in_time() -> None:
     alive = Alive()
     asked = asyncio.Event()
