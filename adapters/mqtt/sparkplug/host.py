@@ -39,7 +39,7 @@ OTHER_TIME: Final = (
     "an alias of another time: the message came after later ones (seq), and a birth may lie between"
 )
 DOUBTED: Final = (
-    "by alias alone, and a birth that gave it another meaning may have been missed (see status, sparkplug): "
+    "by alias alone, and a birth that gave it another meaning may have been missed (see collector status --facts): "
     "allow rebirth: true, or wait for the next birth of the edge"
 )
 UNNUMBERED: Final = (
