@@ -183,17 +183,25 @@ class Layouts:
         return Walked(at, elastic, broken)
 
     def remember(self, buffer: bytes, places: Places, elastic: Sequence[tuple[int, int, int]]) -> None:
-        """Recognise the like of these next time. Forgets everything when there is too much."""
+        """Recognise the like of these next time. Beyond the bound the oldest go; to forget everything at once instead had
+        all of them walked again, and the memory go up and down by megabytes.
+        """
         count, first = len(places.starts), int(places.starts[0])
         if places.end >= len(buffer):
             return
-        if self._items + count > _MOST_ITEMS:
-            self._known.clear()
-            self._last.clear()
-            self._items = 0
-        self._items += count
         name = (count, buffer[first : first + 4])
+        self._forget(name)
         self._known[name] = self._last[count] = _layout_of(buffer, places, elastic)
+        self._items += count
+        while self._items > _MOST_ITEMS:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, name: tuple[int, bytes]) -> None:
+        gone = self._known.pop(name, None)
+        if gone is not None:
+            self._items -= name[0]
+            if self._last.get(name[0]) is gone:
+                del self._last[name[0]]
 
 
 def _layout_of(buffer: bytes, places: Places, elastic: Sequence[tuple[int, int, int]]) -> Layout:
