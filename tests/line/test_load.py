@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -22,6 +24,8 @@ from collector.selftest.child import Child, child
 from collector.selftest.database import Database
 from collector.selftest.press import Press
 from collector.selftest.truth import MACHINE, TIMED, Truth
+from tests.line.harness import ENVIRONMENT
+from tests.soak import inside
 from tests.soak.inside import in_use
 from tests.soak.run import soak
 from tests.soak.watch import MIB, Limits, Sample, heap_slope, judge, sample
@@ -196,6 +200,32 @@ def test_what_is_in_use_is_told() -> None:
     assert 49 * MIB < in_use() - before < 60 * MIB
     del held
     assert in_use() - before < 10 * MIB
+
+
+_AS_HOURS_DO = """
+import sys
+import numpy as np
+from tests.soak.inside import fill, in_use
+if sys.argv[1] == "filled":
+    fill()
+before = in_use()
+for number in range(400_000):
+    sys.intern(f"file {number}")
+for size in range(1, 1024):
+    held = [np.empty(size, np.uint8) for _ in range(7)]
+del held
+print(in_use() - before)
+"""
+
+
+@pytest.mark.parametrize(("how", "least", "most"), [("empty", 2.0, 8.0), ("filled", -0.2, 0.2)])
+def test_bounded_tables_do_not_look_like_a_leak(how: str, least: float, most: float) -> None:
+    """L3: names that come and go, and arrays of every size, in a new process: they leave nothing in tables that are full."""
+    command = [sys.executable, "-c", _AS_HOURS_DO, how]
+    done = subprocess.run(
+        command, env={**ENVIRONMENT, **inside.ENVIRONMENT}, capture_output=True, check=True, timeout=60
+    )
+    assert least <= int(done.stdout) / MIB <= most
 
 
 def test_open_files_that_are_forgotten_are_seen() -> None:
