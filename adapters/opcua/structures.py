@@ -106,6 +106,8 @@ class _Walk:
                     self._absent(member, where, (shape,))
                     continue
             at = self._member(member, data, at, where)
+        if bit and mask >= bit:
+            raise Malformed(f"a {shape.name} with fields that its type does not have")
         return at
 
     def _union(self, shape: Shape, data: bytes, at: int, path: str) -> int:

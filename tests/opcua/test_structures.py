@@ -113,6 +113,18 @@ async def test_the_fields_of_a_structure_are_signals(bed: Types) -> None:
     assert (units["tool.at.x"], units["tool.name"]) == ("mm", "")
 
 
+async def test_a_structure_that_says_fields_which_its_type_has_not(bed: Types) -> None:
+    """A bit of the mask beyond the optional fields: the bits mean something else, and a field could get another's name."""
+    bed.put("tool", tool(7, 1, "mill"), TOOL)
+    line = await begin(bed)
+    await eventually(lambda: line.values("tool.number") == [7], "the good one")
+    body = tool(8, 0, None).body
+    bed.emit("tool", enc.Structure(struct.pack("<I", 2) + body[4:], TOOL_BODY), 1)
+    await eventually(lambda: bool(refused(line)), "the refusal")
+    assert "fields that its type does not have" in refused(line)[0].reason
+    assert line.values("tool.number") == [7]
+
+
 async def test_a_structure_that_has_no_value_for_a_while(bed: Types) -> None:
     bed.put("p", point(1, 2), POINT)
     line = await begin(bed)
