@@ -252,4 +252,6 @@ def live_view(settings: Settings, running: Running) -> LiveView:
 def _tiles(settings: Settings) -> list[Tile]:
     from collector.page.live import Tile
 
-    return [Tile(machine.id, machine.label) for machine in settings.machines]
+    return [
+        Tile(machine.id, machine.label, bool(machine.tags.get("simulated"))) for machine in settings.machines
+    ]

@@ -44,10 +44,11 @@ Json = dict[str, Any]
 
 
 class Tile(NamedTuple):
-    """A machine that has a tile from the start, in the order of the configuration."""
+    """A machine that has a tile from the start, in the order of the configuration. simulated: it says so in its tags."""
 
     id: str
     label: str = ""
+    simulated: bool = False
 
 
 class LiveView:
@@ -72,6 +73,7 @@ class LiveView:
         self._limit = limit
         self._stale_after = dict(stale_after or {})
         self._labels = {tile.id: tile.label or tile.id for tile in machines}
+        self._simulated = {tile.id for tile in machines if tile.simulated}
         self._slots: dict[str, list[int]] = {tile.id: [] for tile in machines}
         self._patience = np.zeros(0, dtype=np.int64)
         self._stale = np.zeros(0, dtype=np.bool_)
@@ -118,6 +120,7 @@ class LiveView:
         gone = set(self._labels) - {tile.id for tile in machines}
         self._stale_after = dict(stale_after)
         self._labels = {tile.id: tile.label or tile.id for tile in machines}
+        self._simulated = {tile.id for tile in machines if tile.simulated}
         self._slots = {tile.id: [] for tile in machines}
         for slot, (machine, _) in enumerate(self._newest.signals[: len(self._has_row)]):
             if self._has_row[slot] and machine != OWN and machine not in gone:
@@ -170,6 +173,7 @@ class LiveView:
             "key": key,
             "id": clip(machine, LONGEST_NAME),
             "label": clip(self._labels.get(machine, machine), LONGEST_NAME),
+            "simulated": machine in self._simulated,
             "connection": self._connections.of(machine),
             "signals": [self._row(slot) for slot in slots[: self._limit]],
             "more_signals": max(0, len(slots) - self._limit),

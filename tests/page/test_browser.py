@@ -188,6 +188,17 @@ async def test_values_connection_and_books_are_live(tmp_path: Path) -> None:
         assert page.complaints() == []
 
 
+async def test_simulated_machines_bear_a_badge_and_real_ones_none(tmp_path: Path) -> None:
+    shop = Shop((Tile("real", "Mill"), Tile("sim", "Mill", simulated=True)), clock=SystemClock())
+    async with visited(shop, tmp_path / "profile") as (page, _):
+        shown = "[...document.querySelectorAll('.tile')].map((tile) => tile.querySelector('.simulated'))"
+        await page.until(f"{shown}.length === 2")
+        assert await page.evaluate(f"{shown}.map((badge) => badge.innerText).join()") == ",simulated"
+        assert await page.evaluate(f"{shown}.map((badge) => badge.offsetWidth > 0).join()") == "false,true"
+        await page.evaluate("document.querySelector('[data-language=nl]').click()")
+        await page.until(f"{shown}[1].innerText === 'gesimuleerd'")
+
+
 async def test_dutch_is_complete_and_remembered(tmp_path: Path) -> None:
     async with visited(workshop(SystemClock()), tmp_path / "profile", lang="nl") as (page, _):
         await page.until("document.body.innerText.includes('Verbinding verbroken')")

@@ -32,6 +32,7 @@ export class Tile {
     this.label = names.appendChild(make("h2"));
     this.label.id = `machine-${key}`;
     this.id = names.appendChild(make("p", "id"));
+    this.simulated = names.appendChild(make("p", "simulated"));
     this.badge = this.head.appendChild(make("p", "badge"));
     this.icon = this.badge.appendChild(make("span", "icon"));
     const words = this.badge.appendChild(make("span", "words"));
@@ -68,6 +69,7 @@ export class Tile {
     this.element.dataset.level = this.icon.dataset.level = connection.level;
     put(this.label, machine.label);
     put(this.id, machine.label === machine.id ? "" : machine.id);
+    put(this.simulated, machine.simulated ? text.simulated : "");
     put(this.state, text.level[connection.level]);
     this.trouble.hidden = !connection.error && !connection.remedy;
     put(this.error, said(connection.error, language));
