@@ -37,6 +37,7 @@ from tests.fakes import eventually
 from tests.history.rigs import DAY, HistoryRig
 from tests.influxdb.rigs import FakeV2Rig, bench
 from tests.mqtt.peers import Mosquitto
+from tests.mqtt.sparkplug.bed import Bed, Edge, number
 from tests.mqtt.test_contract import MqttRig
 from tests.opcua.test_contract import OpcUaRig
 from tests.page.scene import Shop, source
@@ -130,6 +131,30 @@ async def test_mqtt_sessions_that_are_over(mqtt: SourceRig) -> None:
     assert await kept(visits.refused, 10, 3) == {}
 
 
+async def test_lives_of_a_sparkplug_node() -> None:
+    """L3: births with other aliases, values, a hole that nobody fills, deaths, questions, the checkpoint."""
+    bed = Bed(rebirth=True)
+    edge = Edge(bed)
+
+    async def live() -> None:
+        edge.bd_seq = (edge.bd_seq + 1) % 256
+        load, force = edge.bd_seq % 7, 10 + edge.bd_seq % 5
+        edge.nbirth(number("Load", 1.0, load))
+        edge.dbirth(number("Force", 2.0, force), number("Stroke", 3.0, 20))
+        for _ in range(20):
+            edge.ndata(number(None, float(edge.ms), load))
+            edge.ddata(number(None, float(edge.ms), force), number(None, float(edge.ms), 20))
+        edge.make("NDATA", [number(None, 0.0, load)])  # lost
+        edge.ddata(number(None, 1.0, force), number(None, 1.0, 99))
+        bed.wait(31.0)
+        edge.ndeath()
+        assert bed.host.dump()
+        bed.commands()
+        bed.host.gaps.clear()  # the session hands them on
+
+    assert await kept(live, 30) == {}
+
+
 async def test_writes_and_sessions_of_influxdb() -> None:
     """L3: of a request nothing is kept, of a session neither."""
     rig = await FakeV2Rig().start()
@@ -163,7 +188,7 @@ async def test_sealed_files(tmp_path: Path) -> None:
     assert 0 < await rig.files() < 16
 
 
-class Bed:
+class Books:
     """A journal with two followers, and the collector's own statements about one source."""
 
     def __init__(self, journal: Any, clock: SystemClock) -> None:
@@ -220,10 +245,10 @@ async def test_appends_commits_and_edges(tmp_path: Path) -> None:
     """L3: what was committed, gaps, refusals, a source that comes and goes, somebody who looks on."""
     clock = SystemClock()
     async with open_journal(tmp_path / "j", followers=["a", "b"], clock=clock, window=0.0) as journal:
-        bed = Bed(journal, clock)
-        assert await kept(bed.append, 30) == {}
-        assert await kept(bed.life) == {}
-        assert await kept(bed.look) == {}
+        books = Books(journal, clock)
+        assert await kept(books.append, 30) == {}
+        assert await kept(books.life) == {}
+        assert await kept(books.look) == {}
 
 
 async def test_lives_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
