@@ -6,7 +6,9 @@ attribute and leaves the old one as it was. Only the bit masks, which the librar
 
 from dataclasses import replace
 from typing import Any, Final
+from uuid import uuid4
 
+from asyncua import ua
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
 from asyncua.server.internal_server import InternalServer
@@ -56,7 +58,16 @@ class _Copied(InternalServer):
             self, self.aspace, self.subscription_service, name, user=user, external=external
         )
         session.live = self.live
+        if external:
+            self._rename(session)
         return session
+
+    def _rename(self, session: LiveSession) -> None:
+        """Under a name that nobody can guess: who knows it takes the session over (OPC UA Part 4, 5.6.2)."""
+        self.unregister_external_session(session)
+        name: Any = uuid4()
+        session.auth_token = ua.NodeId(name)
+        self.register_external_session(session)
 
     async def load_standard_address_space(self, shelf_file: Any = None) -> None:
         await self._nursery.furnish(self.aspace)

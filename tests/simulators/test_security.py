@@ -164,6 +164,12 @@ async def test_no_side_door_without_security(opened: Any, tmp_path: Path) -> Non
         assert await enter(workshop, tmp_path, "Aes256_Sha256_RsaPss") == 0
 
 
+async def test_nobody_guesses_the_name_of_a_session(opened: Any) -> None:
+    """The library's server counts them from 1000 on (decisions/0007)."""
+    async with opened(Security()) as workshop, Client(workshop.endpoints["l"]) as client:
+        assert client.uaclient.session.authentication_token.NodeIdType is ua.NodeIdType.Guid
+
+
 async def test_strangers_are_refused_laid_aside_and_let_in_once_moved(opened: Any, tmp_path: Path) -> None:
     folder = tmp_path / "clients"
     async with opened(Security(trust=folder)) as workshop:
