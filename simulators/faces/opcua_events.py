@@ -29,6 +29,7 @@ REFRESH_STARTS, REFRESH_ENDS, OVERFLOW = node_id(2787), node_id(2788), node_id(3
 REFRESH, REFRESH_ITEM, ACKNOWLEDGE = node_id(3875), node_id(12912), node_id(9111)
 HAS_EVENT_SOURCE, HAS_NOTIFIER, HAS_CONDITION = 36, 48, 9006
 MACHINE_TOOL: Final = f"{UA}MachineTool/"
+MESSAGES: Final = "Notification/Messages"  # of OPC 40501-1, 8.6
 NOTIFIES: Final = 1  # EventNotifier: SubscribeToEvents
 FRAME_SEVERITY: Final = 100
 MOST_WAITING: Final = 10_000  # events of an item without a queue size of its own
@@ -174,9 +175,12 @@ async def attach(server: Server, alarms: Alarms, index: int, space: Space | None
     sources = {
         each.source: node_id(each.source, index) if each.source in folders else root for each in model.alarms
     }
-    notifiers = [root] if space is None else [root, space.nodes[""]]
+    tops = [root] if space is None else [root, space.nodes[""]]
+    messages = None if space is None else space.nodes.get(MESSAGES)
+    notifiers = tops if messages is None else [*tops, messages]
     kind = OFF_NORMAL if space is None or MACHINE_TOOL not in space.numbers.index else _alert(space)
-    links = [(SERVER, HAS_NOTIFIER, each) for each in notifiers]
+    links = [(SERVER, HAS_NOTIFIER, each) for each in tops]
+    links += [] if messages is None else [(tops[-1], HAS_NOTIFIER, messages)]
     links += [
         (root, HAS_EVENT_SOURCE, each) for each in sorted(set(sources.values()), key=str) if each != root
     ]

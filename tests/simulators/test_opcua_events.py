@@ -353,3 +353,35 @@ async def test_a_server_that_was_away_tells_what_is_so_now(bed: Bed) -> None:
         ("ProtectiveStop", START + 2 * SECOND - 1_000_000),
         ("PartStuck", START + 2 * SECOND - 1_000_000),
     ]
+
+
+async def test_a_milling_machine_tells_alerts_of_its_specification(tmp_path: Path, nursery: Nursery) -> None:
+    """AlertType with its ErrorCode (OPC 40501-1, 9.1), also at `Notification/Messages`, where the specification has them."""
+    async with (
+        open_workshop(plan(tmp_path), nursery) as workshop,
+        Client(workshop.endpoints["cnc-1"]) as client,
+    ):
+        index = await client.get_namespace_index("http://opcfoundation.org/UA/MachineTool/")
+        vendor = await client.get_namespace_index("urn:shopfloor:sim:cnc")
+        code = clause("base", "ErrorCode")
+        code.TypeDefinitionId = alert = ua.NodeId.from_string(f"ns={index};i=39")
+        code.BrowsePath = [ua.QualifiedName("ErrorCode", index)]
+        wanted = ua.EventFilter()
+        wanted.SelectClauses = [clause("base", "EventType"), code, clause("base", "SourceNode")]
+        wanted.WhereClause.Elements = [element("OfType", literal(alert, ua.VariantType.NodeId))]
+        told: list[Any] = []
+
+        class Hearer:
+            def event_notification(self, event: Any) -> None:
+                told.append([field.Value for field in event.event_fields])
+
+        subscription = await client.create_subscription(20, Hearer())
+        place = ua.NodeId.from_string(f"ns={vendor};s=Machines/Cnc-1/Notification/Messages")
+        await subscription.subscribe_events(place, evfilter=wanted)
+        face: Any = workshop.units[0].face
+        workshop.units[0].model.faults["coolant_loss"] = 1.0
+        await face._vivid.look(START + SECOND)
+        async with asyncio.timeout(5):
+            while not told:
+                await asyncio.sleep(0.01)
+    assert told == [[alert, "1400", ua.NodeId.from_string(f"ns={vendor};s=Coolant")]]

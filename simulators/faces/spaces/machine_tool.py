@@ -22,11 +22,13 @@ CHANNEL_AUTOMATIC, CHANNEL_MANUAL = 0, 2  # ChannelMode
 RED, GREEN, YELLOW = 1, 2, 4  # SignalColor
 BY_NUMBER, TOOL_LIFE, TOOL_BREAK, NOT_LOCKED = 0, 3, 2, 0  # ToolManagement, ToolLocked
 OTHER_LIFE = 7  # ToolLifeIndication
+MESSAGES: Final = "Notification/Messages"  # where its alerts are told
 
 
 def layout(model: Model) -> Layout:
     """The machine below `Machines`."""
     parts = (
+        Part(MESSAGES),
         *identification(model, "Milling machine"),
         *_monitoring(),
         *_stack_light(),
