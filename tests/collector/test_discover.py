@@ -30,7 +30,8 @@ from tests.mqtt.peers import Mosquitto
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
-    with simulation(tmp_path_factory.mktemp("discovered"), "cnc", "--seed", "5") as machines:
+    folder = tmp_path_factory.mktemp("discovered")
+    with simulation(folder, "cnc", "--seed", "5", "--security", "none") as machines:
         machines.go()
         yield machines
 
