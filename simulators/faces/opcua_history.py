@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from asyncua import ua
+from asyncua.server.address_space import AddressSpace
 from asyncua.ua.status_codes import StatusCodes
 
 from simulators.faces.opcua_times import EPOCH, status, timestamp
@@ -70,10 +71,11 @@ class _Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """nodes: variables that have a history, by their signals' names."""
+    """nodes: variables that have a history, with their signals' names. space: all nodes that are there now."""
 
     memory: Memory
     nodes: Mapping[ua.NodeId, tuple[str, ua.VariantType]]
+    space: AddressSpace | set[ua.NodeId]
 
     def read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
         """The service, for every node by itself."""
@@ -84,6 +86,8 @@ class History:
         details: Any = params.HistoryReadDetails
         if not isinstance(details, ua.ReadRawModifiedDetails) or details.IsReadModified:
             return _refused(result, StatusCodes.BadHistoryOperationUnsupported)
+        if wish.NodeId not in self.space:
+            return _refused(result, StatusCodes.BadNodeIdUnknown)
         if wish.NodeId not in self.nodes:
             return _refused(result, StatusCodes.BadHistoryOperationUnsupported)
         if params.ReleaseContinuationPoints:

@@ -49,7 +49,8 @@ class Vivid:
             return
         kinds = {signal.name: ua.VariantType[signal.type.value] for signal in model.signals}
         live.events = self._events
-        live.history = History(self.memory, {nodes[name]: (name, kinds[name]) for name in model.remembered})
+        remembered = {nodes[name]: (name, kinds[name]) for name in model.remembered}
+        live.history = History(self.memory, remembered, server.iserver.aspace)
         settings = {nodes[each.signal]: each.signal for each in model.settings}
         live.writing = Writing(model, server.iserver.aspace, settings)
         for node, value, kind in (

@@ -275,7 +275,8 @@ class Past:
         model.begin(START)
         memory = Memory(model, kept)
         self.node = node_id("Spindle.Load", 2)
-        self.history = History(memory, {self.node: ("spindle_load", ua.VariantType.Float)})
+        self.space = {self.node, node_id("Feed.Rate", 2)}
+        self.history = History(memory, {self.node: ("spindle_load", ua.VariantType.Float)}, self.space)
         for t in times:
             model.values["spindle_load"] = float(t)
             memory.note(["spindle_load"], t * SECOND, {})
@@ -335,6 +336,9 @@ def test_what_cannot_be_read_has_its_status() -> None:
     assert past.read(10, 30, point=b"anything").StatusCode.name == "BadContinuationPointInvalid"
     (result,) = past.history.read(asked(node_id("Feed.Rate", 2), START, START + 1))
     assert result.StatusCode.name == "BadHistoryOperationUnsupported"
+    past.space.clear()
+    assert past.read(10, 30).StatusCode.name == "BadNodeIdUnknown"
+    past.space.add(past.node)
     released = asked(past.node, 10 * SECOND, 41 * SECOND, 1)
     released.ReleaseContinuationPoints = True
     (result,) = past.history.read(released)
