@@ -101,9 +101,12 @@ class Host:
         return Place(seat, kind, device)
 
     def read_quickly(self, place: Place, message: Message, sheet: Sheet) -> bool:
-        """True if the message is data of a known layout, just what was expected, and read by one entry; else nothing was done."""
+        """True if the message is data of a known layout, just what was expected, and read by one entry; else nothing was done.
+
+        Not to be asked of what is retained.
+        """
         payload, node = message.payload, place.seat.node
-        said = None if place.habit is None or message.retain else place.habit.read(payload)
+        said = None if place.habit is None else place.habit.read(payload)
         entity, sole = node.entities.get(place.device), place.sole
         if said is None or said.layout is None or entity is None or sole is None:
             return False

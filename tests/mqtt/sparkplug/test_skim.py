@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.mqtt.sparkplug import skim
+from adapters.mqtt.sparkplug.host import DOUBTED
 from adapters.mqtt.sparkplug.layouts import COST, Habit, Skim
+from adapters.mqtt.sparkplug.recent import Recent
 from adapters.mqtt.sparkplug.schema import DecodeError, Payload
 from adapters.mqtt.sparkplug.skim import Skimmer
 from simulators.sparkplug.model import DataType, Metric
@@ -133,6 +135,37 @@ def test_every_byte_changed_to_every_other(seq: int | None) -> None:
                 agrees(skimmer, changed)
 
 
+@pytest.mark.parametrize("place", [1, 12])
+def test_a_time_of_0_is_none(place: int) -> None:
+    """A varint of six bytes that says 0, for the message and for a metric: protobuf and its other rules read it."""
+    raw = SPEC.payload(Said([typed(1, DataType.DOUBLE, 1.5, at=T0, said=False)], timestamp=T0, seq=5))
+    skimmer, habit = Skimmer(), Habit()
+    assert agrees(skimmer, raw, habit)
+    zero = raw[:place] + b"\x80\x80\x80\x80\x80\x00" + raw[place + 6 :]
+    assert 0 in (Payload.FromString(zero).timestamp, Payload.FromString(zero).metrics[0].timestamp)
+    assert habit.read(zero) is skimmer.read(zero) is None
+
+
+def test_several_who_read_of_one_device_all_get_it() -> None:
+    bed = Bed([{"machine": machine, "sparkplug": "plant/cell/press", "adopt": True} for machine in "mn"])
+    edge = Edge(bed)
+    edge.nbirth()
+    edge.dbirth(number("Force", 0.0, 1))
+    for n in range(9):
+        rows = edge.ddata(typed(1, DataType.DOUBLE, float(n), at=edge.ms, said=False))
+        assert {(row.signal, row.value) for row in rows} == {("m/Force", n), ("n/Force", n)}
+
+
+def test_the_marks_of_repetitions_are_the_last_64() -> None:
+    recent = Recent()
+    for mark in (*range(100), 70, 200):
+        recent.add(mark)
+    assert [*recent.marks] == [*range(37, 70), *range(71, 100), 70, 200]
+    again = Recent()
+    again.load(recent.dump() + b"x")
+    assert [*again.marks] == [*recent.marks]
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.floats(), st.integers(0, 127), st.booleans(), st.integers(2**21, 2**28 - 1), st.integers(1, 2**41), st.integers(128, 255)), min_size=1, max_size=5))  # fmt: skip
 def test_a_layout_serves_every_message_that_differs_in_numbers_only(said: list[tuple[Any, ...]]) -> None:
@@ -215,7 +248,8 @@ def story(*, quick: bool, reads: Any) -> tuple[list[Row], list[str], int]:
         edge.dbirth(*(Metric(name, n, None, kinds[name], value=BY_KIND[kinds[name]]) for n, name in enumerate(turned)))  # fmt: skip
         for count in range(30):
             chosen = [(n, turned[n]) for n in range(len(turned)) if (count >> n % 5) & 1 or n < 2]
-            edge.ddata(*(typed(n, kinds[name], BY_KIND[kinds[name]], at=edge.ms - n if count % 3 else None, said=count % 2 == 0) for n, name in chosen))  # fmt: skip
+            for _ in range(6 if count % 5 == 3 else 1):  # often enough to be learnt as a whole
+                edge.ddata(*(typed(n, kinds[name], BY_KIND[kinds[name]], at=edge.ms - n if count % 3 else None, said=count % 2 == 0) for n, name in chosen))  # fmt: skip
             edge.ddata(number(None, 1.0, 77), typed(0, kinds[turned[0]], BY_KIND[kinds[turned[0]]], at=edge.ms, said=False))  # fmt: skip
             edge.ndata(typed(99, DataType.DOUBLE, float(count), at=edge.ms, said=False))
             edge.ndata(typed(99, DataType.INT32, 5, at=edge.ms, said=False))
@@ -245,6 +279,42 @@ def by_signal(rows: list[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found.setdefault(row.signal, []).append(row)
     return found
+
+
+def test_aliases_that_change_places_in_a_birth_change_names_at_once() -> None:
+    """M14: the bytes look the same before and after, and mean something else."""
+    bed = Bed()
+    edge = Edge(bed)
+    names = ("Force", "Stroke")
+    for turn in range(4):
+        first, second = names[turn % 2], names[1 - turn % 2]
+        edge.nbirth()
+        edge.dbirth(number(first, 0.0, 1), number(second, 0.0, 2))
+        for n in range(1, 6):
+            said = (typed(1, DataType.DOUBLE, 10.0 + n, at=edge.ms, said=False), typed(2, DataType.DOUBLE, 20.0 + n, at=edge.ms, said=False))  # fmt: skip
+            rows = {row.signal: row.value for row in edge.ddata(*said)}
+            assert rows == {f"m/{first}": 10.0 + n, f"m/{second}": 20.0 + n}
+
+
+def test_only_what_is_just_expected_goes_the_short_way() -> None:
+    """Retained data, a hole in seq, a repetition, data from before the birth: each of a layout that is known."""
+    bed = Bed()
+    edge = Edge(bed)
+    edge.nbirth()
+    edge.dbirth(number("Force", 1.0, 1))
+    said = typed(1, DataType.DOUBLE, 2.0, at=T0 + 500, said=False)
+    for _ in range(5):
+        assert len(edge.ddata(said)) == 1
+    last = edge.make("DDATA", [said], "press")
+    assert bed.hear(*last, retain=True) == []
+    assert len(bed.hear(*last)) == 1
+    assert bed.hear(*last) == []
+    assert edge.ddata(said, timestamp=T0 - 9000) == []
+    assert bed.refused[-1].endswith(DOUBTED)
+    edge.dbirth(number("Force", 1.0, 1))
+    assert len(edge.ddata(said)) == 1
+    edge.seq += 2
+    assert edge.ddata(said) == []
 
 
 def test_the_short_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
