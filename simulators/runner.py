@@ -44,6 +44,8 @@ async def run(plan: Plan) -> int:
 
                 opened = open_control(commands, plan.config, plan.control)
                 workshop.endpoints["control"] = await stack.enter_async_context(opened)
+            if words := plan.exposed():
+                tell(words)
             say(ready_line(plan, workshop))
             listen_to_commands(commands, go, stop, hold=plan.hold)
             if plan.hold:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from simulators.faces.opcua_space import Nursery
 
 AT_BROKER = ("mqtt", "sparkplug")
+LOCAL = ("127.0.0.1", "localhost", "::1")
 GRACE_S = 3.0  # how long readers may take to fetch the last values
 
 
@@ -67,6 +68,13 @@ class Plan:
     def face(self, machine: str, name: str) -> str:
         """The face of a machine of this kind."""
         return self.faces.get(machine) or kind(name).interface
+
+    def exposed(self) -> str:
+        """What somebody should know who lets other computers in; empty: nothing."""
+        served = any(self.face(machine, name) == "opcua" for name, machine in self.machines)
+        if not served or self.host in LOCAL or "none" not in self.security.offered:
+            return ""
+        return f"{self.host}: anybody on the network can read and write over OPC UA: --security encrypt lets only encrypted connections in."
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import functools
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from simulators.faces.opcua_security import Account, Security, offers, security_
 from simulators.faces.opcua_space import Nursery
 from simulators.faults.wish import Wish as Fault
 from simulators.scenario.reading import read
+from simulators.testing.making import make_workshop
 from simulators.workshop import Plan, Workshop, open_workshop
 from tests.opcua.certificates import NOW, Identity, Wish, authority, make
 from tests.simulators.runs import START, rows
@@ -296,6 +298,44 @@ def test_what_the_configuration_asks_for(security: Security, mode: str) -> None:
 def test_contradictions_are_refused_in_words(security: Security, words: str) -> None:
     with pytest.raises(SimulatorError, match=words):
         security.checked()
+
+
+def test_tests_have_the_same_words(tmp_path: Path, nursery: Nursery) -> None:
+    workshop = make_workshop(
+        ("legacy=l",),
+        {"l": "opcua"},
+        None,
+        tmp_path,
+        1,
+        faulty=False,
+        nursery=nursery,
+        security={"offers": "sign"},
+    )
+    workshop.close()
+    source = YAML(typ="safe").load(workshop.config)["sources"]["l"]
+    assert source["security"] == "sign"
+
+
+def test_who_lets_other_computers_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = [
+        "run",
+        "legacy",
+        "--face",
+        "opcua",
+        "--dir",
+        str(tmp_path),
+        "--duration",
+        "100ms",
+        "--speed",
+        "100",
+    ]
+    assert main([*common, "--host", "0.0.0.0"]) == 0
+    assert "anybody on the network" in capsys.readouterr().err
+    made = plan(tmp_path, Security(), host="0.0.0.0")
+    assert made.exposed()
+    assert not replace(made, host="127.0.0.1").exposed()
+    assert not replace(made, security=Security(offers=("encrypt",))).exposed()
+    assert not replace(made, faces={"l": "mqtt"}).exposed()
 
 
 def test_one_set_of_words_for_scenarios_tests_and_the_command_line(tmp_path: Path) -> None:
