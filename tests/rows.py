@@ -132,6 +132,7 @@ LONG: dict[str, tuple[str, str]] = {
     "U3": ("200 tags", "`make torture`: 1,000"),
     "U4": ("every seventh of 50 places", "`make torture`: every one"),
     "U19": ("two minutes on a clock of its own", "`make torture`: half an hour"),
+    "U20": ("started anew instead of waiting 15 s for another try", "`make torture`"),
     "U23": ("30 servers, 6 flapping, 2 s", "`make torture`: 100, 20, a minute"),
     "U24": ("whole, on a clock of its own", "`make test`"),
     "M3": ("5 s; 2 s of ten times the load", "SHOPFLOOR_LONG=1: 10 min; 60 s of ten times the load"),

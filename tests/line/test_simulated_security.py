@@ -50,6 +50,7 @@ def verified(truth: str, data: Path) -> dict[str, Any]:
 
 
 def test_a_stranger_is_let_in_and_a_changed_certificate_is_refused(tmp_path: Path) -> None:
+    """U20: with the real collector: refused in words, another session when the certificate is back, the loss explained."""
     trusted, extra = tmp_path / "clients", tmp_path / "extra.yaml"
     extra.write_text(json.dumps({"version": 1, "page": "off", "history": {"seal_every": "10s"}}))
     wanted = ("--security", "encrypt", "--user", "anna:right", "--no-anonymous", "--trust", str(trusted))
