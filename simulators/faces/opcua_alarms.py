@@ -44,11 +44,15 @@ class Condition:
 
 @dataclass(slots=True)
 class Alarms:
-    """All conditions of one machine. now_ns: the machine's time."""
+    """All conditions of one machine. now_ns: the machine's time.
+
+    Whatever is said of a condition has a time of its own: two states at one instant would be two facts of which nobody knows the later.
+    """
 
     model: Model
     truth: Truth
     now_ns: int = 0
+    _refreshed_ns: int = 0
     _conditions: dict[str, Condition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,30 +69,36 @@ class Alarms:
         """What a refresh tells; and that it was told is in the truth, with how everything stands."""
         return [each for each in self._conditions.values() if each.retain]
 
-    def refreshed(self) -> None:
-        """Somebody was told the present state of everything."""
-        rows = [_state(each) for each in self._conditions.values() if each.number]
-        self.truth.rows(
-            [{"kind": "refresh", "machine": self.model.machine, "t": self.now_ns, "conditions": rows}]
-        )
+    def refreshed(self) -> int:
+        """Somebody is told the present state of everything; the time of that, ns."""
+        changed = [each for each in self._conditions.values() if each.number]
+        t = self._behind(self.now_ns, *(each.at_ns for each in changed))
+        self._refreshed_ns, rows = t, [_state(each) for each in changed]
+        self.truth.rows([{"kind": "refresh", "machine": self.model.machine, "t": t, "conditions": rows}])
+        return t
 
     def find(self, name: str) -> Condition | None:
         return self._conditions.get(name)
 
     def acknowledge(self, name: str, user: str, comment: str) -> Condition:
-        """Somebody has seen it. Later than its last change, so that no two states have one time."""
+        """Somebody has seen it."""
         before = self._conditions[name]
-        at_ns = _behind(before.at_ns, self.now_ns)
+        at_ns = self._behind(self.now_ns, before.at_ns)
         return self._note(
             replace(before, acked=True, acked_ns=at_ns, comment=comment, user=user), at_ns, "acknowledged"
         )
 
     def _turned(self, before: Condition, at_ns: int) -> Condition:
-        at_ns = _behind(before.at_ns, at_ns)
+        at_ns = self._behind(at_ns, before.at_ns)
         if before.active:
             return self._note(replace(before, active=False, active_ns=at_ns), at_ns, "inactive")
         on = replace(before, active=True, acked=False, active_ns=at_ns, acked_ns=at_ns, comment="", user="")
         return self._note(on, at_ns, "active")
+
+    def _behind(self, at_ns: int, *said: int) -> int:
+        """This time, or the next after what was said before; a clock that jumped back has other times anyway."""
+        last = max((*said, self._refreshed_ns))
+        return at_ns if last - at_ns > SECOND else max(at_ns, last + MILLISECOND)
 
     def _note(self, made: Condition, at_ns: int, change: str) -> Condition:
         name, number = made.alarm.name, made.number + 1
@@ -100,11 +110,6 @@ class Alarms:
         row = {"kind": "alarm", "event": change, "machine": self.model.machine, "t": at_ns, **_state(made)}
         self.truth.rows([{**row, "event_id": event.hex(), **by}])
         return made
-
-
-def _behind(before_ns: int, at_ns: int) -> int:
-    """A time of its own, next to the last change; a clock that jumped back has its own times anyway."""
-    return at_ns if before_ns - at_ns > SECOND else max(at_ns, before_ns + MILLISECOND)
 
 
 def _state(each: Condition) -> dict[str, Any]:

@@ -101,9 +101,8 @@ class Events:
             return
         del waiting[int(marked)]
         if not marked:
-            self._marks[key] = mark = _listed(
-                self._frame(OVERFLOW, "Events were lost: the queue is full"), item
-            )
+            lost = self._frame(OVERFLOW, "Events were lost: the queue is full", self.alarms.now_ns)
+            self._marks[key] = mark = _listed(lost, item)
             waiting.insert(0, mark)
 
     # Methods
@@ -122,12 +121,12 @@ class Events:
             if not mine:
                 return status(StatusCodes.BadMonitoredItemIdInvalid)
         items = [(subscription, item) for item in mine]
-        if items:
-            self.alarms.refreshed()
-        await self._tell(self._frame(REFRESH_STARTS, "Refresh begins"), items)
-        for each in self.alarms.retained():
+        at_ns = self.alarms.refreshed() if items else self.alarms.now_ns
+        retained = self.alarms.retained()
+        await self._tell(self._frame(REFRESH_STARTS, "Refresh begins", at_ns), items)
+        for each in retained:
             await self._tell(self._event(each), items)
-        await self._tell(self._frame(REFRESH_ENDS, "Refresh ends"), items)
+        await self._tell(self._frame(REFRESH_ENDS, "Refresh ends", at_ns), items)
         return []
 
     async def _acknowledge(self, session: Any, request: ua.CallMethodRequest) -> Answer:
@@ -151,9 +150,9 @@ class Events:
         await self._tell(self._event(made), self._items())
         return []
 
-    def _frame(self, kind: ua.NodeId, words: str) -> Event:
+    def _frame(self, kind: ua.NodeId, words: str, at_ns: int) -> Event:
         """An event of the server itself, which every filter lets through."""
-        fields = dict(base(kind, secrets.token_bytes(16), self.alarms.now_ns, FRAME_SEVERITY, words))
+        fields = dict(base(kind, secrets.token_bytes(16), at_ns, FRAME_SEVERITY, words))
         fields["SourceNode"] = ua.Variant(SERVER, ua.VariantType.NodeId)
         fields["SourceName"] = ua.Variant("Server", ua.VariantType.String)
         made: dict[Field, ua.Variant] = {((0, name),): value for name, value in fields.items()}

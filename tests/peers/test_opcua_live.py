@@ -19,7 +19,7 @@ from tests.simulators.runs import START, rows
 from tests.simulators.test_opcua_face import plan
 
 CLIENTS = {"python-opcua": (python, "python_opcua_live.py"), "node-opcua": (node, "node_opcua_live.js")}
-SECOND = 1_000_000_000
+SECOND, MILLISECOND = 1_000_000_000, 1_000_000
 
 
 def moment(ns: int) -> str:
@@ -72,7 +72,7 @@ async def test_foreign_clients_hear_acknowledge_write_and_read_the_past(client: 
     words = "Protective stop: somebody or something is in the way"
     assert answer["alarms"] == [{**stuck, **began}, {**stopped, **began, "message": words}]
     assert answer["acknowledged"] == "Good"
-    later = {**began, "acked": True, "time": moment(START + 4 * SECOND)}
+    later = {**began, "acked": True, "time": moment(START + 4 * SECOND + MILLISECOND)}  # behind the refresh
     assert answer["after"] == [{**stuck, **later}, answer["alarms"][1]]
     assert answer["written"] == ["Good", "BadOutOfRange", "BadTypeMismatch"]
     truth = [(r["t"], r["value"]) for r in rows(tmp_path / "truth.jsonl") if r["signal"] == "flange_force"]

@@ -385,3 +385,20 @@ async def test_a_milling_machine_tells_alerts_of_its_specification(tmp_path: Pat
             while not told:
                 await asyncio.sleep(0.01)
     assert told == [[alert, "1400", ua.NodeId.from_string(f"ns={vendor};s=Coolant")]]
+
+
+async def test_whatever_is_said_of_a_condition_has_a_time_of_its_own(bed: Bed) -> None:
+    """Also when no time passes between two refreshes, an acknowledgement and a third one."""
+    ear, subscription, _ = await bed.listen()
+    await bed.inject("protective_stop")
+    await bed.clock.advance(0.1)
+    await bed.refresh(subscription)
+    await bed.refresh(subscription)
+    await ear.until(7)
+    alarm = ear.events[0]
+    await bed.acknowledge(alarm["ConditionId"], alarm["EventId"])
+    await bed.refresh(subscription)
+    await bed.clear("protective_stop")
+    await bed.clock.advance(0.1)
+    told = [(row["t"] - START) // 1_000_000 for row in (*bed.rows(), *bed.rows("refresh"))]
+    assert sorted(told) == [100, 101, 102, 103, 104, 200]
