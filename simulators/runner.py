@@ -1,6 +1,7 @@
 """One run from ready line to stopped line: what `python -m simulators run` does once it knows what is wanted."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack, contextmanager
 import msgspec
 
 from simulators import stdin
+from simulators.building import nothing_is_rubbish
 from simulators.clock import SECOND, Clock, DrivenClock, RealClock, wall_ns
 from simulators.commands import Commands, answer
 from simulators.workshop import Plan, Workshop, open_workshop
@@ -36,7 +38,8 @@ async def run(plan: Plan) -> int:
     """Open, say ready, simulate, drain, say stopped."""
     stop, go = asyncio.Event(), asyncio.Event()
     with stop_signals(stop):
-        async with open_workshop(plan) as workshop, AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            workshop = await _opened(plan, stack)
             clock: Clock = RealClock(plan.speed) if plan.speed else DrivenClock()
             commands = Commands(workshop, clock, go, stop)
             if plan.control is not None:
@@ -55,6 +58,14 @@ async def run(plan: Plan) -> int:
             await workshop.drain()
             say({"event": "stopped", **workshop.report()})
     return 0
+
+
+async def _opened(plan: Plan, stack: AsyncExitStack) -> Workshop:
+    """What a run begins with stays until its end: nobody needs to look through it for rubbish ever again."""
+    with nothing_is_rubbish():
+        workshop = await stack.enter_async_context(open_workshop(plan))
+        gc.freeze()
+    return workshop
 
 
 def ready_line(plan: Plan, workshop: Workshop) -> Mapping[str, object]:

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
 from simulators.proxy.way import Direction, Way
@@ -45,9 +46,10 @@ class Stream(NamedTuple):
         self.writer.transport.abort()
 
     def finish(self) -> None:
-        """FIN, once: the other direction stays open."""
+        """FIN, once: the other direction stays open. Who has thrown us out already hears of no end."""
         if not self.writer.is_closing() and self.writer.can_write_eof():
-            self.writer.write_eof()
+            with suppress(OSError):
+                self.writer.write_eof()
 
 
 class Link:

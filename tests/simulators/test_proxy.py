@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import pytest
 
 from simulators.errors import SimulatorError
 from simulators.proxy.control import answer
+from simulators.proxy.link import LINGER_0, Stream
 from simulators.proxy.server import Proxy, open_proxy
 
 SOON = 5.0
@@ -367,3 +369,17 @@ async def test_the_command_line_says_ready_obeys_and_reports() -> None:
         assert json.loads(await process.stdout.readline())["event"] == "stopped"
         assert await process.wait() == 0
         writer.close()
+
+
+async def test_who_was_thrown_out_is_told_no_end() -> None:
+    """A RST that the loop has not seen yet: FIN can no longer be sent, which is nobody's error."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        reader, writer = await asyncio.open_connection(*door.getsockname())
+        other, _ = door.accept()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    other.close()
+    with pytest.raises(OSError, match="not connected"):
+        writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    Stream(reader, writer).finish()
+    writer.transport.abort()
+    await asyncio.sleep(0)
