@@ -28,7 +28,6 @@ are fixed in the journal before the file is written.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from adapters.clock import Clock
 from adapters.labels import Labels
+from adapters.pressing import Pressing
 from pipelines.batch import Batch
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Refusal
@@ -78,7 +78,7 @@ class Delivery:
     gaps: Sequence[Gap] = ()
     checkpoint: bytes | None = None
     ack: Callable[[], Awaitable[None]] = no_ack
-    pressing: asyncio.Event | None = None
+    pressing: Pressing | None = None
 
 
 @runtime_checkable

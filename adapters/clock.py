@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
 class Clock(Protocol):
     """now: ns since 1970 UTC, strictly rising per clock. wall_now: what the computer's clock says, ns: it may jump, and nothing
-    is stamped with it. monotonic: s, arbitrary origin. sleep: s, cancellable.
+    is stamped with it. monotonic: s, arbitrary origin. sleep: s, cancellable. later: calls on the event loop after so many
+    seconds, and returns what takes that back: for who waits for other things too, and would need a task to sleep.
     """
 
     def now(self) -> int: ...
     def wall_now(self) -> int: ...
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float) -> None: ...
+    def later(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]: ...
 
 
 class SystemClock:
@@ -40,3 +43,6 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def later(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]:
+        return asyncio.get_running_loop().call_later(seconds, call).cancel

@@ -31,6 +31,12 @@ class FakeClock:
         self._sleepers.append((self._monotonic + seconds, len(self._sleepers), woken))
         await woken
 
+    def later(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        woken.add_done_callback(lambda ended: None if ended.cancelled() else call())
+        self._sleepers.append((self._monotonic + seconds, len(self._sleepers), woken))
+        return woken.cancel
+
     @property
     def sleeping(self) -> int:
         return sum(not woken.done() for _, _, woken in self._sleepers)

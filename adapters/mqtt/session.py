@@ -6,7 +6,6 @@ account of what is not yet acknowledged: under half a window left it presses for
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,6 +23,7 @@ from adapters.mqtt.rivals import Rivals
 from adapters.mqtt.routes import Routes
 from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.silence import Silence, suspicion
+from adapters.pressing import Pressing
 from pipelines.stage import Gap
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class MqttSession:
         )  # when deliveries were acknowledged; what was remembered
         self._lately: deque[tuple[float, int]] = deque()
         self._sure = SURE * connection.settings.keep_alive
-        self._pressing = asyncio.Event()
+        self._pressing = Pressing()
         five = connection.version == "5"
         maximum = connection.settings.receive_maximum
         self._window = maximum if five else WINDOW_311

@@ -22,6 +22,7 @@ from adapters.opcua.decode import Message, Published, decode_response
 from adapters.opcua.errors import status_name, to_border
 from adapters.opcua.services import GONE
 from adapters.opcua.values import Malformed
+from adapters.pressing import Pressing
 
 IN_FLIGHT: Final = 3
 MOST_IN_FLIGHT: Final = 32
@@ -79,7 +80,7 @@ class Publisher:
         self.held = 0
         self.heard = 0.0
         self.round_trip = 0.0
-        self.pressing, self.roomy = asyncio.Event(), asyncio.Event()
+        self.pressing, self.roomy = Pressing(), asyncio.Event()
         self.roomy.set()
 
     def switch(self, subscription: int) -> None:

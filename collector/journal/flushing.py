@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.pressing import Pressing
 from collector.journal import deriving, housekeeping
 from collector.journal.room import is_full
 from collector.journal.store import OVERHEAD, Appending, Store, Work
@@ -34,7 +35,7 @@ class Job:
         return 0 if self.append is None else sum(len(batch) for batch in self.append.refined.batches)
 
     @property
-    def pressing(self) -> asyncio.Event | None:
+    def pressing(self) -> Pressing | None:
         return None if self.append is None else self.append.delivery.pressing
 
 

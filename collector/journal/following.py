@@ -5,7 +5,6 @@ They hold nothing while they are suspended: a generator that is dropped in the m
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
@@ -14,7 +13,7 @@ from adapters.base import Entry, Position
 from adapters.clock import Clock
 from collector.journal.base import Range, Slice
 from collector.journal.queries import First
-from collector.journal.waiting import Tail, first_of
+from collector.journal.waiting import Patience, Tail
 from pipelines.batch import Batch
 from pipelines.stage import Refusal
 
@@ -38,19 +37,17 @@ class Pace:
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
-        self._hurried = asyncio.Event()
+        self._patience = Patience(clock)
 
     def hurry(self) -> None:
         """From now on nobody waits."""
-        self._hurried.set()
+        self._patience.end()
 
     async def gather(self, tail: Tail, since: float, seen: int, values: int) -> None:
         """since: when the last slice was given (monotonic s). Returns at the latest `seconds` after that, and at once when
         `values` values have come since there were `seen`.
         """
-        left = since + self._seconds - self._clock.monotonic()
-        if left > 0 and tail.values < seen + values and not self._hurried.is_set():
-            await first_of(self._clock.sleep(left), tail.holds(seen + values), self._hurried.wait())
+        await self._patience.wait(since + self._seconds - self._clock.monotonic(), tail, seen + values)
 
     def now(self) -> float:
         return self._clock.monotonic()
@@ -111,10 +108,10 @@ async def _next_range(
     journal: Readable, after: Position, values: int, seconds: float
 ) -> tuple[Position, Position]:
     """Waits until the range is full or its oldest entry old enough, and says where it ends."""
-    deadline = math.inf
+    deadline, patience = math.inf, Patience(journal.clock)
     while True:
         await journal.tail.beyond(after)
-        tail = journal.tail.position
+        tail, seen = journal.tail.position, journal.tail.values
         found = await journal.first_behind(after, values)
         if found is None:  # a hole at the end: nothing will ever come there
             return after + 1, tail
@@ -126,4 +123,4 @@ async def _next_range(
         left = deadline - journal.clock.monotonic()
         if left <= 0:
             return after + 1, tail
-        await first_of(journal.tail.beyond(tail), journal.clock.sleep(left))
+        await patience.wait(left, journal.tail, seen + max(1, values - found.held))

@@ -114,8 +114,8 @@ def first(rows: Iterable[Row], after: Position, values: int) -> First | None:
     for row in behind:
         held += len(row)
         if held >= values:
-            return First(behind[0].position, behind[0].appended, row.position)
-    return First(behind[0].position, behind[0].appended, None) if behind else None
+            return First(behind[0].position, behind[0].appended, row.position, held)
+    return First(behind[0].position, behind[0].appended, None, held) if behind else None
 
 
 def numbered(kept: Iterable[StoredGap], told: int, after: int) -> list[NumberedGap]:

@@ -93,11 +93,12 @@ def _corrupt(what: str) -> sqlite3.DatabaseError:
 
 
 class First(NamedTuple):
-    """The oldest row behind a cursor, and the row where `values` values are reached, if there are so many."""
+    """The oldest row behind a cursor, the row where `values` values are reached, if there are so many, and how many there are."""
 
     position: Position
     appended: int
     full_at: Position | None
+    held: int
 
 
 def first_behind(connection: sqlite3.Connection, after: Position, values: int) -> First | None:
@@ -114,7 +115,7 @@ def first_behind(connection: sqlite3.Connection, after: Position, values: int) -
         "SELECT position FROM entries WHERE position > ? AND total >= ? ORDER BY position LIMIT 1",
         (after, before + values),
     ).fetchone()
-    return First(position, appended, None if full is None else full[0])
+    return First(position, appended, None if full is None else full[0], tail(connection)[1] - before)
 
 
 def follower(connection: sqlite3.Connection, name: str) -> Follower | None:

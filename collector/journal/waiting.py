@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from adapters.base import Position
+from adapters.clock import Clock
 
 
 class Tail:
@@ -16,6 +17,7 @@ class Tail:
         self.position = position
         self.values = 0
         self._moved = asyncio.Event()
+        self._wanted: dict[Callable[[], None], int] = {}
 
     def advance(self, position: Position, values: int) -> None:
         if position > self.position:
@@ -24,16 +26,52 @@ class Tail:
             # A fresh event for the next waiters: those of this one are released exactly once, whenever they run.
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
+            for call, wanted in tuple(self._wanted.items()):
+                if self.values >= wanted:
+                    call()
 
     async def beyond(self, position: Position) -> None:
         """Returns when something behind `position` is durable."""
         while self.position <= position:
             await self._moved.wait()
 
-    async def holds(self, values: int) -> None:
-        """Returns when so many values have come."""
-        while self.values < values:
-            await self._moved.wait()
+    def tell(self, values: int, call: Callable[[], None]) -> Callable[[], object]:
+        """Calls when so many values have come; returns what takes that back."""
+        self._wanted[call] = values
+        return lambda: self._wanted.pop(call, None)
+
+
+class Patience:
+    """Waiting for a time and for the tail at once, with neither a task nor a look per commit. `end`: from now on nobody waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._waiting: set[Callable[[], None]] = set()
+        self._ended = False
+
+    def end(self) -> None:
+        self._ended = True
+        for call in tuple(self._waiting):
+            call()
+
+    async def wait(self, seconds: float, tail: Tail, values: int) -> None:
+        """Returns after so many seconds, and at once when `tail` has had so many values."""
+        if seconds <= 0 or tail.values >= values or self._ended:
+            return
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        taken_back = (self.clock.later(seconds, end), tail.tell(values, end))
+        self._waiting.add(end)
+        try:
+            await over
+        finally:
+            self._waiting.discard(end)
+            for take_back in taken_back:
+                take_back()
 
 
 class Space:

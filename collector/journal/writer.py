@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ from collector.journal.base import JournalFailed
 from collector.journal.flushing import Job, flush, tidy
 from collector.journal.recovery import suspect_path
 from collector.journal.store import BUFFER_FULL, Store
-from collector.journal.waiting import first_of
 
 log = logging.getLogger("collector.journal")
 
@@ -54,6 +53,8 @@ class Writer:
         """Returns what the job's work returned, when it is durable. Raises JournalFailed."""
         self._check()
         self._jobs.append(job)
+        if job.pressing is not None:
+            job.pressing.told = self._came.set
         self._came.set()
         try:
             return await asyncio.shield(job.done)
@@ -105,16 +106,18 @@ class Writer:
         while not self._now():
             self._came.clear()
             if self._full:
-                await first_of(self._came.wait(), self._clock.sleep(RETRY))
+                await self._wait(RETRY)
                 return
-            jobs = self._waiting()
-            waits: list[Coroutine[Any, Any, Any]] = [
-                self._came.wait(),
-                *(job.pressing.wait() for job in jobs if job.pressing),
-            ]
-            if jobs:
-                waits.append(self._clock.sleep(self._last + self._window - self._clock.monotonic()))
-            await first_of(*waits)
+            await self._wait(self._last + self._window - self._clock.monotonic() if self._waiting() else None)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """For whatever may be a reason; a pressing source calls, and the clock."""
+        take_back = None if seconds is None else self._clock.later(seconds, self._came.set)
+        try:
+            await self._came.wait()
+        finally:
+            if take_back is not None:
+                take_back()
 
     def _waiting(self) -> list[Job]:
         """What a commit could do something about now: appends that found no space wait for followers, or for time."""

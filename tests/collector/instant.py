@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class InstantClock:
@@ -24,3 +25,7 @@ class InstantClock:
         self.slept.append(seconds)
         self.seconds += seconds
         await asyncio.sleep(0)
+
+    def later(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]:
+        self.seconds += seconds
+        return asyncio.get_running_loop().call_soon(call).cancel

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from adapters.base import Delivery, Position
+from adapters.pressing import Pressing
 from collector.journal.base import Digest, Journal, Range, SinkAccount, Slice, Standing
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.identity import Identity, Learned
@@ -87,7 +88,7 @@ async def append(
     refused: Sequence[Refusal] = (),
     gaps: Sequence[Gap] = (),
     checkpoint: bytes | None = None,
-    pressing: asyncio.Event | None = None,
+    pressing: Pressing | None = None,
 ) -> Position:
     """What intake does with one delivery."""
     listed = list(values)

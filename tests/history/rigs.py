@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class TurnedClock:
         return self.wall / 1e9
 
     async def sleep(self, seconds: float) -> None:
+        raise AssertionError("the history never waits")
+
+    def later(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]:
         raise AssertionError("the history never waits")
 
 

@@ -7,13 +7,13 @@ how long that took). The order of the lines of one source and of one follower is
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from adapters.clock import SystemClock
+from adapters.pressing import Pressing
 from collector.journal.base import Journal
 from collector.journal.sqlite import SqliteJournal, open_journal
 from tests.contracts.journal import append, values_of
@@ -40,7 +40,7 @@ async def feed(journal: Journal, source: str, start: int, dice: random.Random, a
     done = 0
     while not appends or done < appends:
         count = dice.choice((1, 1, 7, 60, 300))
-        pressing = asyncio.Event()
+        pressing = Pressing()
         if dice.random() < 0.5:
             pressing.set()
         end = at + count

@@ -34,6 +34,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from adapters.base import Delivery
+from adapters.pressing import Pressing
 from collector.journal import ballast, housekeeping, sqlite, writer
 from collector.journal.base import JournalFailed, Ledger
 from pipelines.batch import Batch
@@ -231,7 +232,7 @@ class JournalMachine(RuleBasedStateMachine):
             one = numbers(self.journal, [value for _, value in cells], machine=source)
             one.at[:] = [START + time for time, _ in cells]
             batch = [one]
-        pressing = asyncio.Event()
+        pressing = Pressing()
         if press:
             pressing.set()
         mark = b"%d" % (self.books[source]["checkpoint"] + 1)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.clock import SystemClock
+from adapters.pressing import Pressing
 from collector.journal.base import JournalFailed
 from collector.journal.sqlite import SqliteJournal, open_journal
 from collector.journal.store import Store
@@ -74,7 +75,7 @@ async def test_a_quiet_window_before_means_at_once(
 
 async def test_a_pressing_delivery_does_not_wait(journal: SqliteJournal, groups: list[int]) -> None:
     await append(journal, [1.0])
-    pressing = asyncio.Event()
+    pressing = Pressing()
     pressing.set()
     await append(journal, [2.0], pressing=pressing)
     assert groups == [1, 1]
@@ -84,7 +85,7 @@ async def test_pressing_while_it_waits_commits_all_that_wait(
     journal: SqliteJournal, clock: FakeClock, groups: list[int]
 ) -> None:
     await append(journal, [1.0])
-    pressing = asyncio.Event()
+    pressing = Pressing()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(append(journal, [2.0], source="a"))
         tasks.create_task(append(journal, [3.0], source="b", pressing=pressing))
@@ -116,7 +117,7 @@ async def test_a_live_follower_shares_the_commit_of_the_next_append(
 
 
 async def test_a_follower_with_a_backlog_does_not_wait(journal: SqliteJournal, groups: list[int]) -> None:
-    pressing = asyncio.Event()
+    pressing = Pressing()
     pressing.set()
     for n in range(4):
         await append(journal, [n], pressing=pressing)
@@ -164,7 +165,7 @@ async def test_a_follower_at_the_tail_is_given_much_at_once_and_not_every_commit
 ) -> None:
     """A source that presses commits at once, every time; the sink still writes once per window."""
     slices = following(journal, "sink")
-    pressing = asyncio.Event()
+    pressing = Pressing()
     pressing.set()
     await append(journal, [0.0], pressing=pressing)
     assert seen_by([await anext(slices)]) == [0.0]  # after a quiet time nothing waits
@@ -187,7 +188,7 @@ async def test_a_follower_does_not_wait_for_more_when_there_is_enough_or_the_end
 ) -> None:
     """Without any time passing: as many values as a slice takes, and everything after `hurry`."""
     slices = following(journal, "sink", values=3)
-    pressing = asyncio.Event()
+    pressing = Pressing()
     pressing.set()
     await append(journal, [0.0], pressing=pressing)
     await anext(slices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,10 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         self.ns += int(seconds * SECOND)
         await asyncio.sleep(0)
+
+    def later(self, seconds: float, call: Callable[[], object]) -> Callable[[], object]:
+        self.ns += int(seconds * SECOND)
+        return asyncio.get_running_loop().call_soon(call).cancel
 
 
 def source(name: str, state: State, *machines: str, since: int = NOON, **more: Any) -> JobHealth:
