@@ -13,12 +13,13 @@ row of every point writes its quality again: the same fact under the same key.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.influxdb.frames import WORTH, Frames
 from adapters.influxdb.line import Line, Role
 from adapters.influxdb.names import Names, Slot
 from adapters.influxdb.statuscodes import name_of
@@ -49,7 +50,7 @@ class Encoded:
     unstorable: Sequence[Unstorable] = ()
     stated: Sequence[Line] = ()
     cells: Sequence[str] = ()
-    slots: Sequence[int] = ()
+    slots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     weights: Sequence[int] = ()
     begins: Sequence[int] = ()
     at: Sequence[int] = ()
@@ -60,7 +61,7 @@ class Encoded:
             return self.stated[number - len(self.begins)]
         begin = self.begins[number]
         end = self.begins[number + 1] if number + 1 < len(self.begins) else len(self.cells)
-        slots, prefixes = tuple(self.slots[begin:end]), self.names.prefixes
+        slots, prefixes = tuple(self.slots[begin:end].tolist()), self.names.prefixes
         fields = tuple(prefixes[slot] + cell for slot, cell in zip(slots, self.cells[begin:end], strict=True))
         head = self.names.series[self.names.slots[slots[0]].series]
         return Line(head, fields, self.at[number], slots, tuple(self.weights[begin:end]))
@@ -88,6 +89,7 @@ class Encoder:
         self.names = names
         self._unsigned = unsigned
         self._last = np.full(0, -1, np.int64)
+        self._frames = Frames(names)
 
     def encode(self, batches: Sequence[Batch]) -> Encoded:
         self.names.update()
@@ -160,13 +162,23 @@ class Encoder:
         cells = columns.texts
         if len(rows) != len(cells) or (rows[1:] < rows[:-1]).any():
             cells = [cells[row] for row in rows.tolist()]
-        numbers, starts, times = slots.tolist(), begins.tolist(), at[begins].tolist()
-        texts = self._joined(numbers, cells, starts, times)
-        return Encoded(
-            self.names, texts, cells=cells, slots=numbers, weights=weights, begins=starts, at=times
-        )
+        starts, times = begins.tolist(), at[begins].tolist()
+        texts = self._joined(slots, cells, starts, times)
+        return Encoded(self.names, texts, cells=cells, slots=slots, weights=weights, begins=starts, at=times)
 
-    def _joined(self, slots: list[int], cells: list[str], begins: list[int], times: list[int]) -> list[str]:
+    def _joined(
+        self, slots: NDArray[np.int64], cells: list[str], begins: list[int], times: list[int]
+    ) -> list[str]:
+        if len(cells) >= WORTH * len(begins):
+            ends, line = [*begins[1:], len(cells)], self._frames.line
+            return [
+                line(slots[begin:end], cells[begin:end], at)
+                for begin, end, at in zip(begins, ends, times, strict=True)
+            ]
+        return self._short(slots.tolist(), cells, begins, times)
+
+    def _short(self, slots: list[int], cells: list[str], begins: list[int], times: list[int]) -> list[str]:
+        """Lines of few fields."""
         starts, prefixes = self.names.starts, self.names.prefixes
         if len(begins) == len(cells):
             return [f"{starts[slot]}{cell} {at}" for slot, cell, at in zip(slots, cells, times, strict=True)]

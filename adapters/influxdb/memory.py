@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 HOUR = 3_600_000_000_000
 """ns. InfluxDB 1 and 2 keep the type of a field per shard, and shards are whole hours long: what is true of a value is true
 of all values of its field and hour."""
@@ -62,6 +65,6 @@ class Memory:
         for known in [known for known in self.retyped if known[0] in slots]:
             del self.retyped[known]
 
-    def concerns(self, slots: Sequence[int]) -> bool:
+    def concerns(self, slots: NDArray[np.int64]) -> bool:
         """Whether anything known here is about one of these slots."""
-        return bool(self.disputed) and not self.disputed.isdisjoint(slots)
+        return bool(self.disputed) and not self.disputed.isdisjoint(slots.tolist())

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.base import Delivery
 from adapters.pressing import Pressing
 from collector.journal import deriving, housekeeping
 from collector.journal.room import is_full
 from collector.journal.store import OVERHEAD, Appending, Store, Work
+from pipelines.stage import Refined
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +39,19 @@ class Job:
     @property
     def pressing(self) -> Pressing | None:
         return None if self.append is None else self.append.delivery.pressing
+
+
+def is_nothing(delivery: Delivery, refined: Refined) -> bool:
+    """Whether there is nothing to store."""
+    told = (
+        delivery.decoded,
+        refined.batches,
+        delivery.refused,
+        refined.refused,
+        delivery.gaps,
+        refined.counts,
+    )
+    return not any(told) and not refined.remarks and delivery.checkpoint is None
 
 
 def flush(store: Store, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:

@@ -29,12 +29,13 @@ from collector.journal.base import (
     Standing,
     StoredGap,
 )
-from collector.journal.flushing import Job
+from collector.journal.flushing import Job, is_nothing
 from collector.journal.following import Chunk, Pace, ranges, slices
 from collector.journal.lock import locked
 from collector.journal.place import refuse_network
 from collector.journal.quarantine import SqliteQuarantine
 from collector.journal.reading import Reader, decoded, tell
+from collector.journal.recent import Recent
 from collector.journal.recovery import open_store, register, suspect_path
 from collector.journal.schema import connect_reader
 from collector.journal.space import space
@@ -128,7 +129,7 @@ class SqliteJournal:
         self.pace = pace
         self.pressed = writer.pressed
         self._store, self._writer, self._reader, self._followers = store, writer, reader, followers
-        self._viewers = Viewers()
+        self._viewers, self._recent = Viewers(), Recent()
         self.quarantine = SqliteQuarantine(writer.submit, self._ask, self._durable)
         self._behind: set[str] = set()
 
@@ -139,7 +140,7 @@ class SqliteJournal:
         return self._store.identities.setdefault(source, Identity())
 
     async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
-        if _is_nothing(delivery, refined):
+        if is_nothing(delivery, refined):
             return self.tail.position
         item = Appending(source, delivery, refined)
         job = Job(lambda store: store.append(item), _future(), append=item, then=partial(self._durable, item))
@@ -151,6 +152,7 @@ class SqliteJournal:
         if item.delivery.checkpoint is not None:
             self._store.checkpoints[item.source] = item.delivery.checkpoint
         if item.blob:
+            self._recent.add(position, item.source, item.refined.batches, len(item.blob))
             self._viewers.show(Slice(position, item.refined.batches))
             self.tail.advance(position, item.count)
 
@@ -275,23 +277,20 @@ class SqliteJournal:
     async def read(self, follower: str, after: Position, values: int, last: Position | None = None) -> Chunk:
         """Never beyond the tail: the file may be ahead of what the event loop has been told."""
         last = self.tail.position if last is None else min(last, self.tail.position)
-        chunk, harm = await self._ask(decoded, after, values, last)
-        if harm:
-            await self._writer.submit(Job(partial(tell, harm=harm), _future(), urgent=True))
+        chunk = self._remembered(after, values, last) or await self._decoded(after, values, last)
         (self._behind.add if chunk.position < last else self._behind.discard)(follower)
         return chunk
 
+    async def _decoded(self, after: Position, values: int, last: Position) -> Chunk:
+        chunk, harm = await self._ask(decoded, after, values, last)
+        if harm:
+            await self._writer.submit(Job(partial(tell, harm=harm), _future(), urgent=True))
+        return chunk
 
-def _is_nothing(delivery: Delivery, refined: Refined) -> bool:
-    told = (
-        delivery.decoded,
-        refined.batches,
-        delivery.refused,
-        refined.refused,
-        delivery.gaps,
-        refined.counts,
-    )
-    return not any(told) and not refined.remarks and delivery.checkpoint is None
+    def _remembered(self, after: Position, values: int, last: Position) -> Chunk | None:
+        """What was dropped from the file, and told so, is not handed out any more."""
+        oldest = self._store.standing.oldest
+        return None if oldest is None or after + 1 < oldest else self._recent.chunk(after, values, last)
 
 
 def _future() -> asyncio.Future[Any]:

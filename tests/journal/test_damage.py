@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from adapters.clock import SystemClock
-from collector.journal import housekeeping
+from collector.journal import housekeeping, recent
 from collector.journal.base import JournalFailed, SinkAccount
 from collector.journal.lock import JournalInUse
 from collector.journal.recovery import suspect_path
@@ -81,7 +81,10 @@ async def test_a_damaged_blob_is_set_aside_and_the_rest_goes_on(path: Path) -> N
         assert ledger.unaccounted == 0
 
 
-async def test_damage_that_comes_while_it_is_open_is_found_when_it_is_read(path: Path) -> None:
+async def test_damage_that_comes_while_it_is_open_is_found_when_it_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "VALUES", 0)  # else the file need not be read so soon
     async with opened(path) as journal:
         for n in range(3):
             await append(journal, [n])
