@@ -169,7 +169,7 @@ class Encoder:
     def _joined(
         self, slots: NDArray[np.int64], cells: list[str], begins: list[int], times: list[int]
     ) -> list[str]:
-        if len(cells) >= WORTH * len(begins):
+        if begins and len(cells) >= WORTH * len(begins):
             ends, line = [*begins[1:], len(cells)], self._frames.line
             return [
                 line(slots[begin:end], cells[begin:end], at)

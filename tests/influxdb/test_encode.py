@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import Rejected
+from adapters.influxdb import encode, frames
 from adapters.influxdb.encode import Encoded, Encoder
 from adapters.influxdb.names import Names, clean
 from adapters.influxdb.statuscodes import name_of
@@ -430,3 +431,28 @@ async def test_exact_numbers_in_a_real_influxdb(tmp_path: Path) -> None:
         assert difference(contents(rig.registry, batches), await rig.stored()) == []
     finally:
         await rig.stop()
+
+
+@pytest.mark.parametrize("most", [1, 64])
+def test_long_lines_are_the_same_with_and_without_frames(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """What is kept of a long line from write to write changes no byte of it, however often the order of the fields changes."""
+    monkeypatch.setattr(frames, "MOST", most)
+    registry, generator = Registry(), np.random.default_rng(7)
+    points = [
+        registry.intern(Point(f"m {n % 2}", f"signal%s ={n}", Kind.NUMBER, tags={"place": f"hall {n % 2}"}))
+        for n in range(80)
+    ]
+    framed, plain = Encoder(Names(registry)), Encoder(Names(registry))
+    for at in range(12):
+        some = [
+            batch_of(Kind.NUMBER, chosen, START + at, chosen, received=START)
+            for chosen in (generator.permutation(points)[: generator.integers(1, 80)] for _ in range(2))
+        ]
+        found = framed.encode(some)
+        with monkeypatch.context() as patch:
+            patch.setattr(encode, "WORTH", 1 << 60)
+            wanted = plain.encode(some)
+        assert found.texts == wanted.texts
+        assert [found.line(n).text() for n in range(len(found.texts))] == wanted.texts
+        framed.settle(found)
+        plain.settle(wanted)

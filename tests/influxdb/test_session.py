@@ -29,6 +29,32 @@ from tests.influxdb.rigs import FakeV2Rig, InfluxV1Rig, bench, some_numbers
 HTML = {"Content-Type": "text/html"}
 
 
+ANSWERS: list[tuple[Answer, type[AdapterError]]] = [
+    (Answer(200, b"<html>Welcome to our guest network</html>", HTML), NotConnected),
+    (Answer(201), NotConnected),
+    (Answer(202), NotConnected),
+    (Answer(301, headers={"Location": "http://elsewhere.example/"}), Misconfigured),
+    (Answer(302, headers={"Location": "http://elsewhere.example/"}), Misconfigured),
+    (Answer(307, headers={"Location": "http://elsewhere.example/"}), Misconfigured),
+    (Answer(308, headers={"Location": "/elsewhere"}), Misconfigured),
+    (Answer(400, b"<html>plain HTTP request was sent to HTTPS port</html>", HTML), Misconfigured),
+    (refusal(401, "unauthorized access"), Misconfigured),
+    (refusal(403, "insufficient permissions for write"), Misconfigured),
+    (refusal(404, 'bucket "machines" not found'), Misconfigured),
+    (Answer(404, b"404 page not found"), Misconfigured),
+    (refusal(405, "method not allowed"), Misconfigured),
+    (Answer(408), NotConnected),
+    (Answer(429), Throttled),
+    (refusal(500, "internal error"), NotConnected),
+    (Answer(500, b"\xff\xfe", HTML), NotConnected),
+    (Answer(502, b"<html>Bad gateway</html>", HTML), NotConnected),
+    (Answer(503, headers={"Retry-After": "3"}), Throttled),
+    (Answer(504), NotConnected),
+    (Answer(drops=True), NotConnected),
+]
+"""What does not mean that anything is stored, and what it means."""
+
+
 @pytest.fixture
 async def rig() -> AsyncIterator[FakeV2Rig]:
     rig = await FakeV2Rig().start()
@@ -38,29 +64,7 @@ async def rig() -> AsyncIterator[FakeV2Rig]:
 
 @pytest.mark.parametrize(
     ("answer", "error"),
-    [
-        (Answer(200, b"<html>Welcome to our guest network</html>", HTML), NotConnected),
-        (Answer(201), NotConnected),
-        (Answer(202), NotConnected),
-        (Answer(301, headers={"Location": "http://elsewhere.example/"}), Misconfigured),
-        (Answer(302, headers={"Location": "http://elsewhere.example/"}), Misconfigured),
-        (Answer(307, headers={"Location": "http://elsewhere.example/"}), Misconfigured),
-        (Answer(308, headers={"Location": "/elsewhere"}), Misconfigured),
-        (Answer(400, b"<html>plain HTTP request was sent to HTTPS port</html>", HTML), Misconfigured),
-        (refusal(401, "unauthorized access"), Misconfigured),
-        (refusal(403, "insufficient permissions for write"), Misconfigured),
-        (refusal(404, 'bucket "machines" not found'), Misconfigured),
-        (Answer(404, b"404 page not found"), Misconfigured),
-        (refusal(405, "method not allowed"), Misconfigured),
-        (Answer(408), NotConnected),
-        (Answer(429), Throttled),
-        (refusal(500, "internal error"), NotConnected),
-        (Answer(500, b"\xff\xfe", HTML), NotConnected),
-        (Answer(502, b"<html>Bad gateway</html>", HTML), NotConnected),
-        (Answer(503, headers={"Retry-After": "3"}), Throttled),
-        (Answer(504), NotConnected),
-        (Answer(drops=True), NotConnected),
-    ],
+    ANSWERS,
     ids=lambda value: str(value.status) if isinstance(value, Answer) else None,
 )
 async def test_only_204_is_success(rig: FakeV2Rig, answer: Answer, error: type[AdapterError]) -> None:
