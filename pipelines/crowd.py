@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 Group = dict[int, int]
 
 
@@ -127,3 +130,32 @@ class Track:
             del self._ring[next(iter(self._ring))]
         if self._top is None or base > self._top[0]:
             self._top = (base, mark)
+
+
+def table_of(crowds: dict[int, Crowd]) -> list[int]:
+    """The crowds as one list of unsigned numbers: point, groups; per group base, size, then print and key per value."""
+    table: list[int] = []
+    for point, crowd in crowds.items():
+        table += (point, len(crowd.groups))
+        for base, group in crowd.groups.items():
+            table += (base % 2**64, len(group))
+            for mark, key in group.items():
+                table += (mark, key % 2**64)
+    return table
+
+
+def crowds_of(table: NDArray[np.uint64]) -> dict[int, Crowd]:
+    cells = iter(table.tolist())
+    crowds: dict[int, Crowd] = {}
+    for point in cells:
+        crowd = crowds[point] = Crowd()
+        for _ in range(next(cells)):
+            base, size = _signed(next(cells)), next(cells)
+            group = crowd.groups[base] = {next(cells): _signed(next(cells)) for _ in range(size)}
+            crowd.taken.update(group.values())
+            crowd.values += size
+    return crowds
+
+
+def _signed(cell: int) -> int:
+    return cell - 2**64 if cell >= 2**63 else cell

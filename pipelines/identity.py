@@ -21,14 +21,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.batch import Batch
-from pipelines.crowd import Crowd, Limits, Track
+from pipelines.crowd import Crowd, Limits, Track, crowds_of, table_of
 from pipelines.prints import Prints, prints
 from pipelines.rings import DUMPED, RING, Ids, Mask, Rings, Times, rising
 
@@ -44,12 +44,16 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Rows that were given keys, in the order in which they are stored; empty by default. See `Identity.learn`."""
+    """Rows that were given keys, in the order in which they are stored; empty by default. See `Identity.learn`.
+
+    plain: the state of the memory (`Identity.state`) in which every row was found to be new under its own key.
+    """
 
     points: Ids = field(default_factory=lambda: np.zeros(0, np.int32))
     bases: Times = field(default_factory=lambda: np.zeros(0, np.int64))
     keys: Times = field(default_factory=lambda: np.zeros(0, np.int64))
     prints: Prints = field(default_factory=lambda: np.zeros(0, np.uint64))
+    plain: object = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -93,6 +97,8 @@ class Identity:
         self._crowds: dict[int, Crowd] = {}  # the one that grew longest ago first
         self._crowded = np.zeros(0, np.bool_)
         self._total = 0
+        self.state = object()
+        """Another one after every change."""
 
     def assign(self, batch: Batch) -> Assigned:
         """Keys for the rows of one batch. See `assign_rows` for several batches of one delivery."""
@@ -104,7 +110,8 @@ class Identity:
         new, slow = self._classify(points, at, marks)
         if slow is None:
             learned = Learned(points, at, at, marks)
-            return Assigned(new, at, np.zeros(len(at), np.bool_), learned if new.all() else learned.take(new))
+            learned = replace(learned, plain=self.state) if new.all() else learned.take(new)
+            return Assigned(new, at, np.zeros(len(at), np.bool_), learned)
         keys = at.copy()
         self._resolve(np.flatnonzero(slow), Learned(points, at, keys, marks), new)
         return Assigned(new, keys, keys != at, Learned(points, at, keys, marks).take(new))
@@ -119,6 +126,10 @@ class Identity:
         if not len(learned):
             return
         self._make_room(learned.points)
+        known, self.state = learned.plain is self.state, object()
+        if known:  # nothing has changed since they were looked at
+            self._rings.push(learned.points, learned.bases, learned.prints)
+            return
         moved = learned.keys != learned.bases
         new, slow = self._classify(
             learned.points, learned.bases, learned.prints, moved if moved.any() else None
@@ -135,7 +146,7 @@ class Identity:
     def snapshot(self) -> bytes:
         """The memory as bytes, equal for equal memories."""
         points, rows = self._rings.dump()
-        crowds = np.array(_table(self._crowds), dtype="<u8").tobytes()
+        crowds = np.array(table_of(self._crowds), dtype="<u8").tobytes()
         rest = rows + crowds
         return _HEAD.pack(_SNAPSHOT, RING, zlib.crc32(rest), points, len(crowds)) + rest
 
@@ -152,7 +163,7 @@ class Identity:
             raise SnapshotError(f"identity snapshot of version {version}: damaged, or of another release")
         identity = cls()
         identity._rings = Rings.load(rest, points)
-        identity._crowds = _crowds(np.frombuffer(rest, "<u8", offset=points * DUMPED))
+        identity._crowds = crowds_of(np.frombuffer(rest, "<u8", offset=points * DUMPED))
         identity._crowded = np.zeros(len(identity._rings.high), np.bool_)
         identity._crowded[list(identity._crowds)] = True
         identity._total = sum(crowd.values for crowd in identity._crowds.values())
@@ -268,32 +279,3 @@ def _in_company(points: Ids) -> Mask:
 def _stored(batch: Batch) -> Learned:
     bases = batch.at if batch.moved is None else batch.at - batch.moved
     return Learned(batch.points, bases, batch.at, prints(batch))
-
-
-def _table(crowds: dict[int, Crowd]) -> list[int]:
-    """The crowds as one list of unsigned numbers: point, groups; per group base, size, then print and key per value."""
-    table: list[int] = []
-    for point, crowd in crowds.items():
-        table += (point, len(crowd.groups))
-        for base, group in crowd.groups.items():
-            table += (base % 2**64, len(group))
-            for mark, key in group.items():
-                table += (mark, key % 2**64)
-    return table
-
-
-def _crowds(table: NDArray[np.uint64]) -> dict[int, Crowd]:
-    cells = iter(table.tolist())
-    crowds: dict[int, Crowd] = {}
-    for point in cells:
-        crowd = crowds[point] = Crowd()
-        for _ in range(next(cells)):
-            base, size = _signed(next(cells)), next(cells)
-            group = crowd.groups[base] = {next(cells): _signed(next(cells)) for _ in range(size)}
-            crowd.taken.update(group.values())
-            crowd.values += size
-    return crowds
-
-
-def _signed(cell: int) -> int:
-    return cell - 2**64 if cell >= 2**63 else cell

@@ -17,6 +17,16 @@ RING: Final = 7
 NEVER: Final = int(np.iinfo(np.int64).min)
 _TOP: Final = RING
 _WIDTH: Final = RING + 1
+ROUNDS: Final = 3
+
+
+def _kept(count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A number of pushes that says as much, below 2 x RING."""
+    return np.where(count < 2 * RING, count, RING + count % RING)
+
+
+_NEXT: Final = _kept(np.arange(2 * RING, dtype=np.int64) + 1)
+_SLOT: Final = np.arange(2 * RING, dtype=np.int64) % RING
 
 Times = NDArray[np.int64]
 Ids = NDArray[np.int32]
@@ -26,13 +36,14 @@ Mask = NDArray[np.bool_]
 class Rings:
     """bases: int64[points, 8], prints: uint64[points, 8]; high: int64[points], the highest key ever, NEVER if none."""
 
-    __slots__ = ("_count", "bases", "high", "prints")
+    __slots__ = ("_count", "_row", "bases", "high", "prints")
 
     def __init__(self) -> None:
         self.bases = np.full((0, _WIDTH), NEVER, np.int64)
         self.prints = np.zeros((0, _WIDTH), np.uint64)
         self.high = np.full(0, NEVER, np.int64)
         self._count = np.zeros(0, np.int64)  # pushes, kept below 2 x RING
+        self._row = np.zeros(0, np.int64)  # room to work in
 
     def make_room(self, points: NDArray[np.int32] | NDArray[np.int64]) -> None:
         need, have = int(points.max(initial=-1)) + 1, len(self.high)
@@ -43,6 +54,7 @@ class Rings:
         self.prints = np.concatenate([self.prints, np.zeros((more, _WIDTH), np.uint64)])
         self.high = np.concatenate([self.high, np.full(more, NEVER, np.int64)])
         self._count = np.concatenate([self._count, np.zeros(more, np.int64)])
+        self._row = np.zeros(len(self._count), np.int64)
 
     def recent(self, point: int) -> tuple[list[tuple[int, int]], tuple[int, int] | None]:
         """The (base, print) pairs of one point, oldest first, and the newest of all."""
@@ -56,31 +68,60 @@ class Rings:
         """New bases, each under its own key: into the ring in order of arrival, and as the newest where they are."""
         if not len(points):
             return
-        nth: NDArray[np.int64] | int = 0
-        last: NDArray[np.int64] | slice = slice(None)
-        newest: NDArray[np.int64] | slice = slice(None)
-        if not rising(points):
-            order = np.argsort(points, kind="stable")
-            points, bases, marks = points[order], bases[order], marks[order]
-            starts = np.flatnonzero(np.diff(points, prepend=points[0] - 1))
-            sizes = np.diff(starts, append=len(points))
-            nth = np.arange(len(points)) - np.repeat(starts, sizes)
-            last = starts + sizes - 1
-            newest = last if _rising_within(points, bases) else np.lexsort((bases, points))[last]
-        place = self._count[points] + nth
-        self.bases[points, place % RING] = bases  # of repeated indices the last one stays: the later arrival
-        self.prints[points, place % RING] = marks
-        self._advance(points[last], place[last] + 1)
+        rows = points.astype(np.intp)
+        for _ in range(ROUNDS):  # a scan or two of all points: cheaper than to sort them
+            first = self._firsts(rows)
+            if first is None:
+                self._push_once(rows, bases, marks)
+                return
+            self._push_once(rows[first], bases[first], marks[first])
+            again = ~first
+            rows, bases, marks = rows[again], bases[again], marks[again]
+        self._push_often(rows, bases, marks)
+
+    def _firsts(self, points: NDArray[np.intp]) -> Mask | None:
+        """Which rows are the first of their point; None if all are."""
+        if rising(points):
+            return None
+        rows = np.arange(len(points))
+        self._row[points[::-1]] = rows[::-1]  # of repeated indices the last one stays
+        first: Mask = self._row[points] == rows
+        return None if first.all() else first
+
+    def _push_once(self, points: NDArray[np.intp], bases: Times, marks: Prints) -> None:
+        """Each point once."""
+        count = self._count[points]
+        self._put(points, _SLOT[count], bases, marks)
+        self._count[points] = _NEXT[count]
+        self._raise_top(points, bases, marks)
+
+    def _push_often(self, points: NDArray[np.intp], bases: Times, marks: Prints) -> None:
+        """Points with any number of rows each."""
+        order = np.argsort(points, kind="stable")
+        points, bases, marks = points[order], bases[order], marks[order]
+        starts = np.flatnonzero(np.diff(points, prepend=points[0] - 1))
+        sizes = np.diff(starts, append=len(points))
+        place = self._count[points] + np.arange(len(points)) - np.repeat(starts, sizes)
+        last = starts + sizes - 1
+        newest = last if _rising_within(points, bases) else np.lexsort((bases, points))[last]
+        self._put(points, place % RING, bases, marks)
+        self._count[points[last]] = _kept(place[last] + 1)
         self._raise_top(points[newest], bases[newest], marks[newest])
 
-    def _advance(self, points: Ids, count: NDArray[np.int64]) -> None:
-        self._count[points] = np.where(count < 2 * RING, count, RING + count % RING)
+    def _put(self, points: NDArray[np.intp], slots: NDArray[np.int64], bases: Times, marks: Prints) -> None:
+        """Into the ring; of rows that fall into one place the later one stays."""
+        cells = points * _WIDTH + slots
+        self.bases.reshape(-1)[cells] = bases
+        self.prints.reshape(-1)[cells] = marks
 
-    def _raise_top(self, points: Ids, bases: Times, marks: Prints) -> None:
-        higher = bases > self.bases[points, _TOP]
-        points, bases = points[higher], bases[higher]
-        self.bases[points, _TOP] = bases
-        self.prints[points, _TOP] = marks[higher]
+    def _raise_top(self, points: NDArray[np.intp], bases: Times, marks: Prints) -> None:
+        """Each point once, with its newest."""
+        tops = points * _WIDTH + _TOP
+        higher = bases > self.bases.reshape(-1)[tops]
+        if not higher.all():
+            points, bases, marks, tops = points[higher], bases[higher], marks[higher], tops[higher]
+        self.bases.reshape(-1)[tops] = bases
+        self.prints.reshape(-1)[tops] = marks
         self.high[points] = np.maximum(self.high[points], bases)
 
     def dump(self) -> tuple[int, bytes]:
@@ -112,10 +153,10 @@ class Rings:
 DUMPED: Final = 8 * (3 + 2 * _WIDTH)  # bytes per point in `Rings.dump`
 
 
-def rising(column: NDArray[np.int32] | NDArray[np.int64]) -> bool:
+def rising(column: NDArray[np.int32] | NDArray[np.int64] | NDArray[np.intp]) -> bool:
     return bool((column[1:] > column[:-1]).all())
 
 
-def _rising_within(points: Ids, bases: Times) -> bool:
+def _rising_within(points: NDArray[np.intp], bases: Times) -> bool:
     """Whether the times of every point rise, in rows that are sorted by point."""
     return bool(((bases[1:] > bases[:-1]) | (points[1:] != points[:-1])).all())

@@ -64,7 +64,7 @@ async def test_every_write_but_the_first_is_short_and_looks_the_same(
 async def test_other_answers_mean_what_they_always_mean(
     rig: FakeV2Rig, long_way: list[str], answer: Answer, error: type[AdapterError]
 ) -> None:
-    """I8: as in test_only_204_is_success, on a connection on which two writes were stored before."""
+    """As in test_only_204_is_success, on a connection on which two writes were stored before (I8)."""
     batches = some_numbers(rig.registry, 20)
     async with rig.sink().session() as write:
         await write(batches)
@@ -128,7 +128,7 @@ async def test_stored_and_closed_is_stored(rig: FakeV2Rig, long_way: list[str]) 
     ids=["head drips", "body drips", "endless", "hangs"],
 )
 async def test_no_answer_takes_for_ever(rig: FakeV2Rig, answer: Answer) -> None:
-    """I1, I9: as on the long way."""
+    """As on the long way (I1, I9)."""
     slow = Answer(
         answer.status,
         answer.body,

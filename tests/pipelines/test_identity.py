@@ -279,3 +279,20 @@ def test_the_memory_of_all_points_together_is_bounded() -> None:
     small = Identity(Limits(total_values=20))
     run(rows[-20:], (), small)
     assert len(identity.snapshot()) - len(small.snapshot()) == 45 * 152  # only the rings of 45 more points
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
+def test_what_was_judged_by_an_older_memory_is_judged_again(rows: int) -> None:
+    """Learning trusts what assigning found only while nothing was learned in between."""
+    points = np.tile(np.array([3, 0, 2], np.int32), rows)
+    at = np.repeat(1000 + np.arange(rows), 3)
+    marks = np.arange(len(points), dtype=np.uint64)
+    memory, wanted = Identity(), Identity()
+    first, second = memory.assign_rows(points, at, marks), memory.assign_rows(points, at, marks)
+    assert first.learned.plain is second.learned.plain is memory.state
+    wanted.learn(replace(first.learned, plain=None))
+    memory.learn(first.learned)
+    assert memory == wanted
+    memory.learn(second.learned)
+    assert memory == wanted
+    assert not memory.assign_rows(points, at, marks).keep.any()
