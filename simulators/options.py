@@ -52,6 +52,7 @@ def _add_rest(add: Any) -> None:
     add("--config", type=Path, help="matching collector configuration (default: DIR/collector.yaml)")
     add("--duration", type=arguments.seconds, help="stop after so much simulated time: 30s, 5m, 1h")
     add("--max-changes", type=arguments.count, help="stop changing after N changes per machine; keep serving")
+    add("--grace", type=arguments.seconds, help="how long readers may take to fetch the last values (3s)")
     add("--hold", action="store_true", help="start the clock at the line 'go' on stdin ('stop' stops)")
     add(
         "--face",
@@ -91,7 +92,7 @@ def apply(options: argparse.Namespace, plan: Plan) -> Plan:
     worn = {**plan.faces, **faces(options.face, [machine for _, machine in plan.machines])}
     faults = (*plan.faults, *options.fault)
     chosen: dict[str, Any] = {
-        "speed": options.speed, "duration_s": options.duration, "max_changes": options.max_changes,
+        "speed": options.speed, "duration_s": options.duration, "max_changes": options.max_changes, "grace_s": options.grace,
         "start_ns": options.start, "seed": options.seed, "broker": broker, "control": options.control,
     }  # fmt: skip
     security = secured(options, plan.security)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 AT_BROKER = ("mqtt", "sparkplug")
 LOCAL = ("127.0.0.1", "localhost", "::1")
-GRACE_S = 3.0  # how long readers may take to fetch the last values
+GRACE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Plan:
 
     faces: of machines that are to have another than their kind's. faults: with the second after the start at which they begin.
     faulty: put a proxy before each endpoint, for faults of the communication. control: port of the HTTP control API. beside: the configuration is to be read
-    together with another.
+    together with another. grace_s: how long readers may take to fetch the last values, real seconds.
     """
 
     machines: tuple[tuple[str, str], ...]  # (kind, id)
@@ -64,6 +64,7 @@ class Plan:
     hall: HallPlan | None = None
     beside: bool = False
     security: Security = field(default_factory=Security)
+    grace_s: float = GRACE_S
 
     def face(self, machine: str, name: str) -> str:
         """The face of a machine of this kind."""
@@ -90,6 +91,7 @@ class Workshop:
     engine: Engine
     agenda: Agenda
     hall: Hall | None = None
+    grace_s: float = GRACE_S
 
     async def drive(
         self, clock: Clock, stop: asyncio.Event, *, origin_ns: int, until_ns: int | None = None
@@ -105,9 +107,9 @@ class Workshop:
         """Let every reader have what was emitted, and close the books: last states, and the `stop` row."""
         await self.engine.reset()
         for unit in self.units:
-            await unit.face.drain(GRACE_S)
+            await unit.face.drain(self.grace_s)
         if self.broker is not None:
-            await self.broker.drain(GRACE_S)
+            await self.broker.drain(self.grace_s)
         for unit in self.units:
             self.truth.state(unit.model.machine, unit.model.end(unit.last_ns))
         self.truth.rows([{"kind": "stop", "t": max(u.last_ns for u in self.units), **self.report()}])
@@ -161,7 +163,8 @@ def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
     hall = None if plan.hall is None else Hall(plan.hall, models, truth)
     _write(plan.config, _configured(plan, models, opener))
     return Workshop(
-        units, truth, opener.endpoints, opener.at_ns, opener.broker, opener.publisher, engine, agenda, hall
+        units, truth, opener.endpoints, opener.at_ns, opener.broker, opener.publisher, engine, agenda, hall,
+        plan.grace_s,
     )  # fmt: skip
 
 

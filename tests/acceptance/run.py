@@ -84,7 +84,7 @@ def _lived(
     extra.write_text(json.dumps(_extra(url)), encoding="utf-8")
     seconds = arguments.seconds(scenario["duration"])
     with (
-        simulation(folder, str(plan), *broker, kind=Scenario) as workshop,
+        simulation(folder, str(plan), *broker, "--grace", "30s", kind=Scenario) as workshop,
         collector(workshop.config, extra) as running,
     ):
         running.wait_connected(*_sources(workshop.config), "influx")

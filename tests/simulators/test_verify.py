@@ -232,6 +232,35 @@ def bare(
     }
 
 
+def test_chosen_machines_alone_are_compared(tmp_path: Path) -> None:
+    """What others lack or add is not counted, and gap records count as before."""
+    rows = [Value("mill", "x", t, t) for t in (10, 20, 30)]
+    truth = write_truth(
+        tmp_path / "truth.jsonl", [*rows, Value("oven", "x", 10, 1), Value("arm", "x", 10, 1)]
+    )
+    data = tmp_path / "data.csv"
+    lines = ["time,machine,signal,value", "10,mill,x,10", "30,mill,x,30", "77,oven,x,5", "10,arm,x,1"]
+    data.write_text("\n".join(lines) + "\n")
+    gaps = tmp_path / "gaps.jsonl"
+    gaps.write_text('{"machine": "mill", "from": 15, "to": 25}')
+    only = ("--machine", "mill", "--machine", "arm", "--gaps", str(gaps))
+    code, found, _ = verify(str(truth), "--against", str(data), *only)
+    assert (code, found) == (0, {**CLEAN, "expected": 4, "found": 3, "explained": 1})
+    assert verify(str(truth), "--against", str(data))[0] == 1
+
+
+@pytest.mark.parametrize(("stored", "spurious"), [("nan", 0), ("3.5", 1)])
+def test_nan_is_no_value_on_either_side(tmp_path: Path, stored: str, spurious: int) -> None:
+    """The truth has null for it; a NaN in the place of a number is that number missing."""
+    truth = write_truth(tmp_path / "truth.jsonl", [Value("m", "x", 10, None), Value("m", "x", 20, 2.5)])
+    data = tmp_path / "data.csv"
+    data.write_text(f"time,machine,signal,value,kind\n10,m,x,{stored},number\n20,m,x,2.5,number\n")
+    _, found, _ = verify(str(truth), "--against", str(data))
+    assert (found["missing"], found["spurious"]) == (0, spurious)
+    data.write_text("time,machine,signal,value,kind\n20,m,x,nan,number\n")
+    assert verify(str(truth), "--against", str(data))[1]["missing"] == 1
+
+
 def test_values_without_a_time_are_compared_in_order(tmp_path: Path) -> None:
     sent = list("abcdefghij")
     assert bare(tmp_path, sent, sent) == (0, {})

@@ -86,7 +86,7 @@ class Loss(NamedTuple):
     before: Packet
 
 
-NEAR: Final = 10_000_000_000  # ns that a value is older than its message at most, to count as said with it
+NEAR: Final = 60_000_000_000  # ns that a value is older than its message at most, to count as said with it
 
 
 def spoken(time: int, times: Iterable[int], *, last: bool = False) -> int:

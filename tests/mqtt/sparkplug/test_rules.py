@@ -289,11 +289,11 @@ def test_a_loss_begins_with_the_values_and_not_with_the_message_before(last: str
         said = (None, 1) if last == "alias" else ("Force", None)
         for _ in range(2):  # the second one in the quick way
             edge.ddata(
-                number(said[0], 10.0, said[1], timestamp=edge.ms - 2500),
+                number(said[0], 10.0, said[1], timestamp=edge.ms - 20_500),
                 number(None, 1.0, 2, timestamp=edge.ms - 2000),
             )
-        wanted = edge.ms - 2501
-    edge.make("DDATA", [number(None, 11.0, 1, timestamp=edge.ms - 2400)], "press")
+        wanted = edge.ms - 20_501
+    edge.make("DDATA", [number(None, 11.0, 1, timestamp=edge.ms - 20_400)], "press")
     if restarted:
         bed.restart()
     edge.ddata(number(None, 12.0, 1))
