@@ -1,7 +1,7 @@
 """Which variables a configuration should take, under which machines and names; and why the others stay out.
 
-A machine is what the server calls one: a member of the Machines folder (OPC 40001-1), else of the DeviceSet (OPC 10000-100),
-else an object directly below Objects. `--machine` overrules all of it.
+A machine is what the server calls one: a member of the Machines folder (OPC 40001-1), of the DeviceSet (OPC 10000-100) or of
+PackMLObjects (OPC 30050), else an object directly below Objects. `--machine` overrules all of it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from adapters.discovery import (
 from adapters.opcua.discover_browse import Node
 from adapters.opcua.discover_found import Found
 from adapters.opcua.discover_read import About
-from adapters.opcua.discover_specs import DEVICES, MACHINES
+from adapters.opcua.discover_specs import DEVICES, MACHINES, PACKML
 from pipelines.units import Unit, known_unit_problem, unit_of
 
-_GATHERING: Final = (f"nsu={MACHINES};i=1001", f"nsu={DEVICES};i=5001")
+_GATHERING: Final = (f"nsu={MACHINES};i=1001", f"nsu={DEVICES};i=5001", f"nsu={PACKML};i=72")
 _FOLDER, _PLAIN = "i=61", "i=58"  # FolderType, BaseObjectType
 _LONGEST: Final = 200
 PROPERTY: Final = "a property: it says what something is, and does not change"

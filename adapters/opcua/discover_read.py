@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -241,10 +242,15 @@ def _hindrance(about: About) -> str:
     return "" if about.node.id else "no configuration can name this node (namespace without a URI of its own)"
 
 
+def nameless(fields: str) -> str:
+    """Fields in words, without the name that stands for the signal's."""
+    return re.sub(rf"(?<![.\w]){_PLAIN.name}(?=[.\[])", "", fields)
+
+
 def unfolded(about: About, catalogue: Catalogue) -> None:
     """What is in a structure, or why nothing is known of it."""
     try:
-        about.fields = structured(_PLAIN, about.value, catalogue).replace(_PLAIN.name + ".", ".")
+        about.fields = nameless(structured(_PLAIN, about.value, catalogue))
         about.why = ""
     except NotReadable as reason:
         about.why = str(reason)

@@ -24,6 +24,12 @@ SPECIFICATIONS: Final[Mapping[str, str]] = {
     f"{_UA}ISA95-JOBCONTROL/": "ISA-95 Job Control (OPC 10031-4)",
     f"{_UA}ISA95-JOBCONTROL_V2/": "ISA-95 Job Control (OPC 10031-4)",
     f"{_UA}ISA95/": "ISA-95 (OPC 10030)",
+    "http://www.OPCFoundation.org/UA/2013/01/ISA95": "ISA-95 (OPC 10030)",
+    f"{_UA}AMB/": "Asset Management Basics (OPC 10000-110)",
+    f"{_UA}PADIM/": "Process Automation Devices (OPC 30081)",
+    f"{_UA}Glass/Flat/": "Flat Glass Processing (OPC 40301)",
+    f"{_UA}MetalForming/": "Metal Forming (OPC 40530)",
+    f"{_UA}IJT/Tightening/": "Tightening (OPC 40451-1)",
     f"{_UA}Machinery/": "Machinery (OPC 40001-1)",
     f"{_UA}Machinery/ProcessValues/": "Machinery, Process Values (OPC 40001-2)",
     f"{_UA}Machinery/Jobs/": "Machinery, Jobs (OPC 40001-3)",
@@ -34,6 +40,7 @@ SPECIFICATIONS: Final[Mapping[str, str]] = {
     f"{_UA}PlasticsRubber/TCD/": "Temperature Control (OPC 40082-1, Euromap 82.1)",
     f"{_UA}MachineVision": "Machine Vision (OPC 40100-1)",
     f"{_UA}Weighing/V2/": "Weighing (OPC 40200)",
+    f"{_UA}Scales/V2/": "Weighing (OPC 40200)",
     f"{_UA}Pumps/": "Pumps (OPC 40223)",
     f"{_UA}CAS/": "Compressed Air (OPC 40250)",
     f"{_UA}IJT/Base/": "Joining and Tightening (OPC 40450)",
@@ -53,6 +60,9 @@ SPECIFICATIONS: Final[Mapping[str, str]] = {
 
 MACHINES: Final = f"{_UA}Machinery/"
 """Its Machines folder (i=1001) holds every machine of the server (OPC 40001-1, 8.2)."""
+
+PACKML: Final = f"{_UA}PackML/"
+"""Its PackMLObjects folder (i=72) holds every machine that speaks PackML (OPC 30050, 8)."""
 
 DEVICES: Final = f"{_UA}DI/"
 """Its DeviceSet (i=5001) holds every device (OPC 10000-100, 5.5)."""

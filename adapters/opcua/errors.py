@@ -143,5 +143,6 @@ def crossing(where: str) -> Iterator[None]:
 
 
 def _words(error: BaseException) -> str:
-    said = str(error).strip().rstrip(".")
+    """Without the name, which stands before it already."""
+    said = str(error).strip().removesuffix(f"({name_of(error)})").rstrip(".")
     return said or "no more is known"

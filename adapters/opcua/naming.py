@@ -81,8 +81,9 @@ def label_of(item: Item, said: Called, *, parts: bool = False) -> Label:
     """The signal's own words first; a display name that says nothing but its name is none."""
     signal = item.signal
     name = "" if said.name == signal.name else said.name
+    description = "" if said.description in (signal.name, said.name) else said.description
     limits = item.range if signal.range == NO_RANGE else signal.range
-    return Label(signal.label or name, said.description, limits, parts, chosen=bool(signal.label))
+    return Label(signal.label or name, description, limits, parts, chosen=bool(signal.label))
 
 
 async def called(desk: Desk, items: Sequence[Item]) -> dict[int, Called]:

@@ -78,9 +78,10 @@ async def _called(desk: Desk, items: Sequence[Item]) -> dict[int, Called]:
 
 def _words(item: Item, said: Called) -> str:
     """What is said already is not said again."""
-    known = (item.signal.name, item.path.rpartition("/")[2], str(item.address.identifier))
-    name = f"“{said.name}”" if said.name and said.name not in known else ""
-    return ": ".join(text for text in (name, said.description) if text)
+    known = [item.signal.name, item.path.rpartition("/")[2], str(item.address.identifier)]
+    new = [text for text in dict.fromkeys(said) if text.casefold() not in [one.casefold() for one in known]]
+    name = [f"“{said.name}”"] if said.name in new else []
+    return ": ".join([*name, *(text for text in new if text and text != said.name)])
 
 
 def _choice(item: Item) -> str:

@@ -30,6 +30,7 @@ class GuardedProtocol(UASocketProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger.setLevel(logging.ERROR)  # a service fault is told by whoever asked, in better words
         self.gone = asyncio.Event()
         self._chunks = Chunks(self._connection)
         self._unsent: list[tuple[Encode, int, int]] = []

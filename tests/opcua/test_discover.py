@@ -11,6 +11,7 @@ import pytest
 from adapters.clock import SystemClock
 from adapters.discovery import Report, Wishes, silent
 from adapters.opcua.discover import discover
+from adapters.opcua.discover_read import nameless
 from adapters.opcua.security import Gate
 from adapters.opcua.settings import OpcUaSource
 from config.load import load
@@ -150,3 +151,8 @@ async def test_hostile_names_are_only_words(server: ScriptedServer, tmp_path: Pa
     nodes = [getattr(s, "node", "") for m in settings.machines for read in m.read for s in signals_of(read)]
     assert nodes == [f"nsu={URI};s={identifier}" for identifier in taken(report)]
     assert not extend(file, report.proposal, {}).changed
+
+
+def test_fields_are_shown_without_a_name() -> None:
+    assert nameless("3: x.at.x, x.x[0].x ...") == "3: .at.x, .x[0].x ..."
+    assert nameless("14: x[0].id, x[0].max …") == "14: [0].id, [0].max …"

@@ -42,7 +42,7 @@ async def test_what_the_server_says_is_told(bed: Types) -> None:
     called(bed, "load", "Spindellast", "Van het\nnominale vermogen")
     called(bed, "named", "Theirs", "Hun woorden")
     called(bed, "same", "same")
-    called(bed, "wave", "Druk")
+    called(bed, "wave", "Druk", "Druk")
     for name in ("load", "named"):
         bed.property(bed.node(name), "EURange", extent(0.0, 200.0))
     bed.property(bed.node("same"), "EURange", extent(0.0, 0.0))

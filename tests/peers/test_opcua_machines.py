@@ -96,6 +96,13 @@ SPECIFICATIONS = {
         "Plastics and Rubber (OPC 40083, Euromap 83)",
     },
 }
+LABELS = {
+    "cnc": ["Cnc-1", "Cnc-1"],
+    "packaging": ["Packaging-1", "Packaging-1"],
+    "robot": ["Robot-1", "Robot-1"],
+    "moulding": ["Moulding-1", "IMM_MES_Interface_ShopfloorSimulators_SIM-Moulding-1"],
+}
+"""The vendor's folder, and the member of the specification's own: Machines, PackMLObjects, DeviceSet."""
 
 
 def values(workshop: Workshop, kind: str) -> dict[str, Any]:
@@ -125,3 +132,4 @@ async def test_discover_names_the_specifications(tmp_path: Path) -> None:
                 assert f"{specification} (" in said
                 assert f"{specification} (loaded, not used)" not in said
             assert report.data["cut"] == ""
+            assert [machine.label for machine in report.proposal.machines] == LABELS[kind]
