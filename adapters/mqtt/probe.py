@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from adapters.base import Bench, Finding
@@ -138,7 +138,7 @@ def _granted(where: str, qos: int, code: int) -> Finding:
 
 async def _heard(visit: _Visit) -> Sequence[Finding]:
     """What every read entry hears within `LISTEN` seconds."""
-    templates = [_template(visit, reading) for reading in visit.readings]
+    templates = [_templates(visit, reading) for reading in visit.readings]
     messages: list[Message] = []
     waiting = set(range(len(templates)))
     try:
@@ -147,19 +147,25 @@ async def _heard(visit: _Visit) -> Sequence[Finding]:
                 fresh = await _fresh(visit.connection)
                 messages += fresh[: ENOUGH - len(messages)]
                 topics = {message.topic.decode("utf-8", "replace") for message in fresh}
-                waiting = {n for n in waiting if not any(templates[n].match(t) is not None for t in topics)}
+                waiting = {n for n in waiting if not _wants(templates[n], topics)}
     except TimeoutError:
         pass
-    silent = [_silent(visit.source, visit.readings[n]) for n in sorted(waiting)]
+    silent = [_silent(visit, visit.readings[n]) for n in sorted(waiting)]
     return [*_read(visit, messages), *silent]
 
 
-def _template(visit: _Visit, reading: Reading) -> Template:
-    if reading.read.sparkplug:
-        group, node, _ = reading.read.place
-        return parse_template(f"{visit.settings.sparkplug_namespace}/{group}/+/{node}/#")
-    template: Template = reading.read.template.bound(machine=reading.machine)
-    return template
+def _templates(visit: _Visit, reading: Reading) -> Sequence[Template]:
+    """Of the topics that this entry asks for: one for each listed signal where the topic names the signal."""
+    return [parse_template(name) for name in _filters(visit, reading)]
+
+
+def _filters(visit: _Visit, reading: Reading) -> Sequence[str]:
+    names: Sequence[str] = reading.read.filters(reading.machine, visit.settings.sparkplug_namespace)
+    return names
+
+
+def _wants(templates: Sequence[Template], topics: Iterable[str]) -> bool:
+    return any(template.match(topic) is not None for topic in topics for template in templates)
 
 
 async def _fresh(connection: Connection) -> list[Message]:
@@ -172,11 +178,13 @@ async def _fresh(connection: Connection) -> list[Message]:
     return messages
 
 
-def _silent(source: str, reading: Reading) -> Finding:
+def _silent(visit: _Visit, reading: Reading) -> Finding:
+    """Named by what is subscribed, as the broker knows it."""
+    first, *others = [reading.read.sparkplug] if reading.read.sparkplug else _filters(visit, reading)
     return Finding(
         "warning",
-        f"{source}: {reading.read.topic or reading.read.sparkplug}",
-        f"nothing received yet on {reading.read.topic or reading.read.sparkplug} for {reading.machine} (listened {LISTEN:g} s)",
+        f"{visit.source}: {first}{f' and {len(others)} more' if others else ''}",
+        f"nothing received yet (listened {LISTEN:g} s)",
         "It may just be slow. Brokers also grant topics that their access list then keeps silent.",
     )
 

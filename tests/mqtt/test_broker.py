@@ -314,15 +314,16 @@ async def test_a_refusal_of_mqtt_5_in_any_form_leads_to_311(answer: bytes) -> No
 async def test_a_probe_says_what_it_found_and_leaves_nothing(broker: Mosquitto) -> None:
     await send(broker.port, ("shop/m1/a", "1"), ("shop/m1/bad", "1,5"), retain=True)
     shop = Shop(broker.port)
-    findings = await shop.source(NUMBERS, {**NUMBERS, "topic": "silent/{signal}"}).probe()
+    listed = {"topic": NUMBERS["topic"], "payload": "number", "signals": [{"name": "x"}, {"name": "y"}]}
+    findings = await shop.source(NUMBERS, {**NUMBERS, "topic": "silent/{signal}"}, listed).probe()
     said = [(finding.level, finding.where, finding.message) for finding in findings]
     assert ("ok", "b: shop/m1/+", "subscribed with QoS 1") in said
     assert ("ok", "b: shop/m1/a", "1 values read (retained)") in said
     assert any(level == "warning" and "decimal comma" in message for level, _, message in said)
-    assert any(
-        level == "warning" and "nothing received yet on silent/{signal}" in message
-        for level, _, message in said
-    )
+    silent = {
+        where for level, where, message in said if "nothing received yet" in message and level == "warning"
+    }
+    assert silent == {"b: silent/+", "b: shop/m1/x and 1 more"}
     assert shop.registry.version == 0
     (error,) = await Shop(free_port()).source(NUMBERS).probe()
     assert error.level == "error"
