@@ -116,12 +116,18 @@ def _ranks(known: Sequence[Point]) -> NDArray[np.intp]:
     return np.array([places[name] for name in names], np.intp)
 
 
+def _key(point: Point) -> tuple[tuple[str, str], ...]:
+    return tuple(point.tags.items())
+
+
 def _texts(known: Sequence[Point]) -> dict[str, tuple[pa.Array, NDArray[np.int32]]]:
+    different = {_key(point) for point in known}  # few: those of machines and not of signals
+    tags = {key: json.dumps(dict(key), sort_keys=True, ensure_ascii=False) for key in different}
     texts = {
         "machine": [point.machine for point in known],
         "signal": [point.name for point in known],
         "unit": [point.unit for point in known],
-        "tags": [json.dumps(dict(point.tags), sort_keys=True, ensure_ascii=False) for point in known],
+        "tags": [tags[_key(point)] for point in known],
     }
     return {name: _dictionary(cells) for name, cells in texts.items()}
 
