@@ -115,6 +115,26 @@ async def test_a_changed_treatment_of_one_signal_restarts_only_its_source(
         assert sessions(right) == began
 
 
+async def test_another_label_is_what_people_read_from_then_on(floor: Floor, left: ScriptedServer) -> None:
+    """The configuration's word wins, and when it goes the machine's own is back; in the books nothing has changed."""
+    left.variables["a"].display_name = "Druk"
+
+    async def label() -> str:
+        rows = (await floor.ask("status", signals=True))["signals"]
+        return str(next(row["label"] for row in rows if (row["machine"], row["signal"]) == ("press", "a")))
+
+    async with floor.at_work():
+        await floor.connected("left", "right")
+        for given, wanted in (({}, "Druk"), ({"label": "Perskracht"}, "Perskracht"), ({}, "Druk")):
+            floor.config["machines"][0] = machine("press", "left", "a", **given)
+            await floor.reload()
+            async with asyncio.timeout(10.0):
+                while await label() != wanted:
+                    await asyncio.sleep(0.02)
+        assert (await floor.status())["unaccounted"] == 0
+        assert "signals" not in await floor.status(), "only who asks for them gets them"
+
+
 async def test_a_removed_machine_is_gone_and_said_to_be(
     floor: Floor, left: ScriptedServer, right: ScriptedServer
 ) -> None:
