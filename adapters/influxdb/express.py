@@ -2,7 +2,7 @@
 
 Everything else is the library's, byte for byte: who connects, verifies and makes the head (the one that urllib3 sent is kept, with
 another length), and whoever reads an answer that is not the ordinary one (http.client, from its first byte). Own code can say
-"stored as always" or nothing. A write costs 0.06 ms that way instead of 0.3, and there are four a second (decision 0003).
+"stored as always" or nothing. It takes 12 µs where the library took 226 (decision 0003).
 """
 
 from __future__ import annotations
