@@ -17,7 +17,12 @@ from pipelines.batch import Batch
 
 VALUES: Final = 50_000
 BYTES: Final = 2 * 1024 * 1024
-"""Of their blobs: texts take room too."""
+"""Of their blobs (texts take room too) and of what every batch takes beside its values."""
+
+OVERHEAD: Final = 1500
+"""Bytes of a batch beside its values, measured: objects, and the heads of its columns. A source that says one value at a time would
+otherwise have 31 MiB here in the end.
+"""
 
 
 class _Row(NamedTuple):
@@ -38,6 +43,7 @@ class Recent:
         """The row at `position`. size: bytes of its blob."""
         entries = [Entry(position, batch, source) for batch in batches if len(batch)]
         values = sum(len(entry.batch) for entry in entries)
+        size += OVERHEAD * len(entries)
         if self._rows and self._rows[-1].position != position - 1:
             self._rows.clear()
             self._values = self._size = 0

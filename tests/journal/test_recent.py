@@ -70,10 +70,19 @@ def test_it_is_bounded_by_values_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -
         kept.add(*_row(position, 3))
     assert kept.chunk(3, 1, 7) is None
     assert kept.chunk(4, 1 << 62, 7) is not None
-    monkeypatch.setattr(recent, "BYTES", 250)
+    monkeypatch.setattr(recent, "BYTES", 2 * (recent.OVERHEAD + 100) + 50)
     kept.add(*_row(8, 1))
     assert kept.chunk(5, 1, 8) is None
     assert kept.chunk(6, 1, 8) is not None
+
+
+def test_a_source_that_says_one_value_at_a_time_does_not_fill_the_memory() -> None:
+    """L3: the values of such rows are few and their bytes are little; what counts is the rows."""
+    kept = Recent()
+    for position in range(1, 5_001):
+        kept.add(*_row(position))
+    assert len(kept._rows) * recent.OVERHEAD <= recent.BYTES
+    assert kept.chunk(4_990, 1 << 62, 5_000) is not None
 
 
 def test_a_hole_between_rows_is_never_closed_up() -> None:

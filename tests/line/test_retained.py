@@ -21,6 +21,7 @@ from adapters.clock import SystemClock
 from adapters.errors import AdapterError, NotConnected
 from collector.facts import Edges, Facts, Watching
 from collector.health import Health, State
+from collector.journal import recent
 from collector.journal.sqlite import open_journal
 from collector.page.feed import Feed
 from collector.page.live import Tile
@@ -241,8 +242,9 @@ class Books:
             await anext(slices)
 
 
-async def test_appends_commits_and_edges(tmp_path: Path) -> None:
+async def test_appends_commits_and_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """L3: what was committed, gaps, refusals, a source that comes and goes, somebody who looks on."""
+    monkeypatch.setattr(recent, "BYTES", 5 * recent.OVERHEAD)  # what is bounded is full before it is counted
     clock = SystemClock()
     async with open_journal(tmp_path / "j", followers=["a", "b"], clock=clock, window=0.0) as journal:
         books = Books(journal, clock)
