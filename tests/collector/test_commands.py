@@ -7,7 +7,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,22 @@ def command(*words: str | Path, seconds: float = 60) -> subprocess.CompletedProc
         timeout=seconds,
         check=False,
     )
+
+
+def run_until(
+    holds: Callable[[], bool], *words: str | Path, folder: Path | None = None, seconds: float = 60
+) -> None:
+    """`collector run` in `folder` until what it stores is enough, however long a busy computer takes for it."""
+    environment = ENVIRONMENT if folder is None else {**ENVIRONMENT, "TMPDIR": str(folder)}
+    line = [sys.executable, "-P", "-m", "collector", "run", *map(str, words)]
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL, cwd=folder, env=environment) as running:
+        end = time.monotonic() + seconds
+        try:
+            while running.poll() is None and not holds():
+                assert time.monotonic() < end, "it has not stored enough"
+        finally:
+            running.terminate()
+        assert running.wait(30) == Exit.OK
 
 
 @pytest.fixture(scope="module")

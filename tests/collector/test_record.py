@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from collector.record import EPOCH_NS, recorded
 from simulators.recording.rows import rows as played
+from tests.collector.test_commands import run_until
 from tests.collector.test_with_sim import OWN
 
 VALUES = st.one_of(st.floats(allow_nan=False), st.integers(), st.booleans(), st.text(max_size=8), st.none())
@@ -63,7 +64,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a configuration and what a collector has stored of a simulated machine."""
     folder = tmp_path_factory.mktemp("stored")
     (folder / "collector.yaml").write_text(OWN, encoding="utf-8")
-    assert run(folder, "run", "--with-sim", "energy", "--for", "3s").returncode == 0
+    run_until(lambda: run(folder, "export").stdout.count("\n") > 40, "--with-sim", "energy", folder=folder)
     return folder
 
 
