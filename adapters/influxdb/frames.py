@@ -21,6 +21,9 @@ MOST: Final = 64
 
 FIELDS: Final = 100_000
 
+SEEN: Final = 1024
+"""Orders of fields that were seen once: a frame is made for the second line, because what changes by chance never comes again."""
+
 
 class Frames:
     """By slots of a line; a slot keeps its name for life."""
@@ -29,22 +32,31 @@ class Frames:
         self._names = names
         self._frames: dict[bytes, list[str]] = {}
         self._fields = 0
+        self._seen: dict[int, None] = {}
 
     def line(self, slots: NDArray[np.int64], cells: Sequence[str], at: int) -> str:
         """slots, cells: of the line's fields, in order. at: ns."""
-        if len(cells) < WORTH:
+        key = slots.tobytes() if len(cells) >= WORTH else b""
+        if not key or not self._again(key):
             starts, prefixes = self._names.starts, self._names.prefixes
             first, *others = slots.tolist()
             rest = [prefixes[slot] + cell for slot, cell in zip(others, cells[1:], strict=True)]
             return f"{','.join([starts[first] + cells[0], *rest])} {at}"
-        texts = self._frame(slots).copy()
+        texts = self._frame(key, slots).copy()
         texts[1::2] = cells
         texts[-1] = f" {at}"
         return "".join(texts)
 
-    def _frame(self, slots: NDArray[np.int64]) -> list[str]:
+    def _again(self, key: bytes) -> bool:
+        if key in self._frames or hash(key) in self._seen:
+            return True
+        self._seen[hash(key)] = None
+        if len(self._seen) > SEEN:
+            del self._seen[next(iter(self._seen))]
+        return False
+
+    def _frame(self, key: bytes, slots: NDArray[np.int64]) -> list[str]:
         """Before each value the text that leads to it, and a place for it; then one for the time."""
-        key = slots.tobytes()
         known = self._frames.get(key)
         if known is None:
             first, *others = slots.tolist()

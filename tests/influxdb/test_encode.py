@@ -443,10 +443,11 @@ def test_long_lines_are_the_same_with_and_without_frames(monkeypatch: pytest.Mon
         for n in range(80)
     ]
     framed, plain = Encoder(Names(registry)), Encoder(Names(registry))
-    for at in range(12):
+    choices = [generator.permutation(points)[:size] for size in (1, 20, 40, 60, 80)]
+    for at in range(30):
         some = [
-            batch_of(Kind.NUMBER, chosen, START + at, chosen, received=START)
-            for chosen in (generator.permutation(points)[: generator.integers(1, 80)] for _ in range(2))
+            batch_of(Kind.NUMBER, choices[n], START + at, choices[n], received=START)
+            for n in generator.integers(0, 5, 2)
         ]
         found = framed.encode(some)
         with monkeypatch.context() as patch:
@@ -456,3 +457,4 @@ def test_long_lines_are_the_same_with_and_without_frames(monkeypatch: pytest.Mon
         assert [found.line(n).text() for n in range(len(found.texts))] == wanted.texts
         framed.settle(found)
         plain.settle(wanted)
+    assert 0 < len(framed._frames._frames) <= most
