@@ -14,7 +14,7 @@ from adapters.mqtt.adopted import Adopted
 from adapters.mqtt.binding import Stamps
 from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
-from adapters.mqtt.sparkplug.judging import died_at, state, waited, words
+from adapters.mqtt.sparkplug.judging import died_at, lost_words, state, waited, words
 from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
 from adapters.mqtt.sparkplug.layouts import Skim
 from adapters.mqtt.sparkplug.meaning import Sense
@@ -201,8 +201,7 @@ class Host:
         for loss in losses:
             at, said = loss.before.origin[1], loss.before.time * _MS
             begins = min(loss.after * _MS or at, at)
-            many = "message" if loss.messages == 1 else "messages"
-            detail = f"{'/'.join(seat.key)}: {loss.messages} {many} from seq {loss.seq} on never came"
+            detail = f"{'/'.join(seat.key)}: {lost_words(loss)}"
             self.gaps.append(Gap(begins, max(at, said), "sparkplug_messages_lost", detail, seat.machines))
 
     def commands(self, now: float, at: int) -> Sequence[tuple[str, bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapters.mqtt.sparkplug.model import Act, Entity, Packet
+from adapters.mqtt.sparkplug.model import Act, Entity, Loss, Packet
 from adapters.mqtt.sparkplug.node import Node
 
 
@@ -23,6 +23,15 @@ def died_at(act: Act, at: int) -> int:
     packet = act.packet
     said = packet.time if packet is not None and packet.kind == "DDEATH" else 0
     return said * 1_000_000 if said >= act.entity.born_at and said else at
+
+
+def lost_words(loss: Loss) -> str:
+    """For the gap record."""
+    if not loss.messages:
+        return "what it said while we were away; it was born again before it said anything else, so nobody knows how much"
+    return (
+        f"{loss.messages} {'message' if loss.messages == 1 else 'messages'} from seq {loss.seq} on never came"
+    )
 
 
 def waited(node: Node, now: float) -> bool:

@@ -78,7 +78,7 @@ class Act(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages that never came. after: ms, what the one before the hole spoke of, 0 if unknown; before: the one behind it."""
+    """Messages that never came, 0: nobody knows how many. after: ms, what the one before the hole spoke of, 0 if unknown; before: the one behind it."""
 
     messages: int
     seq: int

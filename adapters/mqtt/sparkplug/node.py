@@ -227,7 +227,12 @@ class Node:
             self.wants_birth = True
 
     def _node_birth(self, packet: Packet, now: float) -> Iterator[Act]:
-        """Any seq begins (two clauses of 3.0 differ), and devices are not good before their own births."""
+        """Any seq begins (two clauses of 3.0 differ), and devices are not good before their own births.
+
+        As the first word after we were away it hides from seq what was said meanwhile: a loss of which nobody knows how much it is.
+        """
+        if self.resumed and self.said_at:
+            self.losses.append(Loss(0, 0, self.said_at, packet))
         later = [p for p in self.held if packet.time and p.time >= packet.time]
         self.held = [p for p in self.held if not (packet.time and p.time >= packet.time)]
         while self.held:
@@ -261,6 +266,7 @@ class Node:
         while self.held:
             yield from self._give_up()
         self.expected, self.bd_seq, self.wants_birth, self.dead = None, None, False, True
+        self.said_at = max(self.said_at, packet.origin[1] // 1_000_000) if self.said_at else 0
         for entity in self.entities.values():
             known = entity.alive or bool(entity.by_name) or entity.due is not None
             entity.forget()

@@ -302,6 +302,32 @@ def test_a_loss_begins_with_the_values_and_not_with_the_message_before(last: str
     assert gap.begins == wanted * 1_000_000
 
 
+@pytest.mark.parametrize("died", [False, True])
+def test_a_birth_as_the_first_word_after_we_were_away_hides_no_loss(died: bool) -> None:
+    """M14: seq begins anew with it, so no number tells of what was said meanwhile; the time since the last word does."""
+    bed = Bed(rebirth=True)
+    edge = living(bed)
+    bed.clock.seconds += 1
+    edge.ms += 1000
+    edge.ddata(number(None, 10.0, 1))
+    before = bed.rows[-1].at
+    if died:
+        bed.clock.seconds += 5
+        edge.ndeath()
+        before = bed.clock.now() // 1_000_000
+    for _ in range(5):
+        edge.make("DDATA", [number(None, 11.0, 1)], "press")
+    bed.restart()
+    bed.clock.seconds += 60
+    edge.ms += 60_000
+    edge.nbirth(number("Load", 1.0, 0))
+    (gap,) = bed.host.gaps
+    assert (gap.reason, gap.begins) == ("sparkplug_messages_lost", before * 1_000_000)
+    assert gap.ends >= bed.clock.now() - 10**9
+    edge.nbirth(number("Load", 2.0, 0))
+    assert len(bed.host.gaps) == 1, "a rebirth while we are there is no loss"
+
+
 def test_after_a_loss_a_birth_makes_aliases_sure_again() -> None:
     """6.4.6: only a birth says what an alias means."""
     bed = Bed(rebirth=True, strict=False)
