@@ -85,6 +85,15 @@ def test_csv_that_cannot_be_read_says_why(payload: bytes, reason: str) -> None:
     assert reason in why(decoder("csv", "a")(payload))
 
 
+def test_the_bound_of_a_cell_is_our_own() -> None:
+    """Somebody else in the process may have lifted the csv module's."""
+    before = csv.field_size_limit(2_000_000)
+    try:
+        assert "not CSV" in why(decoder("csv", "a")(b'a\n"' + b"x" * 1_000_000 + b'"'))
+    finally:
+        csv.field_size_limit(before)
+
+
 def test_a_point_is_not_taken_for_thousands() -> None:
     assert "1.234" in why(decoder({"type": "csv", "separator": ";", "decimal": ","})(b"a\n1.234"))
 

@@ -28,6 +28,10 @@ _NUMBER = re.compile(
 _WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 
 
+LONGEST = 131_072
+"""Characters of a cell. The csv module has a bound too, but one for the whole process, which anybody may lift."""
+
+
 class Column(NamedTuple):
     """One wanted column: its place in the row, its name, and how its cells are read."""
 
@@ -91,6 +95,8 @@ def _lines(message: bytes, separator: str) -> list[list[str]] | str:
         return f"not UTF-8: byte 0x{message.removeprefix(BOM)[error.start]:02x} at place {error.start}"
     except csv.Error as error:
         return f"not CSV: {error}"
+    if len(text) > LONGEST and any(len(cell) > LONGEST for cells in lines for cell in cells):
+        return f"not CSV: a cell longer than {LONGEST} characters: is a quotation mark left open?"
     return lines or "an empty message where CSV was expected"
 
 
