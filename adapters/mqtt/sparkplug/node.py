@@ -58,7 +58,7 @@ class Node:
     def next_in_line(self, mark: int, entity: Entity, said: Skim) -> bool:
         """Whether data are just what was expected of somebody who is alive and sure; then they are taken."""
         seq, time = said.seq, said.time
-        if seq is None or seq != self.expected or self.held or mark in self.recent.marks:
+        if seq is None or seq != self.expected or self.held:
             return False
         if not entity.alive or entity.doubt or time < entity.born_at or time < self.entities[""].born_at:
             return False
@@ -95,9 +95,11 @@ class Node:
             )
 
     def _is_repetition(self, packet: Packet) -> bool:
-        """Not without seq or time, which may say the same twice; and not the birth of a device that is due after the node's."""
+        """Not without seq or time, which may say the same twice; and not what is due: the number of a message that had its turn
+        is due again 256 messages later, so that a mark of 32 bits that is equal by chance takes no value away.
+        """
         follows = packet.seq == self.expected and packet.time >= self.entities[""].born_at
-        return packet.seq is not None and packet.time > 0 and not (packet.kind == "DBIRTH" and follows)
+        return packet.seq is not None and packet.time > 0 and not follows
 
     def _in_turn(self, packet: Packet, now: float) -> Iterator[Act]:
         if packet.seq is None and self.expected == 0:
