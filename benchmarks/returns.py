@@ -6,11 +6,13 @@ server's second life (its counter is told once a second, so the figure is up to 
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.collector import collector
@@ -19,7 +21,7 @@ from benchmarks.opcua import read_entry
 from benchmarks.process import OTHERS, CannotMeasure, Child, child, python
 from benchmarks.row import Row, Wish
 from benchmarks.servers import Database, database, program
-from simulators.load.series import Series
+from simulators.load.series import Series, name_of
 
 LOOK = 0.05
 
@@ -56,8 +58,10 @@ def _back(folder: Path, store: Database, running: Child, port: int, wish: Wish) 
         finished = load.event("finished", START_UP + wish.seconds)
         peak = running.peak_mb()
         running.stop()
-        ticks = int(emitting["ticks"])
-        stored = store.stored(Series(wish.variables, wish.hz, int(emitting["start_ns"])), ticks, wish.types)
+        series = Series(wish.variables, wish.hz, int(emitting["start_ns"]))
+        stored = store.stored(series, int(emitting["ticks"]), wish.types)
+    if stored.right < int(finished["emitted"]):
+        print(_why(store, series, finished, running), file=sys.stderr)
     return Row(
         name="returns",
         values_per_s=round(wish.variables / lasted, 1),
@@ -69,6 +73,15 @@ def _back(folder: Path, store: Database, running: Child, port: int, wish: Wish) 
         dropped_by_server=int(finished.get("dropped", 0)),
         unaccounted=unaccounted(running),
         back_s=round(lasted, 2),
+    )
+
+
+def _why(store: Database, series: Series, finished: Mapping[str, Any], running: Child) -> str:
+    """Whose loss it is: what the server says, which ticks the database has of one variable, the collector's books and words."""
+    books = [line for line in running.lines() if "unaccounted" in line][-1:]
+    told = {name: count for name, count in finished.items() if name != "event"}
+    return (
+        f"server: {told}\nticks of {name_of(0)}: {store.ticks(series, 0)}\nbooks: {books}\n{running.words()}"
     )
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from benchmarks.process import OTHERS, CannotMeasure, Child, child, free_port, listening
 from simulators.load.mix import Types, exact, types_of
-from simulators.load.series import Series, variable_of
+from simulators.load.series import Series, name_of, variable_of
 
 START = 20.0  # s
 _INSERTED = re.compile(r'^vm_rows_inserted_total\{type="influx"\} (\S+)$', re.MULTILINE)
@@ -63,6 +63,13 @@ class Database:
                 good, bad = _judge(json.loads(line), series, ticks, kinds)
                 right, wrong = right + good, wrong + bad
         return Stored(right, wrong)
+
+    def ticks(self, series: Series, variable: int) -> list[int]:
+        """Those that it holds of one variable, in order."""
+        query = urlencode({"match[]": f"machine_{name_of(variable)}"})
+        with self._get(f"/api/v1/export?{query}") as answer:
+            times = [at for line in answer for at in json.loads(line)["timestamps"]]
+        return sorted(tick for tick in map(series.tick_of, times) if tick >= 0)
 
     def _get(self, path: str) -> IO[bytes]:
         opened: IO[bytes] = urllib.request.urlopen(self.url + path, timeout=60)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from asyncua.ua.uaerrors import UaError
@@ -33,6 +34,7 @@ from pipelines.registry import Registry
 log = logging.getLogger("adapters.opcua")
 _ENDED: Final = ("BadSessionIdInvalid", "BadSessionClosed")
 _GOODBYE: Final = 2.0  # s for an answer of who would end by itself
+_CLOCKS_ARE_SET: Final = 2000  # the year from which on a time is one; 1601 and 1970 are where clocks begin
 _TRIES: Final = 3  # of an old session whose server answered by dropping the connection
 
 
@@ -83,7 +85,7 @@ class Beginning:
 
     async def begin(self, credentials: Credentials, since: Checkpoint | None) -> Start:
         ticket = None if since is None or not self._items.subscribes else since.ticket
-        if since is None or ticket is None or (ticket.url, ticket.who) != self._place():
+        if since is None or ticket is None or not ticket.started or (ticket.url, ticket.who) != self._place():
             await self._channel.sign_in(credentials)
             return await self._anew(await self._desk.learn(), "")
         how = await self._revived(ticket, credentials)
@@ -180,7 +182,8 @@ class Beginning:
             nothing = Subscription(0, self._settings.publishing_interval, self._settings.keep_alive)
             return Start(nothing, server, proven=False)
         subscription = await self._desk.subscribe()
-        proven = await proves_itself(self._channel, subscription.id)
+        dated = bool(identity(server, self._desk)[1])
+        proven = dated and await proves_itself(self._channel, subscription.id)
         return Start(subscription, server, proven, why=why)
 
 
@@ -239,10 +242,15 @@ def who(settings: OpcUaSource) -> str:
 
 
 def identity(server: Mapping[str, Any], desk: Desk) -> tuple[str, str, str]:
-    """(the server's name, when it was started, a digest of its namespaces): equal in the same life of the same server."""
+    """(the server's name, when it was started, a digest of its namespaces): equal in the same life of the same server.
+
+    When it was started is "" if it does not say, or says what a clock says that was never set: the same after every restart.
+    Such a server is asked for nothing of an earlier session, because its numbers may begin again.
+    """
     servers, started = server["servers"], server["started"]
     name = str(servers[0]) if isinstance(servers, list) and servers else ""
-    return name, "" if started is None else str(started), _digest(desk.namespaces)
+    dated = isinstance(started, datetime) and started.year >= _CLOCKS_ARE_SET
+    return name, str(started) if dated else "", _digest(desk.namespaces)
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -1,9 +1,11 @@
 """The services that are asked for a few times per session, answered with asyncua's structures; unknown ones are refused.
 
-Nothing is checked that a collector would not notice: any session token is good, any user is anonymous.
+Nothing is checked that a collector would not notice: any user is anonymous.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from simulators.load.series import NAMESPACE, variable_of
 INDEX = 2  # of NAMESPACE
 NAMESPACES = ["http://opcfoundation.org/UA/", "urn:shopfloor:sim:load", NAMESPACE]
 TRANSPORT = "http://opcfoundation.org/UA-Profile/Transport/uatcp-uasc-uabinary"
-_STATE, _LEVEL, _NAMESPACES = 2259, 2267, 2255  # NodeIds.csv
+_STARTED, _STATE, _LEVEL, _NAMESPACES = 2257, 2259, 2267, 2255  # NodeIds.csv
 _CAPABILITIES = {_STATE: 0, _LEVEL: 255, 2261: "shopfloor load", 2264: "1", 11705: 1000, 11714: 1000}
 _DATA_TYPE, _RANK, _VALUE, _CLASS, _NAME, _DISPLAY = 14, 15, 13, 2, 3, 4  # AttributeIds
 
@@ -43,7 +45,7 @@ class Services:
 
     def __init__(self, types: NDArray[np.uint8], url: str) -> None:
         self._types, self._url = types, url
-        self._sessions = 0
+        self._sessions, self._started = 0, datetime.now(UTC)
         self._answers: Mapping[str, Callable[[Any], Any]] = {
             "GetEndpointsRequest": self._endpoints,
             "FindServersRequest": self._servers,
@@ -88,8 +90,8 @@ class Services:
         answer: Any = ua.CreateSessionResponse()
         result = answer.Parameters
         self._sessions += 1
-        number = 2 * self._sessions
-        result.SessionId, result.AuthenticationToken = _node(number, 1), _node(number + 1, 1)
+        result.SessionId = _node(self._sessions, 1)
+        result.AuthenticationToken = _node(secrets.token_bytes(32), 0)
         result.RevisedSessionTimeout = request.Parameters.RequestedSessionTimeout
         result.ServerNonce = bytes(32)
         result.ServerEndpoints = self._offers()
@@ -107,6 +109,8 @@ class Services:
         variable = variable_at(node)
         if 0 <= variable < len(self._types):
             return self._of_variable(variable, attribute)
+        if (node.NamespaceIndex, node.Identifier, attribute) == (0, _STARTED, _VALUE):
+            return _data(self._started, ua.VariantType.DateTime)
         value = _CAPABILITIES.get(node.Identifier) if node.NamespaceIndex == 0 else None
         if attribute != _VALUE or (value is None and node.Identifier != _NAMESPACES):
             return _bad("BadNodeIdUnknown")
@@ -130,7 +134,7 @@ class Services:
         return _data(*known[attribute]) if attribute in known else _bad("BadAttributeIdInvalid")
 
 
-def _node(identifier: Any, index: int) -> Any:
+def _node(identifier: int | bytes, index: int) -> Any:
     make: Any = ua.NodeId
     return make(identifier, index)
 

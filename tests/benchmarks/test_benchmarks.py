@@ -50,7 +50,8 @@ def test_rows_of_a_short_run(name: str, options: list[str], scripts: int) -> Non
     assert all(set(row) >= KEYS for row in (ours, *others))
     assert (ours["name"], ours["baseline"]) == (name, False)
     assert [row["baseline"] for row in others] == [True] * scripts
-    assert (ours["lost"], ours["extra"], ours["emitted"], ours["unaccounted"]) == (0, 0, emitted, 0)
+    balance = (ours["lost"], ours["extra"], ours["emitted"], ours["unaccounted"])
+    assert balance == (0, 0, emitted, 0), done.stderr
     assert all(row["emitted"] == emitted for row in others)
     assert ours["cpu_us_per_value"] > 0
     assert ours["rss_mb"] > 20

@@ -414,6 +414,24 @@ async def test_a_server_that_proves_nothing_keeps_nothing(bed: Bed, registry: Re
     assert b'"ticket":null' in taken.checkpoint
 
 
+@pytest.mark.parametrize("started", [0, -11_644_473_600 * 10**9])
+async def test_a_server_whose_clock_was_never_set_is_asked_for_nothing_of_before(
+    bed: Bed, registry: Registry, started: int
+) -> None:
+    """U15: its start time comes again after a restart (1970, or no time at all), so it cannot tell its lives apart."""
+    bed.server.space.started = started
+    bed.variable("a", Variable(value=value(0)))
+    checkpoint = await first_life(bed, registry)
+    assert b'"ticket":null' in checkpoint
+    assert bed.server.subscriptions == []
+    bed.emit("a", 3)
+    taken = await bed.begin(registry, checkpoint)
+    await eventually(lambda: bool(taken.gaps), "the gap is told")
+    assert [gap.reason for gap in taken.gaps] == ["collector_down"]
+    assert taken.values() == [3.0]
+    assert bed.server.record.transferred == []
+
+
 async def test_the_next_address_when_one_fails_and_the_one_that_works_next_time(
     tmp_path: Path, bed: Bed
 ) -> None:
