@@ -86,7 +86,8 @@ def _why(store: Database, series: Series, finished: Mapping[str, Any], running: 
 
 
 def _load(folder: Path, name: str, port: int, wish: Wish) -> AbstractContextManager[Child]:
-    options = [*wish.load_options(settle=0, drain=5), f"--port={port}", "--stay"]
+    # The server waits for the last acknowledgement: a disk that stands still for some seconds is not a loss.
+    options = [*wish.load_options(settle=0, drain=60), f"--port={port}", "--stay"]
     return child(name, python("-m", "simulators.load", "opcua", *options), OTHERS, folder)
 
 
