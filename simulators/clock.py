@@ -77,6 +77,7 @@ class DrivenClock:
         self._started = asyncio.Event()
         self._allowed = asyncio.Event()
         self._waiting = asyncio.Event()
+        self._over = False
 
     def start(self, origin_ns: int) -> None:
         self._limit_ns = origin_ns
@@ -91,17 +92,20 @@ class DrivenClock:
         return not stop.is_set()
 
     async def advance(self, seconds: float) -> int:
-        """Let so much simulated time pass; the time it is then, ns."""
+        """Let so much simulated time pass; the time it is then, ns. Nobody waits for it any more when the run has ended."""
         await self._started.wait()
         await self._waiting.wait()
         self._limit_ns += round(seconds * 1000) * MILLISECOND
+        if self._over:
+            return self._limit_ns
         self._waiting.clear()
         self._allowed.set()
         await self._waiting.wait()
         return self._limit_ns
 
     def release(self) -> None:
-        """Whoever waits for time to pass is told that none will: the run has ended."""
+        """Whoever waits for time to pass is told that none will, now and later: the run has ended."""
+        self._over = True
         self._waiting.set()
 
     async def _until_allowed(self, stop: asyncio.Event) -> None:

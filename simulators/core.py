@@ -39,6 +39,13 @@ class Unit:
         async with self.busy:
             return await self._step(at_ns, truth)
 
+    def retire(self, truth: Truth) -> None:
+        """It makes no further step: what was taken for one, and waits, is told as unheeded; nothing more is taken. Once is enough."""
+        self.model.over = True
+        waiting, self.model.waiting = self.model.waiting, []
+        if waiting:
+            truth.unheeded(self.model.machine, self.last_ns, waiting)
+
     async def _step(self, at_ns: int, truth: Truth) -> bool:
         changed, ended = self.model.step(at_ns, self.model.period_ms / 1000)
         self.last_ns = at_ns
@@ -87,3 +94,5 @@ async def drive(
             prepare(at_ns, units[number].model)
         if await units[number].step(at_ns, truth):
             heapq.heappush(due, (at_ns + units[number].model.period_ms * MILLISECOND, number))
+        else:
+            units[number].retire(truth)

@@ -61,13 +61,17 @@ class Turn(NamedTuple):
 class Refused(SimulatorError, ValueError):
     """A setting that cannot be written. sort: why, as a server must tell it."""
 
-    def __init__(self, sort: Literal["unknown", "type", "range", "busy"], words: str) -> None:
+    def __init__(self, sort: Literal["unknown", "type", "range", "busy", "over"], words: str) -> None:
         super().__init__(words)
         self.sort = sort
 
 
 def admitted(model: "Model", name: str, value: Any) -> "Value":
     """The value as it will count; raises Refused in words."""
+    if model.over:
+        raise Refused(
+            "over", f"{model.machine} makes no further step: nothing that is written now would count."
+        )
     if len(model.waiting) >= WAITING:
         raise Refused("busy", f"{model.machine}: {WAITING} values wait already for its next step.")
     setting = next((each for each in model.settings if each.signal == name), None)

@@ -155,9 +155,9 @@ class Model(ABC):
     around: Surroundings = field(default_factory=Surroundings, init=False)
     waiting: list[Written] = field(default_factory=list, init=False)  # settings for the next step
     written: list[Written] = field(default_factory=list, init=False)  # those of this one
-    readings: dict[str, Reading] = field(
-        default_factory=dict, init=False, repr=False
-    )  # not as they should be
+    over: bool = field(default=False, init=False)  # it makes no further step
+    # readings: those that are not as they should be
+    readings: dict[str, Reading] = field(default_factory=dict, init=False, repr=False)
     _streams: dict[str, random.Random] = field(default_factory=dict, init=False, repr=False)
     _since: tuple[str, int] = field(default=("", 0), init=False, repr=False)
 

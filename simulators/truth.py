@@ -54,17 +54,15 @@ class Truth:
 
     def written(self, machine: str, t: int, all_: Iterable[Written]) -> None:
         """Settings that somebody wrote; they count from the step at `t` on."""
-        self.rows(
-            {
-                "kind": "written",
-                "machine": machine,
-                "t": t,
-                "by": each.who,
-                "signal": each.signal,
-                "value": each.value,
-            }
-            for each in all_
-        )
+        self._settings("written", machine, t, all_)
+
+    def unheeded(self, machine: str, t: int, all_: Iterable[Written]) -> None:
+        """Settings that were taken after the machine's last step, which was at `t`: they never counted."""
+        self._settings("unheeded", machine, t, all_)
+
+    def _settings(self, kind: str, machine: str, t: int, all_: Iterable[Written]) -> None:
+        row = {"kind": kind, "machine": machine, "t": t}
+        self.rows({**row, "by": each.who, "signal": each.signal, "value": each.value} for each in all_)
 
 
 @contextmanager

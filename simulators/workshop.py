@@ -21,7 +21,7 @@ from simulators.faces.opening import Opener, Place
 from simulators.faults.engine import Engine
 from simulators.faults.wish import Wish
 from simulators.hall import Hall, HallPlan
-from simulators.live import Turn, admitted
+from simulators.live import Refused, Turn, Written, admitted
 from simulators.machines import kind
 from simulators.model import Model
 from simulators.truth import Truth, open_truth
@@ -102,9 +102,16 @@ class Workshop:
             self.units, clock, self.truth, stop, origin_ns=origin_ns, until_ns=until_ns,
             agenda=self.agenda, prepare=prepare,
         )  # fmt: skip
+        self.retire()
+
+    def retire(self) -> None:
+        """No machine makes another step."""
+        for unit in self.units:
+            unit.retire(self.truth)
 
     async def drain(self) -> None:
         """Let every reader have what was emitted, and close the books: last states, and the `stop` row."""
+        self.retire()
         await self.engine.reset()
         for unit in self.units:
             await unit.face.drain(self.grace_s)
@@ -115,15 +122,17 @@ class Workshop:
         self.truth.rows([{"kind": "stop", "t": max(u.last_ns for u in self.units), **self.report()}])
 
     def report(self) -> Mapping[str, object]:
-        """What happened to the values: handed over; never taken by the broker; dropped while it was away."""
-        emitted = {unit.model.machine: self.truth.emitted[unit.model.machine] for unit in self.units}
-        if self.publisher is None:
-            return {"emitted": emitted}
-        return {
-            "emitted": emitted,
-            "unconfirmed": self.publisher.unconfirmed(),
-            "dropped": dict(self.publisher.dropped),
+        """What happened to the values: handed over; never taken by the broker; dropped while it was away. And to the messages that
+        the built-in broker took: not delivered.
+        """
+        said: dict[str, object] = {
+            "emitted": {unit.model.machine: self.truth.emitted[unit.model.machine] for unit in self.units}
         }
+        if self.publisher is not None:
+            said |= {"unconfirmed": self.publisher.unconfirmed(), "dropped": dict(self.publisher.dropped)}
+        if self.broker is not None:
+            said["undelivered"] = self.broker.undelivered
+        return said
 
 
 @asynccontextmanager
@@ -145,7 +154,7 @@ async def open_workshop(plan: Plan, nursery: "Nursery | None" = None) -> AsyncIt
         opener = Opener(stack, place, truth, at_ns, nursery)
         with nothing_is_rubbish():
             faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
-        units = [Unit(model, faces[model.machine], plan.max_changes) for model in models]
+        units = [Unit(model, faces[model.machine], plan.max_changes, at_ns) for model in models]
         yield _ready(plan, units, opener)
 
 
@@ -158,7 +167,7 @@ def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
     for turn in plan.settings:
         model = engine.unit(turn.machine).model
         admitted(model, turn.signal, turn.value)
-        agenda.after(round(turn.at * 1000) * (SECOND // 1000), partial(_turn, model, turn))
+        agenda.after(round(turn.at * 1000) * (SECOND // 1000), partial(_turn, model, turn, agenda, truth))
     models = [unit.model for unit in units]
     hall = None if plan.hall is None else Hall(plan.hall, models, truth)
     _write(plan.config, _configured(plan, models, opener))
@@ -172,8 +181,12 @@ async def _begin(engine: Engine, wish: Wish) -> None:
     await engine.start(wish)
 
 
-async def _turn(model: Model, turn: Turn) -> None:
-    model.set(turn.signal, turn.value, "scenario")
+async def _turn(model: Model, turn: Turn, agenda: Agenda, truth: Truth) -> None:
+    """A machine that is over, or that somebody floods, does not end the run of all others."""
+    try:
+        model.set(turn.signal, turn.value, "scenario")
+    except Refused:
+        truth.unheeded(model.machine, agenda.now_ns, [Written("scenario", turn.signal, turn.value)])
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Final, cast
 
 from simulators.broker import packets
@@ -17,12 +18,16 @@ VERSION, IDENTIFIER = 1, 2  # 3.2.2.3: why a connection is refused
 
 
 class Broker:
-    """`accept` makes the protocol of a connection. changed: set whenever a reader owes less."""
+    """`accept` makes the protocol of a connection. changed: set whenever a reader owes less.
+
+    undelivered: messages that a client should have got and never will, because it reads too slowly or is away too long.
+    """
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self.changed = asyncio.Event()
+        self.undelivered: Counter[str] = Counter()
         self._retained: dict[str, Message] = {}
         self._readers: dict[str, list[tuple[Session, int]]] = {}
         self._unnamed = 0
@@ -51,7 +56,7 @@ class Broker:
         known = self.sessions.get(client_id)
         if known is not None and not clean and not known.clean:
             return known, True
-        self.sessions[client_id] = made = Session(client_id, clean=clean)
+        self.sessions[client_id] = made = Session(client_id, self.undelivered, clean=clean)
         self._readers.clear()
         return made, False
 
@@ -218,6 +223,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         if content[0] & 0xF6 == packets.PUBLISH and self._transport.get_write_buffer_size() > BACKLOG:
+            if self._session is not None:
+                self._session.throw_away(f"{BACKLOG:,} bytes wait in its connection already")
             return
         self._transport.write(content)
 

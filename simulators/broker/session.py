@@ -1,6 +1,7 @@
 """What a broker owes to one client, whether it is there or not: subscriptions, what waits, what is in flight."""
 
-from collections import deque
+import logging
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -8,6 +9,7 @@ from simulators.broker import packets
 from simulators.broker.filters import matches
 from simulators.broker.packets import Message
 
+LOG = logging.getLogger(__name__)
 WINDOW: Final = 100  # messages in flight to a reader
 LIMIT: Final = 100_000  # messages kept for a reader
 LAST: Final = 0xFFFF
@@ -16,14 +18,18 @@ Write = Callable[[bytes], None]
 
 
 class Session:
-    """4.1: lives on while its client is away, unless that wanted a clean one. write: how to reach the client; None: it is away."""
+    """4.1: lives on while its client is away, unless that wanted a clean one. write: how to reach the client; None: it is away.
 
-    def __init__(self, client_id: str, *, clean: bool) -> None:
+    undelivered: messages that were thrown away, by client.
+    """
+
+    def __init__(self, client_id: str, undelivered: Counter[str], *, clean: bool) -> None:
         self.client_id, self.clean = client_id, clean
         self.filters: dict[str, int] = {}
         self.received: set[int] = set()  # identifiers of QoS 2 that were passed on and not released
         self.write: Write | None = None
-        self.refused = 0  # messages that were one too many
+        self._undelivered = undelivered
+        self._told = False
         self._waiting: deque[Message] = deque()
         self._flying: dict[int, Message] = {}
         self._number = 0
@@ -54,15 +60,23 @@ class Session:
             if self.write is not None:
                 self.write(packets.publish(message, 0, 0))
         elif len(self._waiting) >= LIMIT:
-            self.refused += 1
+            self.throw_away(f"{LIMIT:,} messages wait for it already")
         else:
             self._waiting.append(message)
             self._pump()
+
+    def throw_away(self, why: str) -> None:
+        """A message does not reach its client: counted always, said once until the client has nothing to wait for."""
+        self._undelivered[self.client_id] += 1
+        if not self._told:
+            self._told = True
+            LOG.warning("%s does not get what is said now: %s.", self.client_id, why)
 
     def acknowledged(self, number: int) -> None:
         """3.4."""
         self._flying.pop(number, None)
         self._pump()
+        self._told = self._told and bool(self.owes)
 
     def _pump(self) -> None:
         while self.write is not None and self._waiting and len(self._flying) < WINDOW:

@@ -1,7 +1,7 @@
 """The broker: an own one (`simulators.broker`, MQTT 3.1.1) where there is none, so that a demo needs nothing installed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -39,6 +39,11 @@ class OwnBroker:
     def __init__(self, broker: Broker, address: Address) -> None:
         self._broker = broker
         self.address = address
+
+    @property
+    def undelivered(self) -> Mapping[str, int]:
+        """Messages that were acknowledged and thrown away, by the client that did not get them."""
+        return dict(self._broker.undelivered)
 
     async def drain(self, seconds: float) -> None:
         """Wait until every connected subscriber has acknowledged what the broker took."""

@@ -1,7 +1,7 @@
 """Key and certificates of simulated machines: made on first use, kept where a folder is named, else for this run alone.
 
 One key for all machines of a process: a key takes a tenth of a second to make, a certificate two milliseconds, and nobody
-has to be kept apart from himself. The folder is laid out as OPC UA servers do: `own/private`, `own/certs`.
+has to be kept apart from himself. Runs that share a folder share its key, also when they find it empty at once. The folder is laid out as OPC UA servers do: `own/private`, `own/certs`.
 """
 
 import datetime as dt
@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -87,8 +88,18 @@ class Registrar:
         if kept is not None and self._still_good(kept, key, machine):
             return Identity(kept, key)
         made = Identity(certificate(machine, self.hosts, key), key)
-        if self.folder is not None:
-            _write(self._file(self.folder, machine), made.der)
+        if self.folder is None:
+            return made
+        file = self._file(self.folder, machine)
+        if kept is None:
+            if _write_first(file, made.der):
+                return made
+            kept = _read_certificate(
+                file
+            )  # another run with this folder was faster: one machine, one certificate
+            if kept is not None and self._still_good(kept, key, machine):
+                return Identity(kept, key)
+        _write(file, made.der)
         return made
 
     def another(self, machine: str, before: Identity, change: str) -> Identity:
@@ -116,10 +127,12 @@ class Registrar:
     def _kept_key(self, folder: Path) -> RSAPrivateKey:
         file = folder / "own" / "private" / "key.pem"
         try:
+            if (
+                not file.exists()
+            ):  # another run with this folder may be at it as well: the first one's key is the key of both
+                own = self.keys.key()
+                _write_first(file, own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             key = load_pem_private_key(file.read_bytes(), None)
-        except FileNotFoundError:
-            key = self.keys.key()
-            _write(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise SimulatorError(
                 f"{file}: this key cannot be read ({error}). Take it away for a new one."
@@ -203,11 +216,34 @@ def _read_certificate(file: Path) -> x509.Certificate | None:
 
 def _write(file: Path, data: bytes) -> None:
     """Whole or not at all, and for its owner alone."""
+    with _draft(file, data) as draft:
+        draft.replace(file)
+
+
+def _write_first(file: Path, data: bytes) -> bool:
+    """As `_write`, but what is there stays: False. A link is made once only, whoever else tries at that moment; a folder without links
+    (FAT) has no such word, and there the last one wins.
+    """
+    with _draft(file, data) as draft:
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            return False
+        except OSError:
+            draft.replace(file)
+    return True
+
+
+@contextmanager
+def _draft(file: Path, data: bytes) -> Iterator[Path]:
+    """The data beside its place, until it has been put there."""
     draft = file.with_name(f".{secrets.token_hex(8)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             out.write(data)
-        draft.replace(file)
+        yield draft
     except OSError as error:
         raise SimulatorError(f"{file}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Settings of a machine that clients may write: by whom, of what type, within which range (OPC 10000-4, 5.11.4).
 
 A value that is taken counts from the machine's next step on, and only then stands in the variable: as at a control that reads its
-inputs once per cycle.
+inputs once per cycle. A machine that makes no further step takes nothing.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ SORTS: Final[Mapping[str, int]] = {
     "type": StatusCodes.BadTypeMismatch,
     "range": StatusCodes.BadOutOfRange,
     "busy": StatusCodes.BadTooManyOperations,
+    "over": StatusCodes.BadInvalidState,
 }
 
 

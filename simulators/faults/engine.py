@@ -67,6 +67,8 @@ class Engine:
 
     async def reset(self, machine: str = "") -> int:
         """End all faults, or those of one machine; how many there were."""
+        if machine:
+            self.unit(machine)
         ending = [wish for wish in self._active.values() if machine in ("", wish.machine)]
         for wish in ending:
             await self.stop(wish)

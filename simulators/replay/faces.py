@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from simulators.faces.broker import Address, own_broker
+from simulators.faces.broker import Address, OwnBroker, own_broker
 from simulators.faces.mqtt import Message, Publisher, open_publisher
 from simulators.recording.rows import Row
 from simulators.replay.event import Event
@@ -36,12 +36,23 @@ class Face(Protocol):
     async def drain(self, seconds: float) -> None:
         """Wait until the readers have what was emitted, at most so long."""
 
+    def report(self) -> Mapping[str, object]:
+        """What became of it besides."""
+
 
 class MqttReplay:
     """A recording as messages. `topics` are those of `Segments`; lines go to shdr/<machine>."""
 
-    def __init__(self, publisher: Publisher, tape: Tape, topics: Mapping[Signal, str], lines: bool) -> None:
-        self._publisher, self._tape, self._topics, self._lines = publisher, tape, topics, lines
+    def __init__(
+        self,
+        publisher: Publisher,
+        own: OwnBroker | None,
+        tape: Tape,
+        topics: Mapping[Signal, str],
+        lines: bool,
+    ) -> None:
+        self._publisher, self._own, self._tape = publisher, own, tape
+        self._topics, self._lines = topics, lines
 
     async def emit(self, event: Event, shift: int) -> None:
         while self._publisher.pending > WAITING:  # noqa: ASYNC110 - the publisher has an event for empty only
@@ -75,6 +86,11 @@ class MqttReplay:
         except TimeoutError:
             return
 
+    def report(self) -> Mapping[str, object]:
+        """As `run` says it."""
+        said = {"unconfirmed": self._publisher.unconfirmed(), "dropped": dict(self._publisher.dropped)}
+        return said if self._own is None else {**said, "undelivered": self._own.undelivered}
+
 
 def topics(tape: Tape) -> dict[Signal, str]:
     """A topic per signal: its name, without what means something in topics; two names that become one are numbered."""
@@ -99,7 +115,7 @@ async def open_mqtt(
         address = broker or (own.address if own else Address(host, port))
         client_id = f"shopfloor-replay-{uuid4().hex[:12]}"
         publisher = await stack.enter_async_context(open_publisher(address, truth, client_id))
-        yield MqttReplay(publisher, tape, topics(tape), lines), address.url
+        yield MqttReplay(publisher, own, tape, topics(tape), lines), address.url
         if own is not None:
             await own.drain(3.0)
 
@@ -134,6 +150,10 @@ class OpcUaReplay:
         from simulators.faces.opcua_server import drained
 
         await drained(self._server, seconds)
+
+    def report(self) -> Mapping[str, object]:
+        """All that was set was said."""
+        return {}
 
 
 @asynccontextmanager

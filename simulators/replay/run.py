@@ -56,8 +56,9 @@ async def run(plan: Plan) -> int:
             if not stop.is_set():
                 await _played(plan, tape, truth, face, stop)
             await face.drain(GRACE_S)
-            truth.rows([{"kind": "stop", "emitted": dict(truth.emitted)}])
-        say({"event": "stopped", "emitted": dict(truth.emitted)})
+            report = {"emitted": dict(truth.emitted), **face.report()}
+            truth.rows([{"kind": "stop", **report}])
+        say({"event": "stopped", **report})
     return 0
 
 

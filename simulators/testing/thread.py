@@ -88,3 +88,4 @@ class Running:
         """The clock starts when time is first let pass: who is to hear the first values of MQTT can be there."""
         await self._begin.wait()
         await workshop.drive(self.clock, self._stop, origin_ns=workshop.opened_ns)
+        self.clock.release()

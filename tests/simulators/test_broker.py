@@ -154,6 +154,41 @@ async def test_retained_messages_and_their_end() -> None:
         assert [topic for topic, *_ in later.got] == ["end"]
 
 
+async def test_what_is_thrown_away_is_counted_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("simulators.broker.session.LIMIT", 5)
+    keeps, writer = Stranger("keeps", clean=False), Stranger()
+    async with bed() as (broker, _), strangers(keeps, writer):
+        port = broker.address.port
+        async with strangers(first := Stranger("keeps", clean=False)):
+            await first.open(port, "t")
+        await writer.open(port)
+        for number in range(8):
+            await writer.say("t", b"%d" % number)
+        assert broker.undelivered == {"keeps": 3}
+        await keeps.open(port)
+        await until(lambda: len(keeps.got) == 5)
+        await writer.say("t", b"after")
+        await until(lambda: keeps.got[-1][1] == b"after")
+        assert broker.undelivered == {"keeps": 3}
+    assert caplog.messages == ["keeps does not get what is said now: 5 messages wait for it already."]
+
+
+async def test_what_a_reader_of_qos_0_is_too_slow_for_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("simulators.broker.server.BACKLOG", -1)
+    slow, writer = Stranger("slow"), Stranger()
+    async with bed() as (broker, _), strangers(slow, writer):
+        await slow.open(broker.address.port, "t", qos=0)
+        await writer.open(broker.address.port)
+        for _ in range(2):
+            await writer.say("t", b"1")
+        assert broker.undelivered == {"slow": 2}
+    assert caplog.messages == ["slow does not get what is said now: -1 bytes wait in its connection already."]
+
+
 @pytest.mark.parametrize("orderly", [True, False])
 async def test_the_will_is_spoken_for_who_is_lost_and_for_nobody_else(orderly: bool) -> None:
     reader, dying = Stranger(), Stranger("dying")

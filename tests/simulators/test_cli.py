@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_a_run_from_ready_to_stopped(start: Start, tmp_path: Path) -> None:
     counts = dict.fromkeys(ready["machines"], 0)
     for row in rows(Path(ready["truth"])):
         counts[row["machine"]] += 1
-    assert stopped == {"event": "stopped", "emitted": counts, "unconfirmed": {}, "dropped": {}}
+    nothing: dict[str, dict[str, int]] = {"unconfirmed": {}, "dropped": {}, "undelivered": {}}
+    assert stopped == {"event": "stopped", "emitted": counts, **nothing}
     assert counts["energy-1"] == 30  # ten values at the start and at each of two seconds
     lines = [json.loads(text) for text in Path(ready["truth"]).read_text().splitlines()]
     assert lines[0]["kind"] == "start"
@@ -164,6 +166,17 @@ def test_after_the_last_change_it_keeps_serving(start: Start) -> None:
     emitted = line(process)["emitted"]
     assert emitted == {"mill": first // 2 + 30, "cnc-1": first // 2 + 30}
     assert process.wait(10) == 0
+
+
+def test_time_that_is_let_pass_after_the_last_change_passes(start: Start) -> None:
+    process = start("run", "energy", "--speed", "0", "--max-changes", "1")
+    line(process)
+    for _ in range(3):
+        say(process, '{"advance": 10}')
+    told = [line(process)["t"] for _ in range(3)]
+    assert [later - sooner for sooner, later in pairwise(told)] == [10_000_000_000] * 2
+    say(process, "stop")
+    assert line(process)["event"] == "stopped"
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:

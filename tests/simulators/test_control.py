@@ -118,6 +118,7 @@ def test_lines_on_stdin(start: Start) -> None:
         ("reset", {"event": "done", "ended": 1}),
         ("dance", None),
         ('{"inject": 3}', None),
+        ('{"reset": "nobody"}', None),
         ("{", None),
     ):
         say(process, words)

@@ -126,6 +126,7 @@ async def test_received_equals_truth_with_the_own_broker(tmp_path: Path) -> None
                 "emitted": {m: sum(r[0] == m for r in truth) for m in ("energy-1", "compressor-1")},
                 "unconfirmed": {},
                 "dropped": {},
+                "undelivered": {},
             }
 
 

@@ -20,6 +20,7 @@ from simulators.faces.opcua_history import History, Memory
 from simulators.faces.opcua_security import Security
 from simulators.faces.opcua_space import Nursery
 from simulators.faults.wish import Wish
+from simulators.live import Refused, Turn
 from simulators.machines import kind
 from simulators.workshop import Workshop, open_workshop
 from tests.simulators.runs import START, rows
@@ -146,6 +147,50 @@ async def test_only_settings_can_be_written_and_say_so(bed: Bed) -> None:
         assert writable == (signal.name in {each.signal for each in model.settings})
         assert remembered == (signal.name in model.remembered)
         assert (await node.read_attribute(AttributeIds.Historizing)).Value.Value == remembered
+
+
+async def test_a_machine_that_makes_no_further_step_takes_nothing(tmp_path: Path, nursery: Nursery) -> None:
+    """Neither Good without effect nor silence in the truth; and what was taken for a step that never came is told."""
+    robots = tuple(("robot", name) for name in ("spent", "later"))
+    wanted = plan(
+        tmp_path, machines=robots, max_changes=1, settings=(Turn(1.0, "spent", "speed_override", 20.0),)
+    )
+    clock, stop = DrivenClock(), asyncio.Event()
+    async with open_workshop(wanted, nursery) as workshop, asyncio.TaskGroup() as group:
+        later = workshop.units[1]
+        later.left = None
+        driving = group.create_task(workshop.drive(clock, stop, origin_ns=START))
+        async with Client(workshop.endpoints["spent"]) as client:
+            override = client.get_node(node_id("Motion.SpeedOverride", 2))
+            await clock.advance(1.5)
+            said = [await write(override, 50.0, ua.VariantType.Float)]
+            later.model.set("speed_override", 60.0, "counts")
+            await clock.advance(0.5)
+            later.model.set("speed_override", 70.0, "too late")
+            stop.set()
+            await driving
+            said.append(await write(override, 50.0, ua.VariantType.Float))
+            assert await override.read_value() == 100.0
+        with pytest.raises(Refused, match="later makes no further step"):
+            later.model.set("speed_override", 80.0, "refused")
+        await workshop.drain()
+    assert said == ["BadInvalidState"] * 2
+    told = {kind: list(rows(tmp_path / "truth.jsonl", kind)) for kind in ("written", "unheeded")}
+    assert [(r["machine"], r["by"]) for r in told["written"]] == [("later", "counts")]
+    assert [(r["machine"], r["by"], r["value"], r["t"]) for r in told["unheeded"]] == [
+        ("spent", "scenario", 20.0, START + SECOND),
+        ("later", "too late", 70.0, START + 2 * SECOND),
+    ]
+
+
+async def test_what_is_written_to_a_run_that_never_begins_is_told(tmp_path: Path, nursery: Nursery) -> None:
+    async with open_workshop(plan(tmp_path, machines=MACHINES[:1]), nursery) as workshop:
+        workshop.units[0].model.set("zone_3_set", 240.0, "somebody")
+        await workshop.drain()
+    truth = [row for kind in ("unheeded", "state", "stop") for row in rows(tmp_path / "truth.jsonl", kind)]
+    assert [(row["kind"], row.get("by"), row.get("t", row.get("to"))) for row in truth] == [
+        ("unheeded", "somebody", START), ("state", None, START), ("stop", None, START),
+    ]  # fmt: skip
 
 
 async def acknowledged(client: Client) -> str:

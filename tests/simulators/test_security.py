@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from simulators.cli import main
 from simulators.errors import SimulatorError
+from simulators.faces import opcua_identity
 from simulators.faces.opcua_entrance import MOST_REJECTED, Doorkeeper, TrustList
 from simulators.faces.opcua_identity import Keys, Registrar, hosts_of
 from simulators.faces.opcua_security import Account, Security, offers, security_of
@@ -258,6 +259,28 @@ def test_a_kept_certificate_is_the_same_next_time_unless_it_no_longer_fits(tmp_p
     key.write_text("rubbish")
     with pytest.raises(SimulatorError, match="cannot be read"):
         Registrar(Keys(), pki, ()).identity("cnc-1")
+
+
+@pytest.mark.parametrize("slow", ["key", "certificate"])
+def test_two_runs_that_find_a_folder_empty_at_once_have_one_key_and_one_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """The other run makes both while this one is busy making its own."""
+    others = []
+    name = {"key": "generate_private_key", "certificate": "certificate"}[slow]
+    make = getattr(opcua_identity, name)
+
+    def late(*given: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        others.append(Registrar(Keys(), tmp_path, ("localhost",)).identity("cnc-1"))
+        return make(*given, **more)
+
+    monkeypatch.setattr(opcua_identity, name, late)
+    mine = Registrar(Keys(), tmp_path, ("localhost",)).identity("cnc-1")
+    again = Registrar(Keys(), tmp_path, ("localhost",)).identity("cnc-1")
+    assert [each.fingerprint for each in (mine, again)] == [others[0].fingerprint] * 2
+    assert mine.key.private_numbers() == others[0].key.private_numbers()
+    assert [len(list((tmp_path / "own" / each).iterdir())) for each in ("private", "certs")] == [1, 1]
 
 
 async def test_the_configuration_gets_in_without_an_edit(opened: Any, tmp_path: Path) -> None:
