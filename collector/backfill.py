@@ -49,8 +49,9 @@ async def backfill(
     hit = [_Hit(gap) for gap in await _open_gaps(journal, source.name, begins, ends)]
     async with source.recall(begins, ends) as recall:
         async for delivery in recall:
-            refined = refine(delivery.batches, journal.identity(source.name))
-            await journal.append(source.name, delivery, refined)
+            async with journal.turn(source.name):
+                refined = refine(delivery.batches, journal.identity(source.name))
+                await journal.append(source.name, delivery, refined)
             await delivery.ack()
             for one in hit:
                 one.count += _within(refined.batches, one.gap, journal.registry)

@@ -20,8 +20,9 @@ async def intake(source: Source, refine: Refine, journal: Journal, connected: Co
     async with source.session(journal.checkpoint(source.name)) as session:
         connected(session)
         async for delivery in session:
-            refined = refine(delivery.batches, journal.identity(source.name))
-            await journal.append(source.name, delivery, refined)
+            async with journal.turn(source.name):
+                refined = refine(delivery.batches, journal.identity(source.name))
+                await journal.append(source.name, delivery, refined)
             await delivery.ack()
 
 

@@ -129,8 +129,9 @@ class Keeper:
             return
         read = [source.reread(one.refusal.where, one.refusal.raw, one.refusal.at) for one in chunk]
         delivery = _joined(read)
-        refined = self.refine(delivery.batches, self.journal.identity(name))
-        await self.journal.quarantine.read_again(name, delivery, refined, [one.number for one in chunk])
+        async with self.journal.turn(name):
+            refined = self.refine(delivery.batches, self.journal.identity(name))
+            await self.journal.quarantine.read_again(name, delivery, refined, [one.number for one in chunk])
         answer["read_again"] += len(chunk)
         answer["stored"] += sum(map(len, refined.batches))
         answer["refused"] += sum(r.values for r in (*delivery.refused, *refined.refused))

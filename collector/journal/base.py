@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from adapters.base import Delivery, Entry, Position
-from collector.journal.waiting import Tail
+from collector.journal.waiting import Tail, Turns
 from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
@@ -183,6 +183,8 @@ class Journal(Protocol):
 
     registry: Registry
     tail: Tail
+    turn: Turns
+    """Whoever refines and appends under a name that others append under, too, does both within his turn."""
     pressed: asyncio.Event
     """Set while something waits for space: who holds some and need not, lets go of it."""
 

@@ -23,7 +23,7 @@ from collector.journal.quarantine import MemoryQuarantine
 from collector.journal.queries import First
 from collector.journal.store import RESERVE
 from collector.journal.viewers import Viewers
-from collector.journal.waiting import Space, Tail
+from collector.journal.waiting import Space, Tail, Turns
 from pipelines.batch import Batch
 from pipelines.identity import Identity
 from pipelines.registry import Registry
@@ -48,6 +48,7 @@ class MemoryJournal:
         self.clock = clock
         self.tail = Tail(0)
         self.pace = Pace(clock, 0.0)
+        self.turn = Turns()
         self._max, self._drops = max_values, on_full == "drop_oldest"
         self._rows: deque[Row] = deque()
         self._books: dict[str, Books] = {}

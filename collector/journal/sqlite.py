@@ -41,7 +41,7 @@ from collector.journal.schema import connect_reader
 from collector.journal.space import space
 from collector.journal.store import Appending, Store
 from collector.journal.viewers import Viewers
-from collector.journal.waiting import Tail
+from collector.journal.waiting import Tail, Turns
 from collector.journal.writer import Writer
 from pipelines.identity import Identity
 from pipelines.registry import Registry
@@ -127,6 +127,7 @@ class SqliteJournal:
         self.clock = store.clock
         self.tail = Tail(store.standing.position)
         self.pace = pace
+        self.turn = Turns()
         self.pressed = writer.pressed
         self._store, self._writer, self._reader, self._followers = store, writer, reader, followers
         self._viewers, self._recent = Viewers(), Recent()
@@ -137,7 +138,8 @@ class SqliteJournal:
         return self._store.checkpoints.get(source)
 
     def identity(self, source: str) -> Identity:
-        return self._store.identities.setdefault(source, Identity())
+        known = self._store.identities.get(source)  # made when it is not there, and not with every look
+        return self._store.identities.setdefault(source, Identity()) if known is None else known
 
     async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
         if is_nothing(delivery, refined):

@@ -98,6 +98,20 @@ class Space:
                 self._pressed.clear()
 
 
+class Turns:
+    """One at a time per source, from the look at what is known of it until what came of that is durable: two who look at
+    once, such as a session and a backfill, would each find the same value new, or give two values one key.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def __call__(self, source: str) -> asyncio.Lock:
+        """`async with journal.turn(source): …` around `identity` and `append`."""
+        known = self._locks.get(source)
+        return known if known is not None else self._locks.setdefault(source, asyncio.Lock())
+
+
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
     """Returns when the first of these is done; the others are cancelled and gone by then."""
     if len(waits) == 1:

@@ -11,6 +11,7 @@ import pytest
 from adapters.base import Delivery, Entry
 from adapters.errors import NotConnected, Rejected
 from collector.journal.base import JournalFailed, Range, Slice
+from collector.journal.waiting import Turns
 from collector.line import archival, intake, outflow
 from pipelines.batch import Batch, Kind, batch_of
 from pipelines.identity import Learned
@@ -40,6 +41,7 @@ class Peer:
 
     def __init__(self, fails: str = "", refused: Sequence[Refusal] = ()) -> None:
         self.log: Log = []
+        self.turn = Turns()
         self.fails = fails
         self.refuses = refused
 
