@@ -17,6 +17,7 @@ from collector.assembly import assemble, followers
 from collector.health import Health
 from collector.journal.memory import MemoryJournal
 from collector.live import tap
+from collector.probe import state_folder
 from collector.run import Plant, Running
 from config.settings import Settings
 
@@ -38,7 +39,8 @@ async def rows(settings: Settings, stop: asyncio.Event) -> AsyncIterator[dict[st
 def _in_memory(settings: Settings, scratch: Path) -> Running:
     lookers = settings.model_copy(update={"sinks": (), "history": None})
     clock, journal = SystemClock(), MemoryJournal(followers=followers(lookers), clock=SystemClock())
-    line = assemble(lookers, journal.registry, clock, scratch, scratch=True)
+    state = state_folder(settings, str(scratch))  # who is trusted, and our own certificate, are there
+    line = assemble(lookers, journal.registry, clock, state, scratch=True)
     return Running(line, journal, Health(), clock, scratch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -12,8 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from collector.cli.exits import Exit
+from collector.dry_run import rows
+from config.load import load
 from tests.line.harness import ENVIRONMENT, Collector, Simulation, collector, simulation
 
 
@@ -189,6 +193,25 @@ def test_a_dry_run_prints_and_stores_nothing(workshop: Simulation, tmp_path: Pat
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {row["machine"] for row in rows} >= {"cnc-1", "energy-1", "compressor-1"}
     assert [path.name for path in tmp_path.iterdir()] == ["collector.yaml"]
+
+
+async def test_a_dry_run_trusts_whom_the_collector_trusts(workshop: Simulation, tmp_path: Path) -> None:
+    """And shows the machine the same certificate: trusted once, on both sides, is enough."""
+    config = tmp_path / "collector.yaml"
+    yaml = YAML()
+    content = yaml.load(workshop.config)
+    content["sources"]["cnc-1"].update(security="sign_and_encrypt")
+    content["state"] = str(tmp_path / "state")
+    yaml.dump(content, config)
+    trusted = command("trust", "cnc-1", "--yes", "--config", config)
+    assert trusted.returncode == Exit.OK, trusted.stderr
+    settings, stop = load([config]).settings, asyncio.Event()
+    assert settings is not None
+    async with asyncio.timeout(60):
+        async for row in rows(settings, stop):
+            if row["machine"] == "cnc-1":
+                stop.set()
+    assert (tmp_path / "state" / "pki" / "own" / "collector.pem").exists()
 
 
 def test_nothing_there(tmp_path: Path) -> None:
