@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from adapters.labels import NO_RANGE, Range
 from adapters.opcua.columns import Columns
 from adapters.opcua.events import Events
@@ -146,7 +144,12 @@ class Items:
     @property
     def subscribes(self) -> bool:
         """Whether anything needs a subscription: signals that are not polled, or events."""
-        return bool(self.events.entries) or not all(signal.polled for signal in self.signals)
+        return bool(self.events.entries) or self.monitors
+
+    @property
+    def monitors(self) -> bool:
+        """Whether values come by subscription: then these tell how far we have come."""
+        return not all(signal.polled for signal in self.signals)
 
     @property
     def signals(self) -> Iterator[OpcUaSignal]:
@@ -204,8 +207,8 @@ class Items:
 
     def adopt_arrivals(self, handles: Any, kind: Kind) -> set[int]:
         """Points for items whose kind was unknown until their first value; the handles for which that is impossible."""
-        new = np.unique(handles[self.columns.points[handles] < 0])
-        return {int(handle) for handle in new if not self.adopt(self.all[int(handle)], kind)}
+        new = dict.fromkeys(handles[self.columns.points[handles] < 0].tolist())
+        return {handle for handle in new if not self.adopt(self.all[handle], kind)}
 
     def machines_of(self, handles: Iterable[int]) -> tuple[str, ...]:
         return tuple(sorted({self.all[handle].machine for handle in handles}))
