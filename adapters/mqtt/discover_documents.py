@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.mqtt.paths import Path, parse_path, spell
+from adapters.mqtt.paths import Path, spell
 from adapters.mqtt.payloads.document import leaves
 from adapters.mqtt.times import by_magnitude, reader
 from pipelines.units import known_unit_problem, unit_of
@@ -122,14 +122,8 @@ def _field(path: Path, values: Sequence[Any]) -> Field:
     told = [value for value in values if value is not None]
     made = Field(path, {"value": spell(path)}, _sort(told[-1]) if told else "", told[-1] if told else None)
     name = str(path[-1]) if path else ""
-    try:
-        same = parse_path(spell(path)) == path
-    except ValueError:
-        same = False
     kinds = {_sort(value) for value in told}
-    if not same:
-        made.why = "a key that no value path can name"
-    elif not told:
+    if not told:
         made.why = "always null"
     elif "" in kinds:
         made.why = "a list or object that is empty, or bytes"

@@ -1,5 +1,7 @@
 """Where a value stands in a JSON document: `P_total`, `U.L1`, `phases[0].U`, `["a.b"].c`; nothing means the whole document.
 
+A double quote within double quotes is written twice: every key has a spelling, and no two have the same, because strangers choose them.
+
 Not JSONPath (RFC 9535): a query that may yield several nodes cannot name one signal, and the full language would be
 ten times the code of what energy meters and gateways need.
 """
@@ -10,7 +12,7 @@ import re
 
 Path = tuple[str | int, ...]
 
-_STEP = re.compile(r"""\.?([^.\[\]"'\s][^.\[\]]*)|\[(\d{1,6})\]|\["([^"]*)"\]|\['([^']*)'\]""")
+_STEP = re.compile(r"""\.?([^.\[\]"'\s][^.\[\]]*)|\[(\d{1,6})\]|\["((?:[^"]|"")*)"\]|\['([^']*)'\]""")
 
 
 def parse_path(text: str) -> Path:
@@ -33,7 +35,9 @@ def _step(match: re.Match[str]) -> str | int:
     name, index, double, single = match.groups()
     if index is not None:
         return int(index)
-    return next(part for part in (name, double, single) if part is not None)
+    if double is not None:
+        return double.replace('""', '"')
+    return name if name is not None else single
 
 
 def spell(path: Path) -> str:
@@ -44,6 +48,8 @@ def spell(path: Path) -> str:
             text += f"[{step}]"
         elif re.fullmatch(r"""[^.\[\]"'\s][^.\[\]]*""", step):
             text += f".{step}" if text else step
+        elif '"' not in step or "'" in step:
+            text += '["{}"]'.format(step.replace('"', '""'))
         else:
-            text += f'["{step}"]' if '"' not in step else f"['{step}']"
+            text += f"['{step}']"
     return text

@@ -36,10 +36,11 @@ def rfc3339(text: str) -> int | None:
     if sign:
         offset = int(hours) * 3600 + int(minutes) * 60
         whole -= offset if sign == "+" else -offset
-    return _bounded(whole * 10**9 + (int(fraction.ljust(9, "0")[:9]) if fraction else 0))
+    return bounded(whole * 10**9 + (int(fraction.ljust(9, "0")[:9]) if fraction else 0))
 
 
-def _bounded(ns: int) -> int | None:
+def bounded(ns: int) -> int | None:
+    """The time, or None where 64 bits do not hold it (before 1677, after 2262)."""
     return ns if -LATEST <= ns <= LATEST else None
 
 
@@ -55,16 +56,17 @@ def epoch(value: float, unit: str) -> int | None:
     """A number as time. Fractions of floats are kept to the microsecond: a double holds no more of today's seconds."""
     factor = FACTORS[by_magnitude(value) if unit == "auto" else unit]
     if isinstance(value, int):
-        return _bounded(value * factor)
+        return bounded(value * factor)
     if not abs(value) * factor <= LATEST:  # NaN and infinity too
         return None
-    return int(value) if factor == 1 else _bounded(round(value * (factor / 1000)) * 1000)
+    return int(value) if factor == 1 else bounded(round(value * (factor / 1000)) * 1000)
 
 
 def reader(unit: str) -> Callable[[Any], int | None]:
     """The function that reads a time written in this unit (see TimeUnit in settings)."""
     factor = FACTORS.get(unit, 10**6 if unit == "auto" else 0)
-    low, high = (10**11, 10**14) if unit == "auto" else (0, LATEST // factor if factor else -1)
+    latest = LATEST // factor if factor else -1
+    low, high = (10**11, latest) if unit == "auto" else (0, latest)
 
     def read(value: Any) -> int | None:
         if type(value) is int and low <= value < high:  # the usual case, without a call

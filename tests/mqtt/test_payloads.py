@@ -112,7 +112,7 @@ def test_an_adopted_document_gives_each_leaf_under_its_path(document: dict[str, 
     assert decoded.seen == max(1, len(expected))
 
 
-@given(st.lists(NAMES | st.integers(0, 999), min_size=1, max_size=5))
+@given(st.lists(st.text("a.'\"[]0 \n", max_size=6) | NAMES | st.integers(0, 999), max_size=5))
 def test_a_path_survives_spelling(path: list[str | int]) -> None:
     assert parse_path(spell(tuple(path))) == tuple(path)
 

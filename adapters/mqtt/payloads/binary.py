@@ -13,6 +13,7 @@ from adapters.mqtt.payload_layouts import BinaryField
 from adapters.mqtt.payload_settings import BinaryPayload
 from adapters.mqtt.payloads.shape import MOST, TOO_MUCH, Decode, Decoded, Out, Row, Series, refusal
 from adapters.mqtt.payloads.status import Status, unit_of
+from adapters.mqtt.times import bounded
 from pipelines import quality as q
 from pipelines.batch import Kind
 
@@ -38,7 +39,7 @@ def layout(payload: BinaryPayload, wanted: frozenset[str] | None) -> Decode:
             found = {**head, **{name: take(message, start) for name, take in places.fields.items()}}
             at = when(_said(found[payload.time])) if payload.time else None
             if at is not None and payload.time in head:
-                at += number * places.every
+                at = bounded(at + number * places.every)
             quality = status.of(_said(found[payload.quality.value])) if status and payload.quality else q.GOOD
             unit = unit_of(_said(found[payload.unit_from])) if payload.unit_from else ""
             _add(places.chosen if number else places.first, found, (at, quality, unit), out)

@@ -198,7 +198,10 @@ def row_of(key: int | str | Series, value: Any, at: int | None) -> Row | Refused
     if value is None:
         return Row(key, None, None, at, q.BAD_NO_DATA)
     if type(value) is list and value and all(type(item) in (int, float) for item in value):
-        return Row(key, Kind.WAVEFORM, value, at)
+        try:
+            return Row(key, Kind.WAVEFORM, [float(item) for item in value], at)
+        except OverflowError:
+            return Refused("a list with a number beyond the range of a double")
     return Refused(f"{_what(value)} where a value was expected")
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from adapters.mqtt.payloads.bare import excerpt
 from adapters.mqtt.payloads.shape import MOST, Decode, Decoded, Out, Row, Series, refusal
-from adapters.mqtt.times import FACTORS, LATEST
+from adapters.mqtt.times import FACTORS, bounded
 from pipelines.batch import Kind
 
 _MEASUREMENT = re.compile(r"(?:[^, \\\n]++|\\.?)++")
@@ -78,9 +78,7 @@ def _read(text: str, place: int, factor: int, wanted: frozenset[str] | None, out
         out.seen += 1
         out.refuse(f"{problem}: {excerpt(text[place : min(end, place + 60)].encode())}")
         return end + 1
-    at = None if line.time is None else line.time * factor
-    if at is not None and not -LATEST <= at <= LATEST:
-        at = None
+    at = None if line.time is None else bounded(line.time * factor)
     for field, (kind, value) in line.fields.items():
         name = f"{line.measurement}.{field}"
         if wanted is None or name in wanted:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from adapters.mqtt.times import EPOCH, LATEST, reader, rfc3339
+from adapters.mqtt.times import EPOCH, bounded, reader, rfc3339
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DIRECTIVES = {
@@ -94,11 +94,9 @@ def _formatted(pattern: re.Pattern[str], local: ZoneInfo | None) -> Callable[[An
         if clock is None:
             return None
         at = (since.days * 86_400 + clock) * 10**9 + int(found.get("f", "").ljust(9, "0"))
-        if not -LATEST <= at <= LATEST:
-            return None
         if "z" in found:
-            return at - _offset(found["z"])
-        return at if local is None else _shifted(at, local)
+            return bounded(at - _offset(found["z"]))
+        return bounded(at) if local is None else _shifted(at, local)
 
     return read
 
@@ -147,4 +145,4 @@ def _shifted(at: int, local: ZoneInfo) -> int | None:
     first, second = moment.utcoffset(), moment.replace(fold=1).utcoffset()
     if first is None or first != second:
         return None
-    return at - (first.days * 86_400 + first.seconds) * 10**9
+    return bounded(at - (first.days * 86_400 + first.seconds) * 10**9)

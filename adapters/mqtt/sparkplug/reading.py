@@ -167,7 +167,8 @@ class Taker:
             self.unknown = True
             if self._wanted(known.name):
                 self._refuse(sense.void, sense)
-                self.voided.append((metric.timestamp or sense.time) * 1_000_000)
+                at = (metric.timestamp or sense.time) * 1_000_000
+                self.voided.append(at if at < LATEST else 0)
             return
         said = quality_of(metric.properties) if metric.properties else q.GOOD
         quality = max(said, q.UNCERTAIN if sense.doubtful and not metric.name else q.GOOD)
