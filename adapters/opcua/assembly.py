@@ -31,6 +31,7 @@ from adapters.opcua.things import (
     Since,
     Thing,
     plausible,
+    pointed,
     refuse,
     silent_batches,
 )
@@ -99,6 +100,7 @@ class Assembler:
         if number:  # what we read ourselves has none
             made.numbers.append(number)
             made.following = after(number)
+        if arrival.counted:
             made.count += 1
             made.size += len(body)
         for part in arrival.message.parts:
@@ -183,7 +185,7 @@ class Assembler:
         body, rows = thing.message.body, Rows(self._layouts)
         made.count, made.size = made.count + 1, made.size + len(body)
         self._decode_part(body, thing.message.parts[0], rows, thing.received, made)
-        alone = not (thing.beat or self._items.subscribes)
+        alone = not (thing.beat or self._items.monitors)
         if alone and self._since is not None and rows.count:
             rows = self._tell_what_was_missed(self._since, rows, made)
         self._reading = None if alone else thing
@@ -206,10 +208,8 @@ class Assembler:
 
     def _words(self, since: Since, lasted: float) -> tuple[str, str]:
         if since.renewal:
-            detail = (
-                f"the server ended the subscription ({since.renewal}); present values after {lasted:.1f} s"
-            )
-            return "subscription_lost", detail
+            said = f"the server ended the subscription ({since.renewal})"
+            return "subscription_lost", f"{said}; present values after {lasted:.1f} s"
         reason = "connection_lost" if since.life == self._life else "collector_down"
         return reason, f"not connected for {lasted:.1f} s; the server sent present values only"
 
@@ -225,6 +225,7 @@ class Assembler:
                     made.decoded += len(texts.handles)
                     self._finish(texts, rows, made, self._parts.items)
             self._finish_parts(mine, made)
+            self._judge_wholes(rows.arrivals[-1][1], made)
             for handle, reason, raw in rows.strange:
                 where = self._items.all[handle].name if handle < len(self._items.all) else self._name
                 made.refused.append(Refusal(where, reason, raw, rows.arrivals[-1][1]))
@@ -237,9 +238,29 @@ class Assembler:
             for segment in segments(mine, self._parts.items.columns):
                 self._finish(segment, mine, made, self._parts.items)
 
+    def _judge_wholes(self, received: int, made: Assembled) -> None:
+        """Items whose rows went to their parts: what the server says of their queues and nodes counts all the same."""
+        whole, past = self._parts.wholes(received), self._items.history.recalling
+        beat = self._reading is not None and self._reading.beat
+        if whole is None or past or beat:
+            return
+        self._judge(whole, whole.at, made)
+        self._items.columns.last[whole.handles] = whole.at
+
+    def _judge(self, segment: Segment, at: np.ndarray, made: Assembled) -> None:
+        """Of items, by what the server says of them: before these rows count as seen."""
+        items, last = self._items, self._items.columns.last
+        full = overflowed(segment.quality)
+        if full.any():
+            made.gaps += self._overflow(segment.handles[full], at[full])
+        for gap in items.vanished.look(segment, at, items.all, last):
+            made.gaps.append(gap)
+            items.history.missing(gap, last)
+        items.history.note(segment.handles, at, last)
+
     def _finish(self, segment: Segment, rows: Rows, made: Assembled, items: Items | None = None) -> None:
         items = items or self._items
-        segment = _pointed(segment, rows, made, items)
+        segment = pointed(segment, rows, made, items)
         if not len(segment.handles):
             return
         batch = to_batch(segment, items.columns, rows, items.registry.version)
@@ -249,17 +270,11 @@ class Assembler:
         if self._reading is not None and self._reading.beat:
             made.batches.append(replace(batch, flags=batch.flags | np.uint8(Flag.HEARTBEAT)))
             return
-        full = overflowed(segment.quality)
-        if full.any() and items is self._items:
-            made.gaps += self._overflow(segment.handles[full], batch.at[full])
         for gap in self._late.longer(segment.handles, batch, items):
             made.gaps.append(gap)
             self._items.history.missing(gap)
         if items is self._items:
-            for gap in items.vanished.look(segment, batch.at, items.all, items.columns.last):
-                made.gaps.append(gap)
-                items.history.missing(gap, items.columns.last)
-            items.history.note(segment.handles, batch.at, items.columns.last)
+            self._judge(segment, batch.at, made)
         items.columns.last[segment.handles] = batch.at
         made.batches.append(batch)
         self._heard = batch.received
@@ -283,15 +298,3 @@ class Assembler:
             )
             self._items.history.dropped(gap, handles[mine], begins[mine], at[mine])
             yield gap
-
-
-def _pointed(segment: Segment, rows: Rows, made: Assembled, items: Items) -> Segment:
-    """The rows that have a point; a row without a value cannot give its item one, a value can."""
-    silent = (segment.flags & Flag.NO_VALUE) != 0
-    items.adopt_arrivals(segment.handles[~silent], segment.kind)
-    homeless = items.columns.points[segment.handles] < 0
-    for handle in segment.handles[homeless]:
-        item = items.all[int(handle)]
-        reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
-        made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
-    return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment

@@ -137,8 +137,7 @@ class Channel:
             held.reset_authentication_token()
 
     async def _user_policies(self, credentials: Credentials) -> list[ua.UserTokenPolicy]:
-        security = self._client.security_policy
-        found = await self._client.get_endpoints()
+        security, found = self._client.security_policy, await self._client.get_endpoints()
         credentials.confirm(_offers(found))
         return list(Client.find_endpoint(found, security.Mode, security.URI).UserIdentityTokens or ())
 
@@ -233,10 +232,11 @@ class Channel:
         """Send a PublishRequest now. The future brings the answer (`bytes` of it are the body), a service fault included."""
         return self._open_protocol().send_encoded(publish_request(self._token, subscription, acknowledge))
 
-    async def close(self, keep: bool = False) -> None:
+    async def close(self, keep: bool = False, delete: bool = True) -> None:
         """Say goodbye if somebody listens, and release the socket in any case. Never raises for a lost connection.
 
-        keep: only the channel ends; session and subscription wait at the server for their time-outs, or for us.
+        keep: only the channel ends; session and subscription wait at the server for their time-outs, or for us. delete: where
+        the session ends, its subscriptions do.
         """
         client, protocol = self._client, self._protocol
         if protocol is None:
@@ -246,7 +246,7 @@ class Channel:
                 client.uaclient.request_disconnect()
                 if client.uaclient.state in (UaClientState.CHANNEL_OPEN, UaClientState.CONNECTED):
                     if not keep:
-                        await client.uaclient.close_session(delete_subscriptions=True)
+                        await client.uaclient.close_session(delete_subscriptions=delete)
                     await client.uaclient.close_secure_channel()
         except FOREIGN as error:
             logging.getLogger(__name__).debug("%s: leaving without an answer (%s)", self.url, error)

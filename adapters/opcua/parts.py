@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.opcua.columns import Segment
+from adapters.opcua.columns import Segment, ticks_to_ns
 from adapters.opcua.decode import Rows, Special
 from adapters.opcua.grids import NEEDS_HEX, Bodies, Body, Grid, Octets, hexadecimal
 from adapters.opcua.items import NOWHERE, Item, Items
@@ -25,6 +25,8 @@ from adapters.opcua.values import EPOCH_TICKS, Malformed
 from pipelines.batch import Flag, Kind, column
 
 _NUMBERS: Final = (Kind.INTEGER, Kind.UNSIGNED, Kind.FLAG)
+_Whole = tuple[int, int, list[int], bool]
+"""Order and handle of an item that was taken apart; its status and times as on the wire; whether it was without a value."""
 
 
 class Parts:
@@ -40,6 +42,7 @@ class Parts:
         self._selections: dict[int, Selection] = {}
         self._named: Sequence[Item] = ()
         self._names: set[tuple[str, str]] = set()
+        self._wholes: list[_Whole] = []
 
     def special(self, rows: Rows) -> Rows:
         """The rows of elements; what else is special is put back into `rows`, decided."""
@@ -96,7 +99,7 @@ class Parts:
         if len(grid.cells) > item.signal.max_elements:
             return too_many(len(grid.cells), item.signal)
         item.spread = True
-        mine.owners += 1
+        self._note(one, mine)
         for place, cell in zip(itertools.product(*map(range, grid.shape)), _plain(grid.cells), strict=True):
             handle = self._part(item, f"[{','.join(map(str, place))}]", grid.kind)
             mine.keep(handle, None if cell is None else grid.kind, [cell, *one.row[1:]], one.order)
@@ -113,7 +116,7 @@ class Parts:
         except Malformed as error:
             return str(error)
         item.spread = True
-        mine.owners += 1
+        self._note(one, mine)
         rest = set(self._of.get(item.handle, ()))
         for leaf in found.leaves:
             handle = self._field(item, leaf, found.troubles)
@@ -128,6 +131,24 @@ class Parts:
         for number, trouble in enumerate(found.troubles):
             rows.strange.append((item.handle, trouble, b"" if number else one.raw))
         return ""
+
+    def _note(self, one: Special, mine: Rows) -> None:
+        mine.owners += 1
+        self._wholes.append((one.order, one.handle, one.row[1:], False))
+
+    def wholes(self, received: int) -> Segment | None:
+        """The items that were taken apart since the last time, one row each, for what concerns a whole; values are not in it."""
+        told, self._wholes = sorted(self._wholes, key=lambda one: one[0]), []
+        if not told:
+            return None
+        order, handles, cells, silent = zip(*told, strict=True)
+        table = np.array(cells, np.int64)
+        own, server = ticks_to_ns(table[:, 1], table[:, 2]), ticks_to_ns(table[:, 3], table[:, 4])
+        at = np.where(own != 0, own, np.where(server != 0, server, received))
+        flags = np.where(silent, int(Flag.NO_VALUE), 0).astype(np.uint8)
+        numbers = np.array(order, np.int64), np.array(handles, np.int64)
+        quality = table[:, 0].astype(np.uint32)
+        return Segment(Kind.NUMBER, *numbers, at, np.zeros(len(told)), quality, flags, server)
 
     def _field(self, item: Item, leaf: Leaf, troubles: list[str]) -> int:
         """Its handle; -1 for a null of which nobody has ever seen what it is, and beyond a bound."""
@@ -146,9 +167,11 @@ class Parts:
         ours = np.isin(segment.handles, [h for h in self._of if self._parents.all[h].spread])
         mine.owners += int(ours.sum())
         for row in np.flatnonzero(ours):
-            for handle in self._of[int(segment.handles[row])]:
-                cells = [None, int(segment.quality[row]), *_ticks(segment, int(row))]
-                mine.keep(handle, None, cells, int(segment.order[row]))
+            owner, order = int(segment.handles[row]), int(segment.order[row])
+            cells = [int(segment.quality[row]), *_ticks(segment, int(row))]
+            self._wholes.append((order, owner, cells, True))
+            for handle in self._of[owner]:
+                mine.keep(handle, None, [None, *cells], order)
                 mine.count += 1
         return segment.take(np.flatnonzero(~ours)) if ours.any() else segment
 

@@ -35,11 +35,15 @@ _TOO_MANY, _TIMED_OUT = "BadTooManyPublishRequests", ("BadTimeout", "BadRequestT
 
 
 class Arrival(NamedTuple):
-    """A message as it came. available: numbers that the server could still republish then. received: ns, our clock."""
+    """A message as it came. available: numbers that the server could still republish then. received: ns, our clock.
+
+    counted: among what is not yet durable.
+    """
 
     message: Message
     available: tuple[int, ...]
     received: int
+    counted: bool = True
 
 
 class Broken(NamedTuple):
@@ -54,6 +58,8 @@ class Publisher:
     """Keeps the server supplied with PublishRequests. `arrived` fills in the order of the wire; `wake` says so.
 
     ended: called with the reason when the subscription is gone and the session is not; nothing is sent until `switch`.
+    stranger: called with the number of a subscription that uses up our requests and is not the one that is read.
+    heard: when the subscription spoke last; faults and other subscriptions say nothing about its life.
     round_trip: s, as measured by whoever asks the server something simple; 0 until then, and nothing grows.
     """
 
@@ -66,9 +72,10 @@ class Publisher:
         wake: Callable[[], None],
         fail: Callable[[AdapterError], None],
         ended: Callable[[str], None],
+        stranger: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._channel, self._bound, self._clock = channel, bound, clock
-        self._wake, self._fail, self._ended = wake, fail, ended
+        self._wake, self._fail, self._ended, self._stranger = wake, fail, ended, stranger
         self._flying: dict[asyncio.Future[Any], tuple[list[int], float]] = {}
         self._acknowledge: list[int] = []
         self._subscription = 0
@@ -175,9 +182,9 @@ class Publisher:
             self._closed = True
             self._fail(to_border(error, self._channel.url))
             return
-        self.heard = now = self._clock.monotonic()
+        now = self._clock.monotonic()
         self._keep_pace(now - sent)
-        self._understand(bytes(future.result()), riding)
+        self._understand(bytes(future.result()), riding, now)
         self._pump(now)
 
     def _keep_pace(self, took: float) -> None:
@@ -187,16 +194,20 @@ class Publisher:
             self._prompt = 0
             self._target = max(self._target, min(self._target + 1, self._ceiling - self._spare))
 
-    def _understand(self, body: bytes, riding: list[int]) -> None:
+    def _understand(self, body: bytes, riding: list[int], now: float) -> None:
         try:
             answer = decode_response(body)
         except Malformed as error:
+            self.heard = now
             self.arrived.append(Broken(body, str(error), self._clock.now()))
             self._wake()
             return
         if answer.message is None:
             self._refused(answer, riding)
-        elif answer.subscription == self._subscription:
+        elif answer.subscription != self._subscription:
+            self._stranger(answer.subscription)
+        else:
+            self.heard = now
             if answer.message.parts:
                 self.took(len(body))
             self.arrived.append(Arrival(answer.message, answer.available, self._clock.now()))

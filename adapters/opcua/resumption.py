@@ -77,11 +77,16 @@ class Start(NamedTuple):
 
 
 class Beginning:
-    """One attempt, on a channel that is open and has no session."""
+    """One attempt, on a channel that is open and has no session.
+
+    holds: the subscription of an earlier session may be in ours, and nobody has told yet whether this attempt goes on with it.
+    revived: in the very session that it had. An attempt that ends in between must not take it along.
+    """
 
     def __init__(self, peer: Peer, items: Items, memory: Memory) -> None:
         self._channel, self._desk, self._settings = peer.channel, peer.desk, peer.settings
         self._items, self._memory = items, memory
+        self.holds = self.revived = False
 
     async def begin(self, credentials: Credentials, since: Checkpoint | None) -> Start:
         ticket = None if since is None or not self._items.subscribes else since.ticket
@@ -89,6 +94,7 @@ class Beginning:
             await self._channel.sign_in(credentials)
             return await self._anew(await self._desk.learn(), "")
         how = await self._revived(ticket, credentials)
+        self.holds = self.revived = bool(how)
         if not how:
             await self._sign_in_beside(ticket, credentials)
         server = await self._desk.learn()
@@ -100,7 +106,9 @@ class Beginning:
                     f"{self._settings.url}: the session is another client's after a restart of the server"
                 )
             return await self._anew(server, "the server was restarted")
+        self.holds = True
         refusal = "" if how else await transfer(self._channel, ticket.subscription)
+        self.holds = not refusal
         if not how:
             await self._dismissed(ticket, credentials)
         if refusal:
@@ -177,6 +185,7 @@ class Beginning:
         return Start(subscription, server, True, how, "", following, first, arrangement)
 
     async def _anew(self, server: Mapping[str, Any], why: str) -> Start:
+        self.holds = self.revived = False
         await find(self._channel, self._desk, self._items)
         if not self._items.subscribes:
             nothing = Subscription(0, self._settings.publishing_interval, self._settings.keep_alive)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 _LAST: Final = 0xFFFFFFFF
 MOST_REPUBLISHED: Final = 100
+_AGAIN: Final = 3  # messages in a row, published later than any before, under numbers that we have had
 
 
 class Verdict(Enum):
@@ -47,8 +48,10 @@ class SequenceBook:
 
     def judge(self, number: int, keep_alive: bool) -> Judged:
         """Note that a message with this number has come."""
-        if number == 0:  # some servers send 0 in keep-alives; there is no notification 0
-            return Judged(Verdict.KEEP_ALIVE if keep_alive else Verdict.DUPLICATE)
+        if (
+            number == 0
+        ):  # some servers send 0 in keep-alives; a notification 0 should not be, but holds values
+            return Judged(Verdict.KEEP_ALIVE if keep_alive else Verdict.NEXT)
         steps = distance(self.expected, number)
         first = self.expected
         if steps < 0:
@@ -61,3 +64,25 @@ def to_republish(first: int, missing: int, available: Sequence[int]) -> list[int
     """The missing numbers that the server still has, in order and at most `MOST_REPUBLISHED` of them."""
     there = [number for number in available if number and 0 <= distance(first, number) < missing]
     return sorted(set(there), key=lambda number: distance(first, number))[:MOST_REPUBLISHED]
+
+
+class Anew:
+    """Whether a server has begun to count again without a word (a subscription that moved to another machine): everything that
+    it says from then on would be a duplicate, and nobody would hear of it.
+
+    A real duplicate is what was published before. Where the server says no times, only many of them in a row are suspicious.
+    """
+
+    def __init__(self) -> None:
+        self._newest, self._last, self._run = 0, 0, 0
+
+    def taken(self, published: int) -> None:
+        """A message in its turn. published: its PublishTime, in ticks."""
+        self._newest, self._run = max(self._newest, published), 0
+
+    def duplicate(self, number: int, published: int) -> bool:
+        """One more under a number that we have had: is it too much?"""
+        fresh = published > self._newest or not published
+        follows = self._run > 0 and number == after(self._last)
+        self._last, self._run = number, (self._run + 1 if follows else 1) if fresh else 0
+        return self._run >= (_AGAIN if published else MOST_REPUBLISHED)

@@ -64,6 +64,7 @@ class OpcUaSession:
         self._naming = Naming(self._desk, items, bench.labels)
         self.facts: dict[str, str] = {}
         self._watch = Watch(self._peer, self._stream, memory, self.facts)
+        self._beginning = Beginning(self._peer, items, memory)
         self._server: Mapping[str, Any] = {}
         self._ready: list[Thing] = []
         self._failure: AdapterError | None = None
@@ -82,8 +83,7 @@ class OpcUaSession:
         with crossing(self._settings.url):
             await self._channel.connect(credentials, self._settings.session_timeout)
             since = None if self._scratch else latest(self._since, self._memory)
-            beginning = Beginning(self._peer, self._items, self._memory)
-            start = await beginning.begin(credentials, since)
+            start = await self._beginning.begin(credentials, since)
             self._take(start)
             watch = self._watch
             await watch.look()
@@ -134,7 +134,8 @@ class OpcUaSession:
     async def close(self) -> None:
         """Where somebody can come back for it, the subscription stays; otherwise it goes with the session."""
         self._stream.publisher.stop()
-        await self._channel.close(keep=self.redelivers and self._kept)
+        kept, begun = self.redelivers and self._kept, self._beginning
+        await self._channel.close(keep=kept or begun.revived, delete=not begun.holds)
 
     def __aiter__(self) -> Self:
         return self
@@ -150,7 +151,8 @@ class OpcUaSession:
             made = self._assembler.assemble(taken)
             self._following = made.following or self._following
             self._subscription = made.renewed or self._subscription
-            if not made.empty or self._announce:
+            owed = self.redelivers and made.numbers  # acknowledged means durable, empty or not
+            if not made.empty or self._announce or owed:
                 return self._deliver(made)
             self._stream.publisher.acknowledge(self._subscription, made.numbers, made.count, made.size)
 

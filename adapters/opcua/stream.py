@@ -17,7 +17,7 @@ from adapters.opcua.peer import Peer
 from adapters.opcua.present import present_values
 from adapters.opcua.publishing import Arrival, Broken, Publisher
 from adapters.opcua.resumption import Start
-from adapters.opcua.sequence import SequenceBook, Verdict, after, distance, to_republish
+from adapters.opcua.sequence import Anew, SequenceBook, Verdict, after, distance, to_republish
 from adapters.opcua.services import GONE, delete_subscription, republish, resend_data
 from adapters.opcua.subscription import Subscription
 from adapters.opcua.things import Missing, Renewed, Thing, publish_time_ns
@@ -25,6 +25,7 @@ from adapters.opcua.values import uint32
 
 _TRANSFERRED: Final = 0x002D0000  # GoodSubscriptionTransferred: to another session
 _RENEWALS, _WITHIN = 3, 60.0  # more new subscriptions than this in so many seconds are no repair
+_MOST_STRANGERS: Final = 100  # other subscriptions that are asked to go
 _REFRESH_PAUSE: Final = 5.0  # s between two rounds of present values
 
 
@@ -43,8 +44,9 @@ class Stream:
         self._arrival, self._stale = asyncio.Event(), asyncio.Event()
         self._ended = ""
         self._renewals: list[float] = []
-        self._book = SequenceBook()
+        self._book, self._anew = SequenceBook(), Anew()
         self._durable: int | None = None
+        self._strangers: dict[int, bool] = {}  # by number: asked to go
         self.subscription = Subscription(0, 0.0, 0.0)
         self.publisher = Publisher(
             peer.channel,
@@ -53,6 +55,7 @@ class Stream:
             wake=self._arrival.set,
             fail=fail,
             ended=self.ended,
+            stranger=self._met,
         )
 
     def ended(self, why: str) -> None:
@@ -60,6 +63,17 @@ class Stream:
         self.publisher.stop()
         self._ended = self._ended or why
         self._arrival.set()
+
+    def _met(self, subscription: int) -> None:
+        """On our session, so one of ours that was to be deleted, or made when the connection broke: it takes our requests."""
+        if subscription not in self._strangers and len(self._strangers) < _MOST_STRANGERS:
+            self._strangers[subscription] = False
+            self._arrival.set()
+
+    async def _send_away(self) -> None:
+        for number in [number for number, asked in self._strangers.items() if not asked]:
+            self._strangers[number] = True
+            await delete_subscription(self._channel, number)
 
     async def run(self, start: Start, renewed: Callable[[], Awaitable[None]]) -> None:
         """For ever. Raises what ends the session."""
@@ -76,6 +90,7 @@ class Stream:
                     await self._accept(arrival)
             if self._ended:
                 await self._renew(renewed)
+            await self._send_away()
             await self._arrival.wait()
             self._arrival.clear()
 
@@ -107,10 +122,13 @@ class Stream:
         judged = self._book.judge(message.sequence, keep_alive=not message.parts)
         if judged.verdict is Verdict.DUPLICATE:
             self.publisher.acknowledge(self.subscription.id, [message.sequence], 1, len(message.body))
+            if self._anew.duplicate(message.sequence, message.publish_time):
+                self.ended("it numbers its notifications anew")
             return
         if judged.missing:
             await self._repair(judged.first, judged.missing, arrival)
         if judged.verdict is Verdict.NEXT:
+            self._anew.taken(message.publish_time)
             self._offer(arrival)
             self._heed(message)
 
@@ -155,7 +173,7 @@ class Stream:
             if not await resend_data(self._channel, self.subscription.id):
                 live = [item for item in self._items.wanted if item.live]
                 for message in await present_values(self._channel, self._desk, live):
-                    self._offer(Arrival(message, (), self._clock.now()))
+                    self._offer(Arrival(message, (), self._clock.now(), counted=False))
             await self._clock.sleep(_REFRESH_PAUSE)
 
     async def _renew(self, renewed: Callable[[], Awaitable[None]]) -> None:
@@ -169,6 +187,6 @@ class Stream:
         await delete_subscription(self._channel, self.subscription.id)
         self.subscription = await self._desk.subscribe()
         self._offer(Renewed(self.subscription.id, why, self._clock.now()))
-        self._book, self._durable, self._ended = SequenceBook(), None, ""
+        self._book, self._anew, self._durable, self._ended = SequenceBook(), Anew(), None, ""
         self.publisher.switch(self.subscription.id)
         await renewed()

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adapters.opcua.columns import ticks_to_ns
-from adapters.opcua.decode import Message, Part
+from adapters.opcua.columns import Segment, ticks_to_ns
+from adapters.opcua.decode import Message, Part, Rows
 from adapters.opcua.history_repair import Recalled
 from adapters.opcua.items import Item, Items
 from adapters.opcua.publishing import Arrival, Broken
@@ -118,3 +118,15 @@ def plausible(body: bytes, part: Part, done: int) -> int:
         return 1
     declared, _ = int32(body, part.start)
     return declared - done if done < declared <= (part.end - part.start) // 5 else 1
+
+
+def pointed(segment: Segment, rows: Rows, made: Assembled, items: Items) -> Segment:
+    """The rows that have a point; a row without a value cannot give its item one, a value can."""
+    silent = (segment.flags & Flag.NO_VALUE) != 0
+    items.adopt_arrivals(segment.handles[~silent], segment.kind)
+    homeless = items.columns.points[segment.handles] < 0
+    for handle in segment.handles[homeless]:
+        item = items.all[int(handle)]
+        reason = item.failure or "no value has come yet, and the type is unknown: give the signal a kind"
+        made.refused.append(Refusal(item.name, reason, b"", rows.arrivals[-1][1]))
+    return segment.take(np.flatnonzero(~homeless)) if homeless.any() else segment

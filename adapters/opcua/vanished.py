@@ -66,15 +66,20 @@ class Vanished:
     ) -> Iterator[Gap]:
         """Who is gone by these rows, and who is back. last: ns by handle, before them."""
         gone = np.isin(segment.quality & 0xFFFF0000, GONE)
-        for handle, status in zip(segment.handles[gone], segment.quality[gone], strict=True):
+        said: dict[int, int] = {}  # the last row that says so
+        for row in np.flatnonzero(gone).tolist():
+            handle = int(segment.handles[row])
+            said[handle] = row
             if not items[handle].signal.polled:
-                self.note(items[int(handle)], int(status), int(last[handle]))
+                self.note(items[handle], int(segment.quality[row]), int(last[handle]))
         if self._since:
             speaks = (
                 ~gone & ((segment.flags & Flag.NO_VALUE) == 0) & np.isin(segment.handles, list(self._since))
             )
-            for handle, moment in zip(segment.handles[speaks], at[speaks], strict=True):
-                yield from self._back(items[int(handle)], int(moment))
+            for row in np.flatnonzero(speaks).tolist():
+                handle = int(segment.handles[row])
+                if row > said.get(handle, -1):  # what was said before it went is no return
+                    yield from self._back(items[handle], int(at[row]))
 
     def _back(self, item: Item, at: int) -> Iterator[Gap]:
         begins = self._since.pop(item.handle, 0)
