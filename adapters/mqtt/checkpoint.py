@@ -72,6 +72,9 @@ class Checkpoint:
 
     def connected(self, *, present: bool) -> None:
         """The broker goes on with the session, or has begun a new one: then nothing of the old one comes again."""
+        if not present:  # its packet ids begin anew: a repetition in it is none of what we remember
+            self.ring.clear()
+            self.remembered = self._acknowledged = 0
         keys = list(self.ring)[max(0, len(self.ring) - self.owed) :]
         self._suspects = dict(keys) if present and not self.marks else {}
 

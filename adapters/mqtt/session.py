@@ -23,6 +23,7 @@ from adapters.mqtt.rivals import Rivals
 from adapters.mqtt.routes import Routes
 from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.silence import Silence, suspicion
+from adapters.mqtt.standing import Standing
 from adapters.pressing import Pressing
 from pipelines.stage import Gap
 
@@ -49,6 +50,7 @@ class Memory:
     version: Callable[[], int]
     rivals: Rivals
     silence: Silence
+    standing: Standing
 
 
 class MqttSession:
@@ -111,7 +113,7 @@ class MqttSession:
         self._begun = True
         self._checkpoint.last = self._clock.now()
         gaps = () if self.lacking is None else (self.lacking,)
-        return Delivery((), 0, gaps=gaps, checkpoint=self._checkpoint.dump())
+        return Delivery((), 0, gaps=gaps, checkpoint=self._checkpoint.dump(), ack=self._memory.standing.told)
 
     def _delivery(self) -> Delivery:
         sheet = Sheet()

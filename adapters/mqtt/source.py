@@ -25,6 +25,7 @@ from adapters.mqtt.sheet import Sheet
 from adapters.mqtt.silence import Silence
 from adapters.mqtt.sparkplug.host import Policy
 from adapters.mqtt.sparkplug.primary import Primary
+from adapters.mqtt.standing import Standing
 from adapters.settings import Reading
 from pipelines.stage import Gap
 
@@ -51,7 +52,7 @@ class MqttBroker:
             self._settings = settings.model_copy(update={"session_expiry": 0.0})
         clock, registry = bench.clock, bench.registry
         rivals, silence = Rivals(self.client_id, clock), Silence(clock)
-        self._memory = Memory(clock, lambda: registry.version, rivals, silence)
+        self._memory = Memory(clock, lambda: registry.version, rivals, silence, Standing())
         self._statistics = settings.broker_statistics
         self._policy = Policy(
             settings.sparkplug_namespace,
@@ -70,10 +71,13 @@ class MqttBroker:
             maximum = self._settings.receive_maximum
             size = maximum if connection.version == "5" else max(RING_311, maximum)
             checkpoint = load(resume, self.client_id, size)
-            checkpoint.connected(present=connection.answer is not None and connection.answer.session_present)
-            _restore(routes, checkpoint, connection, self._bench.clock.monotonic())
+            answer = connection.answer
+            continued = self._memory.standing.continued(present=answer is not None and answer.session_present)
+            checkpoint.connected(present=continued)
+            if routes.host is not None:
+                routes.host.restore(checkpoint.sparkplug, self._bench.clock.monotonic(), continued=continued)
             session = MqttSession(connection, routes, checkpoint, self._memory)
-            session.lacking = _gap(connection, checkpoint, self._bench.clock.now())
+            session.lacking = None if continued else _gap(checkpoint, self._bench.clock.now())
             session.stated(**_facts(connection, self.client_id))
             await self._subscribe(connection, routes, checkpoint, session)
             if primary is not None:
@@ -158,19 +162,9 @@ class MqttBroker:
         return await look_around(self.name, self._settings, self.client_id, self._readings, self._bench.clock)
 
 
-def _restore(routes: Routes, checkpoint: Checkpoint, connection: Connection, now: float) -> None:
-    """The broker queues deaths (QoS 1) for a session that it kept: without it one may have been missed."""
-    answer = connection.answer
-    if routes.host is not None:
-        routes.host.restore(
-            checkpoint.sparkplug, now, continued=answer is not None and answer.session_present
-        )
-
-
-def _gap(connection: Connection, checkpoint: Checkpoint, now: int) -> Gap | None:
+def _gap(checkpoint: Checkpoint, now: int) -> Gap | None:
     """The broker should have kept a session for us and has none: what came meanwhile is lost."""
-    answer = connection.answer
-    if checkpoint.fresh or answer is None or answer.session_present:
+    if checkpoint.fresh:
         return None
     begins = min(checkpoint.last, now) if checkpoint.last else now
     detail = (

@@ -84,6 +84,56 @@ async def test_a_broker_that_restarts_while_the_collector_is_away(
     assert all(gap.begins < left < gap.ends for gap in lost)
 
 
+async def test_a_lost_session_is_told_by_whichever_connection_comes_so_far(tmp_path: Path) -> None:
+    """M1: the broker says once that it has no session, and falls again before it answers SUBSCRIBE."""
+    rules = Rules(present=True)
+    async with scripted(rules) as broker, line(tmp_path, broker.port, NUMBERS) as running:
+        first = await broker.link(1)
+        first.publish("shop/m1/a", b"1", mid=1)
+        await first.acknowledges(1)
+        rules.present, rules.mute = False, True
+        first.cut()
+        await eventually(lambda: len(broker.links) > 1, "it is back")
+        second = broker.links[1]
+        await eventually(lambda: bool(second.seen(codec.SUBSCRIBE)), "it asks for its topics")
+        rules.present, rules.mute = True, False
+        second.cut()
+        third = await broker.link(3)
+        third.publish("shop/m1/a", b"2", mid=1)
+        await third.acknowledges(1)
+        assert [gap.reason for gap in await running.gaps()] == ["session_not_present"]
+        third.cut()
+        fourth = await broker.link(4)
+        fourth.publish("shop/m1/a", b"3", mid=1)
+        await fourth.acknowledges(1)
+        assert len(await running.gaps()) == 1
+
+
+@VERSIONS
+async def test_a_repetition_in_a_new_session_is_none_of_the_old_one(tmp_path: Path, version: str) -> None:
+    """M2: packet ids begin anew with a session: what was sent and not received in it, and comes again, is no old message of its text."""
+    rules = Rules(present=True)
+    async with (
+        scripted(rules) as broker,
+        line(tmp_path, broker.port, NUMBERS, version=version) as running,
+    ):
+        first = await broker.link(1)
+        first.publish("shop/m1/a", b"20.5", mid=1)
+        await first.acknowledges(1)
+        rules.present = False
+        first.cut()
+        second = await broker.link(2)
+        async with asyncio.timeout(30):
+            while not await running.gaps():
+                await asyncio.sleep(0.01)
+        rules.present = True
+        second.cut()  # with the new session's first message on its way
+        third = await broker.link(3)
+        third.publish("shop/m1/a", b"20.5", mid=1, dup=True)
+        await third.acknowledges(1)
+        assert running.values() == [20.5, 20.5]
+
+
 @VERSIONS
 async def test_a_crash_with_unacknowledged_messages(tmp_path: Path, version: str) -> None:
     """M2: what was journaled and not acknowledged comes again with dup, and is stored once."""

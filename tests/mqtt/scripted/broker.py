@@ -28,7 +28,7 @@ class Rules:
 
     levels: protocol levels that are understood; others get `refusal`, or the raw bytes in `stranger` if that is set.
     granted: SUBACK code by filter, else the QoS asked for. slices: bytes per write (0: all at once).
-    silent: CONNECT gets no answer. pings: PINGREQ is answered.
+    silent: CONNECT gets no answer. mute: SUBSCRIBE gets none. pings: PINGREQ is answered.
     deaf: a client's messages get no answer, unless the test has the link `take` them.
     takes: the reason code of the PUBACK for a client's message; None: it is taken, and the connection is cut in place of an answer.
     """
@@ -41,6 +41,7 @@ class Rules:
     granted: Mapping[str, int] = field(default_factory=dict)
     slices: int = 0
     silent: bool = False
+    mute: bool = False
     pings: bool = True
     deaf: bool = False
     takes: Callable[[Packet], int | None] = lambda _packet: 0
@@ -129,7 +130,8 @@ class Link:
         if packet.kind == codec.CONNECT:
             self._greet(packet)
         elif packet.kind in (codec.SUBSCRIBE, codec.UNSUBSCRIBE):
-            self._grant(packet)
+            if not self._broker.rules.mute:
+                self._grant(packet)
         elif packet.kind == codec.PUBLISH and packet.qos and not self._broker.rules.deaf:
             self.take(packet)
         elif packet.kind == codec.PINGREQ and self._broker.rules.pings:
