@@ -15,7 +15,7 @@ from adapters.mqtt.binding import Stamps
 from adapters.mqtt.channel import Message
 from adapters.mqtt.sheet import Cell, Sheet
 from adapters.mqtt.sparkplug.judging import died_at, lost_words, state, waited, words
-from adapters.mqtt.sparkplug.keep import dump_node, load_nodes
+from adapters.mqtt.sparkplug.keep import NO_BIRTHS, births_of, dump_node, load_nodes
 from adapters.mqtt.sparkplug.layouts import Skim
 from adapters.mqtt.sparkplug.meaning import Sense
 from adapters.mqtt.sparkplug.model import BREAK, LOSS, Act, Entity, Packet
@@ -221,13 +221,16 @@ class Host:
         return "; ".join(words(seat.node.name, seat.node) for seat in self.seats.values())
 
     def dump(self) -> bytes:
-        """For the checkpoint: what must be known after a restart, and what waits for an earlier message."""
+        """For the checkpoint: what must be known after a restart, and what waits for an earlier message, whose acknowledgement was given.
+
+        Births for which there is no room are left out, and nothing else.
+        """
         parts, room = [], KEPT
         for key, seat in self.seats.items():
-            part, seat.births = dump_node(key, seat.node, seat.births)
-            room -= len(part)
-            if room >= 0:
-                parts.append(part)
+            seat.births = seat.births or births_of(seat.node)
+            fits = len(seat.births) <= room
+            room -= len(seat.births) if fits else 0
+            parts.append(dump_node(key, seat.node, seat.births if fits else NO_BIRTHS))
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
     def restore(self, blob: bytes, now: float, *, continued: bool) -> None:

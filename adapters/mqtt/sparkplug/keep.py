@@ -15,6 +15,7 @@ from adapters.mqtt.sparkplug.model import Entity, Known, Packet
 from adapters.mqtt.sparkplug.node import Node
 from adapters.mqtt.sparkplug.recent import salt
 
+NO_BIRTHS = msgspec.msgpack.encode([])
 Reopen = Callable[[str, Message, int], Packet | None]
 
 
@@ -42,15 +43,14 @@ class _Node(msgspec.Struct, array_like=True):
     marks: bytes = b""  # in place of `recent`, which versions before had
 
 
-def dump_node(key: tuple[str, str], node: Node, births: bytes) -> tuple[bytes, bytes]:
-    """The node, and its encoded births for the next time. births: as returned before, empty where they changed."""
-    births = births or _births(node)
+def dump_node(key: tuple[str, str], node: Node, births: bytes) -> bytes:
+    """births: of `births_of`, or NO_BIRTHS."""
     waiting = [_waiting(packet) for packet in node.held]
     doubts = [(entity.device, entity.doubt) for entity in node.entities.values() if entity.doubt]
     stored = _Node(
         key, node.bd_seq, node.expected, node.dead, doubts, [], waiting, msgspec.Raw(births), node.former, node.aside.held, node.said_at, node.aside.far, node.recent.dump()
     )  # fmt: skip
-    return msgspec.msgpack.encode(stored), births
+    return msgspec.msgpack.encode(stored)
 
 
 def _waiting(packet: Packet) -> Any:
@@ -58,7 +58,7 @@ def _waiting(packet: Packet) -> Any:
     return message.topic, message.payload, message.mid, message.qos, message.dup, message.at, stamp
 
 
-def _births(node: Node) -> bytes:
+def births_of(node: Node) -> bytes:
     return msgspec.msgpack.encode(
         [
             _Entity(each.device, each.alive, each.dead, each.born_at, _metrics(each))

@@ -18,7 +18,8 @@ from adapters.mqtt.sparkplug.schema import Payload
 from pipelines import quality as q
 from pipelines.batch import Flag
 from simulators.sparkplug.model import DataType, Metric, Property
-from tests.mqtt.sparkplug.bed import T0, Bed, Edge, Row, living, number
+from simulators.sparkplug.model import Payload as Said
+from tests.mqtt.sparkplug.bed import HERE, SPEC, T0, Bed, Edge, Row, living, number
 
 
 def said(rows: list[Row]) -> list[tuple[str, Any]]:
@@ -583,6 +584,22 @@ def test_what_waits_for_an_earlier_message_survives_a_restart() -> None:
     edge.ddata(number(None, 7.0, 1))
     bed.restart()
     assert [row.value for row in bed.wait(3)] == [7.0]
+
+
+def test_births_that_are_too_large_for_the_checkpoint_take_nothing_else_with_them() -> None:
+    """M14: what waits is not lost then, and neither is where the numbers stand, nor another node."""
+    bed = Bed([*HERE, {"sparkplug": "plant/other", "adopt": True}], limit=20_000)
+    edge = living(bed, *(number(f"{n:0100d}", 1.0, 10 + n) for n in range(6000)))
+    other = SPEC.payload(Said([number("Near", 1.0, 1)], timestamp=T0, seq=0))
+    bed.hear("spBv1.0/plant/NBIRTH/other", other)
+    edge.seq += 1
+    edge.ddata(number("Force", 7.0))
+    assert len(bed.host.dump()) < 600_000
+    bed.restart()
+    assert not bed.host.seats["plant", "cell"].node.alive
+    assert bed.host.seats["plant", "other"].node.alive
+    assert [row.value for row in edge.ndata(number("Load", 8.0))] == [7.0, 8.0]
+    assert [gap.reason for gap in bed.host.gaps] == ["sparkplug_messages_lost"]
 
 
 @pytest.mark.parametrize("former", [False, True])
