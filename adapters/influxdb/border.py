@@ -52,7 +52,19 @@ def translate(error: Exception, url: str) -> AdapterError:
     remedy = (
         "Is the server running, and is the address right?" if kind is NotConnected else "Correct the url."
     )
-    return kind(f"InfluxDB at {url}: {type(error).__name__}: {error}", remedy)
+    return kind(f"InfluxDB at {url}: {_plainly(error)}", remedy)
+
+
+def _plainly(error: Exception) -> str:
+    """What happens every day in the words of every other adapter; what is rare in the library's, with its name."""
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "its name is not known"
+    reason = next((one for one in (error.__cause__, *error.args) if isinstance(one, OSError)), None)
+    if reason is not None and reason.strerror:
+        return reason.strerror[0].lower() + reason.strerror[1:]
+    if isinstance(reason or error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return "no answer in time"
+    return "the connection was lost" if reason is not None else f"{type(error).__name__}: {error}"
 
 
 def _untrusted(reason: str, url: str) -> Misconfigured:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import inspect
+import socket
 import time
 from collections.abc import AsyncIterator
+from http.client import BadStatusLine
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NameResolutionError, ProtocolError
 
 from adapters.base import GRACE
 from adapters.errors import AdapterError, Misconfigured, NotConnected, Rejected, Throttled
@@ -339,6 +343,31 @@ def test_translation_names_the_address_and_a_remedy() -> None:
     assert "http://db:8086" in str(error)
     assert error.remedy
     assert isinstance(translate(urllib3.exceptions.SSLError("self-signed"), "https://db"), Misconfigured)
+
+
+def test_what_happens_every_day_is_told_without_the_words_of_a_library() -> None:
+    """By the errors that urllib3 and the standard library really raise."""
+    pool = urllib3.PoolManager(retries=False, timeout=0.2)
+    told: list[urllib3.exceptions.HTTPError] = []
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        for listens in (False, True):
+            if listens:
+                server.listen()
+            with pytest.raises(urllib3.exceptions.HTTPError) as caught:
+                pool.request("GET", f"http://127.0.0.1:{server.getsockname()[1]}")
+            told.append(caught.value)
+    told.append(
+        NameResolutionError("h", HTTPConnection("h"), socket.gaierror(-2, "Name or service not known"))
+    )
+    told += map(ProtocolError, (TimeoutError("timed out"), ConnectionResetError("gone"), BadStatusLine("x")))
+    assert [str(translate(error, "u")) for error in told] == [
+        f"InfluxDB at u: {words}"
+        for words in (
+            "connection refused", "no answer in time", "its name is not known",
+            "no answer in time", "the connection was lost", "ProtocolError: x",
+        )
+    ]  # fmt: skip
 
 
 @pytest.mark.server("influxd")

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
+from urllib3.exceptions import ProtocolError
 
 from adapters.clock import SystemClock
 from adapters.errors import NotConnected
+from adapters.influxdb.border import translate
 from adapters.labels import Label, words
 from collector.health import JobHealth, State
 from collector.journal.base import Space
@@ -148,6 +150,9 @@ async def test_a_signal_is_called_what_people_call_it(tmp_path: Path) -> None:
         assert await page.evaluate(names) == ["Druk in de matrijs|p_mould", "Cycle time"]
         await page.evaluate("document.querySelector('[data-language=en]').click()")
         assert "Range: from 0 bar\nStored as p_mould" in await page.evaluate(title)
+        shop.labels.tell("m", "cycle_time", Label("CycleTime 2K"))
+        called = "document.querySelectorAll('.called')[1].innerHTML"
+        await page.until(f"{called} === 'Cycle<wbr>Time 2K<wbr>'")
         assert page.complaints() == []
 
 
@@ -180,6 +185,8 @@ async def test_values_connection_and_books_are_live(tmp_path: Path) -> None:
         shop.health.change("plc", State.WAITING, shop.clock.now(), error="no answer", remedy="look")
         await page.until("document.querySelector('.tile').innerText.includes('Connection lost')")
         await page.until(f"{row}.classList.contains('stale')")
+        marks = await page.evaluate(f"[...{row}.querySelectorAll('.mark')].map((mark) => mark.innerText)")
+        assert marks == ["bad", "last good"], "that it is old goes without saying"
         assert await page.evaluate("document.getElementById('spoken').textContent") == "Mill: Connection lost"
         shop.accounts = books(lost=1200)
         await page.until(
@@ -322,6 +329,7 @@ async def test_a_buffer_that_fills_is_told_days_before(tmp_path: Path) -> None:
 
 async def test_what_adapters_say_is_dutch_on_a_dutch_page(tmp_path: Path) -> None:
     """Errors as adapters word them, names and addresses kept; English stays as it is; what is not known, too."""
+    refused = translate(ProtocolError(ConnectionRefusedError(111, "Connection refused")), "http://db:8086")
     wanted = {
         str(error): dutch
         for error, dutch in (
@@ -335,6 +343,8 @@ async def test_what_adapters_say_is_dutch_on_a_dutch_page(tmp_path: Path) -> Non
                 "mqtt://b: de naam 'b' is niet bekend (-2)",
             ),
             (NotConnected("something new"), "something new"),
+            (refused, "InfluxDB op http://db:8086: verbinding geweigerd"),
+            (refused.remedy, "draait de server, en klopt het adres?"),
         )
     }
     async with visited(workshop(SystemClock()), tmp_path / "profile", lang="nl") as (page, _):

@@ -163,7 +163,8 @@ function paintNotices(text, notices) {
   $("notices").replaceChildren(...notices.map(notice));
 }
 
-const jobNotice = (text, job) => [job.level, `${job.name}: ${said(job.error, language)}${job.remedy ? ` ${text.todo} ${said(job.remedy, language)}` : ""}`];
+const sentence = (words) => (/[.!?…]$/u.test(words) ? words : `${words}.`);
+const jobNotice = (text, job) => [job.level, `${job.name}: ${sentence(said(job.error, language))}${job.remedy ? ` ${text.todo} ${sentence(said(job.remedy, language))}` : ""}`];
 
 // Days before it matters, and only while somebody holds the buffer up.
 function bufferNotices(text) {

@@ -28,7 +28,10 @@ const DUTCH = [
   // InfluxDB
   [/InfluxDB at (\S+) answered/gu, "InfluxDB op $1 antwoordde"],
   [/which does not say that the values are stored/gu, "wat niet zegt dat de waarden bewaard zijn"],
-  [/InfluxDB at (\S+) cannot be reached/gu, "InfluxDB op $1 is niet bereikbaar"],
+  [/InfluxDB at (\S+):/gu, "InfluxDB op $1:"],
+  [/its name is not known/gu, "de naam is niet bekend"],
+  [/no route to host/giu, "geen route naar dit adres"],
+  [/network is unreachable/giu, "het netwerk is niet bereikbaar"],
   [/InfluxDB at (\S+) asks for (\S+) s of patience/gu, "InfluxDB op $1 vraagt $2 s geduld"],
   [/InfluxDB at (\S+) did not finish its answer within (\S+) s/gu, "InfluxDB op $1 was niet binnen $2 s klaar met antwoorden"],
   // What to do
@@ -37,6 +40,7 @@ const DUTCH = [
   [/check the network and the address/giu, "controleer het netwerk en het adres"],
   [/check the address, the network and the (firewall|broker)/giu, "controleer het adres, het netwerk en de $1"],
   [/check network and broker/giu, "controleer netwerk en broker"],
+  [/is the server running, and is the address right\?/giu, "draait de server, en klopt het adres?"],
   [/is the broker running, and is the port right\?/giu, "draait de broker, en klopt de poort?"],
   [/is this the broker's TLS port\?/giu, "is dit de TLS-poort van de broker?"],
   [/is this the right address\?/giu, "is dit het juiste adres?"],

@@ -15,11 +15,11 @@ export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// A name may break after its separators, not in the middle of a word.
+// A name may break after its separators and before its capitals (MeltTemperature), not in the middle of a word.
 function putName(element, name) {
   if (element.dataset.name === name) return;
   element.dataset.name = name;
-  element.replaceChildren(...name.split(/(?<=[_./:])/u).flatMap((part) => [part, document.createElement("wbr")]));
+  element.replaceChildren(...name.split(/(?<=[_./:])|(?<=\p{Ll})(?=\p{Lu})/u).flatMap((part) => [part, document.createElement("wbr")]));
 }
 
 export class Tile {
@@ -142,7 +142,7 @@ class Row {
     if (signal.quality !== "good") marks.push([signal.quality, text.quality[signal.quality]]);
     else if (missing) marks.push(["bad", text.noValue]);
     if (missing && good) marks.push(["note", text.lastGood]);
-    if (signal.stale) marks.push(["old", text.old]);
+    else if (signal.stale) marks.push(["old", text.old]); // the last good value is old, or it would not be shown
     const wanted = marks.map(([, word]) => word).join("|");
     if (wanted !== this.marked) {
       this.marks.replaceChildren(...marks.map(([kind, word]) => make("span", `mark ${kind}`, word)));
