@@ -33,6 +33,7 @@ class Ticket:
     token, nonce: hexadecimal. timeout: s, of the session (revised). interval, keep_alive: s, revised. wanted: a digest of all
     items; marks: base64 of 8 bytes per client handle, empty if there were too many; live: [handle, server's id, count], runs
     of neighbours among the items that the server monitors, id 0 where there were too many runs. events: [handle, server's id].
+    asked: interval and keep-alive in s that were asked for; empty in tickets of earlier versions.
     """
 
     url: str
@@ -50,6 +51,7 @@ class Ticket:
     marks: str = field(repr=False)
     live: list[list[int]] = field(repr=False)
     events: list[list[int]] = field(default_factory=list, repr=False)
+    asked: list[float] = field(default_factory=list)
 
     @cached_property
     def text(self) -> str:
@@ -68,7 +70,7 @@ class Checkpoint:
     """newest: ns, the largest time of a value handed over, 0 if none. received: ns, our clock then. life: names one process.
 
     told: False while the gap that began with `newest` has still to be told. following: the sequence number that follows what
-    is durable. repairs: of gaps, that are not done (history.py).
+    is durable. repairs: of gaps, that are not done (history.py). stale: a loss was told, and the present values are not yet asked for.
     """
 
     newest: int
@@ -78,6 +80,7 @@ class Checkpoint:
     following: int = 1
     ticket: Ticket | None = None
     repairs: list[list[Any]] = field(default_factory=list)
+    stale: bool = False
 
     def to_bytes(self) -> bytes:
         head = {
@@ -89,6 +92,7 @@ class Checkpoint:
             "following": self.following,
         }
         head |= {"repairs": self.repairs} if self.repairs else {}
+        head |= {"stale": True} if self.stale else {}
         ticket = "null" if self.ticket is None else self.ticket.text
         return f'{json.dumps(head, separators=(",", ":"))[:-1]},"ticket":{ticket}}}'.encode()
 

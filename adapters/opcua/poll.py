@@ -15,6 +15,7 @@ from typing import Final
 
 from asyncua.ua.uaerrors import UaError
 
+from adapters.opcua.again import BUSY
 from adapters.opcua.batches import in_batches
 from adapters.opcua.errors import name_of, status_name
 from adapters.opcua.items import Item, Items
@@ -27,12 +28,6 @@ from adapters.opcua.values import EPOCH_TICKS
 from adapters.opcua.vanished import GONE
 
 log = logging.getLogger("adapters.opcua")
-_BUSY: Final = (
-    "BadServerTooBusy",
-    "BadTcpServerTooBusy",
-    "BadResourceUnavailable",
-    "BadTcpNotEnoughResources",
-)
 _LONGEST_PAUSE: Final = 60.0
 _IDLE: Final = 1.0  # s after which somebody may have a new interval
 _MISSES: Final = 3
@@ -117,7 +112,7 @@ class Poller:
         try:
             cells = await in_batches(items, self._peer.desk.limits.read, self._read)
         except UaError as error:
-            if name_of(error) not in _BUSY:
+            if name_of(error) not in BUSY:
                 raise
             self._backoff = min(_LONGEST_PAUSE, 2 * self._backoff or 1.0)
             log.debug("%s: %s: a pause of %g s", self._peer.name, name_of(error), self._backoff)

@@ -43,7 +43,8 @@ class Memory:
     """What one source remembers between its sessions beyond the checkpoint, for as long as the process lives.
 
     ticket: the newest one, durable or not. tries: in vain, with the session of `tried`. dismissed: the session that was asked
-    to go. known: `tried` is still there, by the server's word. avoid: an endpoint that sent us away.
+    to go. known: `tried` is still there, by the server's word. avoid: an endpoint that sent us away. stale: a loss was told, and
+    the present values are still to be asked for; first values of a new subscription are such an answer.
     """
 
     ticket: Ticket | None = None
@@ -53,6 +54,7 @@ class Memory:
     dismissed: str = ""
     endpoint: str = ""
     avoid: str = ""
+    stale: bool = False
 
 
 def _secret(ticket: Ticket) -> SessionSecret:
@@ -113,6 +115,7 @@ class Beginning:
             await self._dismissed(ticket, credentials)
         if refusal:
             return await self._anew(server, refusal)
+        self._memory.stale = self._memory.stale or since.stale
         return await self._taken_up(ticket, since.following, server, how or "transferred")
 
     async def _sign_in_beside(self, ticket: Ticket, credentials: Credentials) -> None:
@@ -181,11 +184,25 @@ class Beginning:
                 item.live = False
             return await self._anew(server, first.refusal)
         arrangement.superfluous.extend(self._items.events.resume(ticket.events))
-        subscription = Subscription(ticket.subscription, ticket.interval, ticket.keep_alive)
-        return Start(subscription, server, True, how, "", following, first, arrangement)
+        return Start(await self._as_wished(ticket), server, True, how, "", following, first, arrangement)
+
+    async def _as_wished(self, ticket: Ticket) -> Subscription:
+        """With the interval and keep-alive of the present configuration, if the server can change them."""
+        as_it_was = Subscription(ticket.subscription, ticket.interval, ticket.keep_alive)
+        if ticket.asked in ([], asked_of(self._settings)):
+            return as_it_was
+        changed = await self._desk.change(ticket.subscription)
+        if isinstance(changed, Subscription):
+            return changed
+        log.warning(
+            "%s: the subscription stays as it was: the server does not change it (%s)",
+            self._settings.url,
+            changed,
+        )
+        return as_it_was
 
     async def _anew(self, server: Mapping[str, Any], why: str) -> Start:
-        self.holds = self.revived = False
+        self.holds = self.revived = self._memory.stale = False
         await find(self._channel, self._desk, self._items)
         if not self._items.subscribes:
             nothing = Subscription(0, self._settings.publishing_interval, self._settings.keep_alive)
@@ -242,7 +259,13 @@ def ticket_of(peer: Peer, subscription: Subscription, server: Mapping[str, Any],
         marks=marks_of(items.all, hold),
         live=live_runs(items.all),
         events=items.events.live,
+        asked=asked_of(settings),
     )
+
+
+def asked_of(settings: OpcUaSource) -> list[float]:
+    """What a server is asked for of a subscription as a whole."""
+    return [settings.publishing_interval, settings.keep_alive]
 
 
 def who(settings: OpcUaSource) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from adapters.base import Bench, Delivery
 from adapters.errors import AdapterError, NotConnected
+from adapters.opcua.again import patiently, pause
 from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint, Ticket
@@ -60,7 +61,7 @@ class OpcUaSession:
         self._channel = Channel(settings.url, settings.request_timeout, self._lost)
         self._desk = Desk(self._channel, settings)
         self._peer = Peer(name, settings, self._channel, self._desk, bench.clock)
-        self._stream = Stream(self._peer, items, self._offer, self.fail)
+        self._stream = Stream(self._peer, items, memory, self._offer, self.fail)
         self._naming = Naming(self._desk, items, bench.labels)
         self.facts: dict[str, str] = {}
         self._watch = Watch(self._peer, self._stream, memory, self.facts)
@@ -94,9 +95,9 @@ class OpcUaSession:
             await self._attach_first(start)
         jobs = (
             watch.keep_watch,
-            watch.stay_known,
+            partial(patiently, watch.stay_known, self._clock),
             watch.renew_keys,
-            self._retry,
+            partial(patiently, self._retry, self._clock),
             self._stream.keep_present,
             self._refresh,
             self._mend,
@@ -159,6 +160,7 @@ class OpcUaSession:
     def _deliver(self, made: Assembled) -> Delivery:
         ticket = self._tickets.get(self._subscription)
         waiting = [(self._subscription, made.numbers, made.count, made.size)]
+        now, stale = self._clock.now(), self._memory.stale
         self._announce = False
 
         async def ack() -> None:
@@ -172,7 +174,7 @@ class OpcUaSession:
             decoded=made.decoded,
             refused=made.refused,
             gaps=made.gaps,
-            checkpoint=self._assembler.checkpoint(self._clock.now(), self._following, ticket),
+            checkpoint=self._assembler.checkpoint(now, self._following, ticket, stale),
             ack=ack,
             pressing=self._stream.publisher.pressing,
         )
@@ -267,24 +269,12 @@ class OpcUaSession:
     async def _refresh(self) -> None:
         await self._items.events.keep_fresh(self._channel, self._clock, lambda: self._stream.subscription.id)
 
-    async def _pause(self, seconds: float, at_once: float) -> float:
-        """So long, or until nodes have gone or come; the pause that counts."""
-        until = self._clock.monotonic() + seconds
-        while (left := until - self._clock.monotonic()) > 0:
-            await self._clock.sleep(min(left, at_once))
-            if self._items.vanished.told:
-                self._items.vanished.expel(self._items.all)
-                return at_once
-            if self._items.events.model.changed and self._items.events.model.due(self._clock.monotonic()):
-                break
-        return seconds
-
     async def _retry(self) -> None:
         """Failed items again and again, more and more patiently; the namespaces may have changed in the meantime."""
         first, last = 1.0, 60.0
         delay, again = first, self._clock.monotonic() + _LOOK_AGAIN
         while True:
-            delay = await self._pause(delay, first)
+            delay = await pause(self._items, self._clock, delay, first)
             wanting = bool(self._items.failed) or self._items.events.waiting
             delay = min(2 * delay, last) if wanting else first
             before = self._desk.namespaces

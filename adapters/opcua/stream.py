@@ -16,7 +16,7 @@ from adapters.opcua.items import Items
 from adapters.opcua.peer import Peer
 from adapters.opcua.present import present_values
 from adapters.opcua.publishing import Arrival, Broken, Publisher
-from adapters.opcua.resumption import Start
+from adapters.opcua.resumption import Memory, Start
 from adapters.opcua.sequence import Anew, SequenceBook, Verdict, after, distance, to_republish
 from adapters.opcua.services import GONE, delete_subscription, republish, resend_data
 from adapters.opcua.subscription import Subscription
@@ -36,11 +36,12 @@ class Stream:
         self,
         peer: Peer,
         items: Items,
+        memory: Memory,
         offer: Callable[[Thing], None],
         fail: Callable[[AdapterError], None],
     ) -> None:
         self._channel, self._desk, self._settings = peer.channel, peer.desk, peer.settings
-        self._items, self._clock, self._offer = items, peer.clock, offer
+        self._items, self._memory, self._clock, self._offer = items, memory, peer.clock, offer
         self._arrival, self._stale = asyncio.Event(), asyncio.Event()
         self._ended = ""
         self._renewals: list[float] = []
@@ -163,10 +164,13 @@ class Stream:
 
     def _lose(self, lost: int, published: int, following: int) -> None:
         self._offer(Missing(lost, published, following))
+        self._memory.stale = True
         self._stale.set()
 
     async def keep_present(self) -> None:
         """After a loss that could not be repaired, what does not change soon would be wrong for long: have it sent again."""
+        if self._memory.stale:  # the session before this one came to its end first
+            self._stale.set()
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -174,6 +178,7 @@ class Stream:
                 live = [item for item in self._items.wanted if item.live]
                 for message in await present_values(self._channel, self._desk, live):
                     self._offer(Arrival(message, (), self._clock.now(), counted=False))
+            self._memory.stale = self._stale.is_set()
             await self._clock.sleep(_REFRESH_PAUSE)
 
     async def _renew(self, renewed: Callable[[], Awaitable[None]]) -> None:
@@ -188,5 +193,6 @@ class Stream:
         self.subscription = await self._desk.subscribe()
         self._offer(Renewed(self.subscription.id, why, self._clock.now()))
         self._book, self._anew, self._durable, self._ended = SequenceBook(), Anew(), None, ""
+        self._memory.stale = False
         self.publisher.switch(self.subscription.id)
         await renewed()

@@ -7,6 +7,7 @@ import logging
 from typing import Final
 
 from asyncua import ua
+from asyncua.ua.uaerrors import UaError
 
 from adapters.errors import NotConnected
 from adapters.opcua.peer import Peer
@@ -79,6 +80,8 @@ class Watch:
                 await self._desk.condition()
         except TimeoutError:
             return False
+        except UaError:
+            return True  # a refusal is an answer
         return True
 
     async def stay_known(self) -> None:

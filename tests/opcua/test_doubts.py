@@ -17,16 +17,17 @@ from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
+from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue
 from tests.opcua.opened import opened
-from tests.opcua.rows.bed import START, Bed, Hurried, Taken, value
-from tests.opcua.scripted import Notice, Refuse, Slow, Subscription, Variable
+from tests.opcua.rows.bed import START, Bed, Hurried, Taken, passing, value
+from tests.opcua.scripted import CutAt, Notice, Refuse, Slow, Subscription, Swallow, Unsupported, Variable
 from tests.opcua.scripted.events import EVENTS
 from tests.opcua.scripted.subscription import DATA_CHANGE
 from tests.opcua.test_resumption import end
 
-UNKNOWN, OVERFLOW = 0x80340000, 0x480
+UNKNOWN, OVERFLOW, TOO_BUSY = 0x80340000, 0x480, 0x80EE0000
 
 
 @pytest.fixture
@@ -38,6 +39,17 @@ async def bed(tmp_path: Path) -> AsyncIterator[Bed]:
 @pytest.fixture
 async def hurried(tmp_path: Path) -> AsyncIterator[Bed]:
     async for made in opened(Bed(tmp_path, Hurried(20))):
+        yield made
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(SystemClock().now())
+
+
+@pytest.fixture
+async def still(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bed]:
+    async for made in opened(Bed(tmp_path, clock, clock)):
         yield made
 
 
@@ -257,3 +269,71 @@ async def test_what_was_acknowledged_is_no_loss_even_where_nothing_was_in_it(
     bed.emit("a")
     await eventually(lambda: again.values() == [1.0], "it goes on")
     assert again.gaps == []
+
+
+@pytest.mark.parametrize("able", [True, False])
+async def test_u17_a_subscription_that_is_taken_up_follows_the_settings(
+    bed: Bed, registry: Registry, *, able: bool
+) -> None:
+    """U17: another publishing interval and keep-alive count at once, and cost no value; where the server cannot, it is said."""
+    bed.variable("a", Variable(value=value(0)))
+    if not able:
+        bed.server.scripts.append(Unsupported(["ModifySubscription"]))
+    taken = await bed.begin(registry)
+    await eventually(lambda: taken.values() == [0.0] and taken.checkpoint is not None, "the first value")
+    await end(taken)
+    bed.emit("a", 3)
+    bed.settings |= {"publishing_interval": "40ms", "keep_alive": "2s"}
+    again = await bed.begin(registry, taken.checkpoint)
+    await eventually(lambda: again.values() == [1.0, 2.0, 3.0], "all of them")
+    assert again.gaps == []
+    assert bed.server.record.count("ModifySubscription") == 1
+    assert again.session is not None
+    facts = again.session.facts
+    assert facts["session"] == "session continued"
+    assert (facts["publishing_interval"], facts["keep_alive"]) == (
+        ("0.04 s", "2 s") if able else ("0.02 s (asked for 0.04 s)", "5 s")
+    )
+    assert bed.server.subscriptions[0].interval == (0.04 if able else 0.02)
+    await end(again)
+    third = await bed.begin(registry, again.checkpoint)
+    bed.emit("a")
+    await eventually(lambda: third.values() == [4.0], "and a third time")
+    assert bed.server.record.count("ModifySubscription") == 1
+
+
+async def test_a_server_that_is_too_busy_for_a_question_loses_no_session(
+    still: Bed, clock: FakeClock, registry: Registry
+) -> None:
+    """Its state, and a node that is not there, are asked about again later; values go on."""
+    still.settings["keep_alive"] = "600s"
+    still.variable("a", Variable(value=value(0)))
+    still.variable("ghost")
+    taken = await still.begin(registry)
+    await passing(clock, lambda: taken.values() == [0.0], 2.0)
+    still.server.scripts.append(busy := Refuse("Read", code=TOO_BUSY))
+    await passing(clock, lambda: busy.seen >= 6, 120.0, 1.0)
+    still.server.scripts.remove(busy)
+    still.server.variables["ghost"] = Variable(value=value(7))
+    await passing(clock, lambda: taken.values("ghost") == [7.0], 120.0, 1.0)
+    still.emit("a")
+    await passing(clock, lambda: taken.values() == [0.0, 1.0], 5.0)
+    assert not taken.task.done()
+    assert taken.gaps == []
+
+
+async def test_u8_present_values_after_a_loss_although_the_connection_breaks_first(bed: Bed) -> None:
+    """U8: the lost notification held the only change of `b`; the session that told it ended before it could ask for it."""
+    for name in "ab":
+        bed.variable(name, Variable(value=value(0)))
+    bed.server.policy.keep = 1
+    async with bed.line() as line:
+        await line.until(lambda: line.values("a") == line.values("b") == [0.0], "the first values")
+        bed.server.scripts.append(CutAt("Call", times=1))
+        bed.server.scripts.append(Swallow(1))
+        bed.emit("b")
+        bed.server.flush()
+        bed.emit("a")
+        await line.until(lambda: line.values("b")[-1:] == [1.0], "the present value", 15.0)
+        assert [gap.reason for gap in line.gaps] == ["notifications_missing"]
+    assert bed.server.record.count("CreateSubscription") == 1
