@@ -7,10 +7,16 @@ task cannot do for itself when the whole process ends because the journal failed
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 
 from collector.health import Health, State
 from collector.supervisor import Job, Supervisor
+
+log = logging.getLogger("collector")
+
+TELLING = 5.0
+"""Seconds in which it must be stored that a source is lost: a full buffer must not hold up an end."""
 
 
 class Crew:
@@ -43,11 +49,22 @@ class Crew:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for job in up:
-            await job.edge(False)
+        async with asyncio.TaskGroup() as telling:
+            for job in up:
+                telling.create_task(_told_as_lost(job))
 
     def forget(self, names: Iterable[str]) -> None:
         """Off the board: these are no longer configured."""
         for name in names:
             if name not in self._jobs:
                 self._health.remove(name)
+
+
+async def _told_as_lost(job: Job) -> None:
+    try:
+        async with asyncio.timeout(TELLING):
+            await job.edge(False)
+    except TimeoutError:
+        log.warning(
+            "%s: the buffer took no word about its being closed; it is full, or the disk slow", job.name
+        )

@@ -59,7 +59,7 @@ class Facts:
     ) -> None:
         """losses: what sinks have found to be missing behind them since it was asked last."""
         self._journal, self._clock, self._refine = journal, clock, refine
-        self._alive_every = alive_every
+        self.alive_every = alive_every
         self._up_since = 0
         self._skews: dict[str, Skew] = {}
         self._jumps = jumps or Jumps(clock)
@@ -97,7 +97,7 @@ class Facts:
         """At most AT_ONCE of the gaps that are not yet points, and how far that is, in one append."""
         now = self._clock.now()
         new = await self._journal.gaps_after(mark.gap, AT_ONCE)
-        if not new and now - mark.alive < self._alive_every * 1e9:
+        if not new and now - mark.alive < self.alive_every * 1e9:
             return mark
         mark = _Mark(now, new[-1].number if new else mark.gap)
         known = await self._journal.gaps() if any(is_repair(one.gap) for one in new) else ()
@@ -176,7 +176,7 @@ class Facts:
         checkpoint = None if mark is None else mark.dump()
         delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
         refined = self._refine(batches, self._journal.identity(OWN))
-        await self._journal.append(OWN, delivery, refined)
+        await self._journal.append(OWN, delivery, refined, own=True)
 
 
 def _downtime(alive: int, now: int) -> Gap:
@@ -200,7 +200,7 @@ async def note(journal: Journal, clock: Clock, refine: Refine, name: str) -> Non
     point = journal.registry.intern(Point(OWN, name, Kind.FLAG))
     now = clock.now()
     batches = [batch_of(Kind.FLAG, [point], now, [True], received=now)]
-    await journal.append(OWN, Delivery(batches, 1), refine(batches, journal.identity(OWN)))
+    await journal.append(OWN, Delivery(batches, 1), refine(batches, journal.identity(OWN)), own=True)
 
 
 class _Mark(NamedTuple):
@@ -276,10 +276,9 @@ class Edges:
     facts: Facts
     seen: Seen = field(default_factory=Seen)
 
-    def __post_init__(self) -> None:
-        self.facts.watch(self.source, self.seen.skew)
-
     async def __call__(self, up: bool) -> None:
+        if up:  # and not when it is made: a reload makes one for every source, at work or not
+            self.facts.watch(self.source, self.seen.skew)
         await self.facts.connection(self.source, up)
         if not up:
             await self.facts.lost(self.seen)

@@ -19,6 +19,7 @@ from adapters.errors import AdapterError, Misconfigured
 from collector.assembly import Line, followers, reassemble
 from collector.configured import Changes, ConfigState, changes, hash_of
 from collector.health import State
+from collector.journal.waiting import first_of
 from collector.probe import ask_all
 from collector.run import Plant, Running
 from collector.supervisor import attempted
@@ -68,6 +69,8 @@ class Reload:
         refused = await self._examined(found, probe=probe)
         if refused:
             return self._rejected(refused, by_peer=True)
+        if self._plant.stopping.is_set():
+            return self._rejected([_stopping()])
         return await self._apply(found, [_of_file(problem) for problem in loaded.warnings], sure=probe)
 
     @property
@@ -88,7 +91,12 @@ class Reload:
             return []
         everybody: list[Source | Sink] = [*line.sources, *line.sinks]
         peers = [peer for peer in everybody if peer.name in found.begun]
-        findings = await ask_all(peers, PROBE_PATIENCE)
+        findings: list[Finding] = []
+
+        async def asked() -> None:
+            findings.extend(await ask_all(peers, PROBE_PATIENCE))
+
+        await first_of(asked(), self._plant.stopping.wait())
         return [_of_peer(finding) for finding in findings if finding.level == "error"]
 
     def _built_aside(self, found: Changes) -> Line:
@@ -129,6 +137,8 @@ class Reload:
         clock, health = self._running.clock, self._running.health
         deadline = clock.monotonic() + COMING_UP
         while True:
+            if self._plant.stopping.is_set():
+                return [_stopping()]
             jobs = [job for job in health.all() if job.name in names and job.state is not State.CONNECTED]
             lost = [job for job in jobs if job.attempts or clock.monotonic() > deadline]
             if lost:
@@ -146,6 +156,7 @@ class Reload:
         config.settings, config.hash = found.effective, hash_of(found.effective)
         config.rejected, config.told, config.needs_restart = (), "", found.needs_restart
         self._running.line.labels.configure(found.effective.labels())
+        self._plant.keep_time()
         for listener in self.listeners:
             listener(found.effective)
         row = {"outcome": "unchanged" if nothing else "applied", **_names(found), "problems": list(warnings)}
@@ -208,6 +219,10 @@ async def _farewell(name: str, farewell: Callable[[], Awaitable[None]]) -> None:
 
 def _problem(where: str, message: str, hint: str = "", level: str = "error") -> Row:
     return {"where": where, "message": message, "hint": hint, "level": level}
+
+
+def _stopping() -> Row:
+    return _problem("collector", "it is being stopped; the next start reads the new configuration")
 
 
 def _of_file(problem: Problem) -> Row:

@@ -77,30 +77,44 @@ class Plant:
         )
         self._crew: Crew | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._exchanging = asyncio.Lock()
         self.working = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     async def work(self, stop: asyncio.Event) -> None:
         """Until `stop` is set and everything is drained or the grace period is over. Raises JournalFailed."""
-        await self._facts.started()
         async with asyncio.TaskGroup() as tasks:
             crew = self._crew = Crew(self._supervisor, self._running.health, tasks)
-            self._tasks = tasks
-            crew.begin(self._jobs())
-            alive = tasks.create_task(self._facts.alive())
-            self.working.set()
-            await stop.wait()
+            # Before anything is appended: where no word fits into the buffer any more, these make room.
+            crew.begin(job for job in self._jobs() if job.role != "source")
+            await first_of(self._lived(crew, tasks), stop.wait())
+            self.stopping.set()
             self._tasks = None
-            alive.cancel()
-            await self._end(crew, at_once(stop))
+            crew.close()
+            async with self._exchanging:  # whose sessions an exchange is closing are told as lost by it
+                await self._end(crew, at_once(stop))
+
+    async def _lived(self, crew: Crew, tasks: asyncio.TaskGroup) -> None:
+        """The sources at work, and what the collector says of itself, until cancelled."""
+        await self._facts.started()
+        crew.begin(job for job in self._jobs() if job.role == "source")
+        self._tasks = tasks
+        self.working.set()
+        await self._facts.alive()
 
     async def exchange(self, ended: Iterable[str], line: Line, begun: Iterable[str]) -> None:
         """Close the sessions of these, make `line` the line at work, open those. Nobody else notices."""
         if self._crew is None:
             return
-        await self._crew.end(ended)
-        self._running.line = line
-        self._crew.begin(job for job in self._jobs() if job.name in set(begun))
-        self._crew.forget(ended)
+        async with self._exchanging:
+            await self._crew.end(ended)
+            self._running.line = line
+            self._crew.begin(job for job in self._jobs() if job.name in set(begun))
+            self._crew.forget(ended)
+
+    def keep_time(self) -> None:
+        """Another configuration is at work: its signals may be stale sooner, or later."""
+        self._facts.alive_every = alive_every(self._running.config)
 
     def stood(self, seconds: float) -> None:
         """The process stood still for so long: what the machines did meanwhile may be missing, and that is a fact."""
@@ -130,7 +144,6 @@ class Plant:
         return Job(source.name, "source", run, machines=source.machines, edge=edges, missing=missing)
 
     async def _end(self, crew: Crew, hurry: asyncio.Event) -> None:
-        crew.close()
         deadline = self._running.clock.monotonic() + DRAIN
         await crew.end(crew.named("source"))
         self._running.journal.hurry()
@@ -154,7 +167,7 @@ class Plant:
     async def _passed(self, names: list[str], deadline: float) -> None:
         while names and self._running.clock.monotonic() < deadline:
             ledger = await self._running.journal.ledger()
-            names = [name for name in names if ledger.sinks[name].pending]
+            names = [name for name in names if name in ledger.sinks and ledger.sinks[name].pending]
             if names:
                 await self._running.clock.sleep(0.05)
         for name in names:

@@ -68,9 +68,12 @@ class MemoryJournal:
     def identity(self, source: str) -> Identity:
         return self._books.setdefault(source, Books()).identity
 
-    async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
+    async def append(
+        self, source: str, delivery: Delivery, refined: Refined, *, own: bool = False
+    ) -> Position:
         values = sum(len(batch) for batch in refined.batches)
-        await self._space.wait(lambda: self._fits(values, self._max - self._max // RESERVE))
+        most = self._max if own else self._max - self._max // RESERVE
+        await self._space.wait(lambda: self._fits(values, most))
         if values:
             self._add(source, tuple(refined.batches), values)
         self._book(source, delivery, refined, values)

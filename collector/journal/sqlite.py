@@ -141,10 +141,12 @@ class SqliteJournal:
         known = self._store.identities.get(source)  # made when it is not there, and not with every look
         return self._store.identities.setdefault(source, Identity()) if known is None else known
 
-    async def append(self, source: str, delivery: Delivery, refined: Refined) -> Position:
+    async def append(
+        self, source: str, delivery: Delivery, refined: Refined, *, own: bool = False
+    ) -> Position:
         if is_nothing(delivery, refined):
             return self.tail.position
-        item = Appending(source, delivery, refined)
+        item = Appending(source, delivery, refined, derived=own)
         job = Job(lambda store: store.append(item), _future(), append=item, then=partial(self._durable, item))
         return int(await self._writer.submit(job))
 
@@ -169,11 +171,8 @@ class SqliteJournal:
         if position > self.tail.position:
             raise ValueError(f"{follower}: position {position} is behind the tail {self.tail.position}")
         # Who has a backlog is not held up by the window; who follows live shares the commit of the next append.
-        job = Job(
-            lambda store: store.commit(follower, position, tuple(refused)),
-            _future(),
-            urgent=follower in self._behind,
-        )
+        urgent = follower in self._behind
+        job = Job(lambda store: store.commit(follower, position, tuple(refused)), _future(), urgent=urgent)
         await self._writer.submit(job)
 
     async def enrol(self, followers: Sequence[str]) -> None:

@@ -47,8 +47,8 @@ Work = Callable[["Store"], Any]
 class Appending:
     """One append on its way; encoded once, on the writer's thread, however often it has to wait for space.
 
-    derived: made from what is in the journal; may use the reserve, because holding it up holds a follower up. beside:
-    bytes that are stored with it in the same transaction.
+    derived: made from what is in the journal, or of the collector itself; may use the reserve, because holding it up holds
+    a follower up, or all that begins and ends. beside: bytes that are stored with it in the same transaction.
     """
 
     source: str

@@ -195,6 +195,7 @@ async def test_condition_and_skew_once_a_minute(tmp_path: Path) -> None:
     async with journal_of("sqlite", tmp_path, clock) as journal:
         facts = facts_of(journal, clock)
         edges = Edges("plc", facts)
+        facts.watch("plc", edges.seen.skew)
         watching = Watching(
             lambda batches, _identity: NOTHING._replace(batches=batches),
             edges.seen,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from collector import facts
 from collector.configured import changes, hash_of
 from collector.journal.reader import JournalReader
 from config.load import load
@@ -401,6 +403,62 @@ async def test_watching_applies_what_was_saved_and_not_what_is_half_saved(
         broken = await floor.until("it is rejected", lambda books: books["config"]["rejected"])
         assert broken["config"]["hash"] == changed["config"]["hash"]
         assert state(broken, "left") == "connected"
+
+
+async def test_the_clock_of_an_untouched_machine_is_told_of_as_before(
+    floor: Floor, right: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload made new ears for every source, and those of the untouched ones heard nothing ever again."""
+    monkeypatch.setattr(facts, "CONDITION_EVERY", 0.05)
+    monkeypatch.setattr(facts, "LOOK_EVERY", 0.05)
+    async with floor.at_work():
+        await floor.connected("left", "right")
+        floor.config["machines"][0] = machine("press", "left", "a", "b")
+        assert (await floor.reload())["untouched"] == ["right"]
+        right.emit("a", number(7.0, time.time_ns() // 10**9 * 10**9 - 1000 * 10**9))
+        async with asyncio.timeout(10.0):
+            while not any(999.0 < seconds < 1100.0 for seconds in own_values(floor, "skew.right")):
+                await asyncio.sleep(0.02)
+
+
+def own_values(floor: Floor, signal: str) -> list[float]:
+    """What the collector has said of itself."""
+    with JournalReader(floor.state / "buffer.sqlite") as reader:
+        batches = [entry.batch for entry in reader.entries()]
+        ids = {n for n, point in enumerate(reader.registry.since(0)) if point.name == signal}
+    return [
+        float(value)
+        for batch in batches
+        for point, value in zip(batch.points.tolist(), batch.values.tolist(), strict=True)
+        if point in ids
+    ]
+
+
+async def test_told_to_stop_in_the_middle_of_a_reload(floor: Floor) -> None:
+    """A machine that takes the connection and says nothing: its probe takes 15 s, and nobody waits for that."""
+
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    deaf = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"opc.tcp://127.0.0.1:{deaf.sockets[0].getsockname()[1]}"
+    floor.config["sources"]["deaf"] = {"type": "opcua", "url": url, "security": "none"}
+    floor.config["machines"].append(machine("saw", "deaf", "a"))
+    async with asyncio.TaskGroup() as tasks, deaf:
+        async with floor.at_work() as stop:
+            await floor.connected("left", "right")
+            reloading = tasks.create_task(floor.reload())
+            await asked.wait()
+            began = time.monotonic()
+            stop.set()
+        took = time.monotonic() - began
+    assert took < 12.0, "as long as the probe"
+    (problem,) = reloading.result()["problems"]
+    assert "being stopped" in problem["message"]
 
 
 def test_the_comparison_knows_what_changed(tmp_path: Path) -> None:

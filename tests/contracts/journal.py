@@ -89,13 +89,15 @@ async def append(
     gaps: Sequence[Gap] = (),
     checkpoint: bytes | None = None,
     pressing: Pressing | None = None,
+    own: bool = False,
 ) -> Position:
     """What intake does with one delivery."""
     listed = list(values)
     batches = [numbers(journal, listed, at=at, machine=source)] if listed else []
     decoded = len(listed) + sum(r.values for r in refused)
     delivery = Delivery(batches, decoded, refused, gaps, checkpoint, pressing=pressing)
-    return await journal.append(source, delivery, refine(batches, journal.identity(source)))
+    refined = refine(batches, journal.identity(source))
+    return await journal.append(source, delivery, refined, own=own)
 
 
 async def fed(journal: Journal, values: Sequence[float]) -> None:
@@ -643,6 +645,22 @@ class JournalLaws:
                 at = await derived(journal, span.last, list(islice(made, 4000)), snapshot=b"again")
                 await asyncio.sleep(0.001)
             assert (await journal.ledger()).unaccounted == 0
+
+    async def test_a_full_journal_takes_a_word_of_the_collector_itself(self, rig: JournalRig) -> None:
+        """It overtakes the source that waits, which is stored as a whole when there is space."""
+        async with rig.open_small("slow") as journal, asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(fed(journal, noise(80_000)))
+            await presses(journal)
+            async with asyncio.timeout(30):
+                said = await append(journal, [1.0], source="collector", own=True)
+            assert not feeding.done()
+            while not feeding.done():
+                await journal.commit("slow", journal.tail.position)
+                await asyncio.sleep(0.001)
+            books = await journal.ledger()
+            assert said < books.tail
+            assert (books.sources["s1"].journaled, books.sources["collector"].journaled) == (80_000, 1)
+            assert books.unaccounted == 0
 
     async def test_law_8_derived_values_have_a_reserve_and_wait_where_it_ends(self, rig: JournalRig) -> None:
         """A dead sink holds everything: what is derived must not fill the disk. Then it goes on, and nothing is lost."""
