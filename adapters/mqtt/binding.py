@@ -108,7 +108,7 @@ class Binding:
         """The target of a key that is met for the first time, or why there is none."""
         route, series = self._route, row.key if isinstance(row.key, Series) else Series(row.key)
         key, tags = series.key, {**_renamed(series, self._tags), **self._tags}
-        if row.kind is not None and self._is_one_too_many(key, tags):
+        if row.kind is not None and self._is_one_too_many(series, tags):
             return TOO_MANY
         if not self._nameable(key):
             return _NO_NAME
@@ -124,7 +124,7 @@ class Binding:
         named_by_message = (
             self._chosen or bool(series.tags or series.unit) or not isinstance(signal, MqttSignal)
         )
-        if named_by_message and not route.adopted.admit(route.machine, signal.name, tags):
+        if named_by_message and not route.adopted.admit(route.machine, signal.name, tags, signal.unit):
             return TOO_MANY
         try:
             point = intern(route.registry, route.machine, tags, signal, native or Kind.NUMBER)
@@ -134,12 +134,12 @@ class Binding:
         self._targets[row.key] = target
         return target
 
-    def _is_one_too_many(self, key: int | str, tags: Mapping[str, str]) -> bool:
+    def _is_one_too_many(self, series: Series, tags: Mapping[str, str]) -> bool:
         """Asked before anything is built for it: a payload may bring a hundred thousand of these."""
-        route = self._route
+        route, key = self._route, series.key
         if not isinstance(key, str) or key in route.by_address:
             return False
-        return route.adopted.closed_to(route.machine, self._name(key), tags)
+        return route.adopted.closed_to(route.machine, self._name(key), tags, series.unit)
 
     def _nameable(self, key: int | str) -> bool:
         """A name that a topic or payload chose may be none, or longer than a signal's name can be."""

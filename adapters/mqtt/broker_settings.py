@@ -5,6 +5,8 @@ Encrypted and verified is the default (`mqtts://`); plain text is chosen by name
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -105,7 +107,14 @@ class BrokerAccess(Strict):
             )
         if self.password is not None and not self.tls:
             said.append(f"the password for {self.url} is sent in plain text (only to this computer)")
-        return said
+        return [*said, *self._missing()]
+
+    def _missing(self) -> Iterator[str]:
+        """No error: the file may still be on its way to this computer, and every connection looks for it anew."""
+        files = {"ca": self.ca, "certificate": self.certificate, "private_key": self.private_key}
+        for key, file in files.items():
+            if file is not None and not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises where a folder is closed)
+                yield f"{key}: there is no file {file}, or this user may not see it: without it nothing connects to {self.url}"
 
 
 class Broker(Protocol):

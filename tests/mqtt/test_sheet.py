@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.mqtt.adopted import Adopted
+from adapters.mqtt.adopted import TOO_MANY, Adopted
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import Checkpoint, load
 from adapters.mqtt.routes import Routes
@@ -213,6 +214,31 @@ def test_a_million_topics_are_not_remembered() -> None:
     for n in range(25_000):
         reader.read(message(b"1", topic=f"t/{n}".encode()), n, Sheet())
     assert len(reader._bound) <= 10_000
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_units_that_messages_choose_are_bounded_too(listed: bool) -> None:
+    """B7: another unit is another series, and a message may say any."""
+    chosen: dict[str, Any] = {"signals": [{"name": "v", "value": "v"}]} if listed else {"adopt": True}
+    shop, sheet = Shop(1), Sheet()
+    reader = routes({"topic": "t", "payload": {"type": "json", "unit_from": "u"}, **chosen}, shop=shop)
+    for n in range(120):
+        reader.read(message(b'{"v": 1, "u": "u%d"}' % (n % 110)), n, sheet)
+    assert shop.registry.version == 100
+    assert {refused.reason for refused in sheet.refused} == {TOO_MANY}
+    assert len(sheet.refused) == 10
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [("json", b'{"%b": 1}'), ("shdr", b"|%b"), ("csv", b"%b\n1\n"), ("line", b"m %b=x")],
+)
+def test_a_reason_is_short_whatever_a_stranger_calls_things(payload: str, said: bytes) -> None:
+    """M13: a reason stands in the quarantine beside the bytes, and on the page."""
+    sheet = Sheet()
+    reader = routes({"topic": "t", "payload": payload, "signals": [{"name": "a", "value": "v"} if payload == "json" else {"name": "a"}]})  # fmt: skip
+    reader.read(message(said % (b"k" * 100_000)), 1, sheet)
+    assert [len(refused.reason) < 500 for refused in sheet.refused] == [True]
 
 
 def test_an_adopted_column_that_begins_empty_is_a_point_without_a_value() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +126,15 @@ def test_what_is_weak_is_said_in_the_review() -> None:
     local = MqttSource.model_validate({"url": "mqtt://127.0.0.1", "username": "u", "password": "p"})
     assert "only to this computer" in " ".join(local.review(()))
     assert "p'" not in repr(local)
+
+
+def test_a_file_that_is_not_there_is_said_in_the_review(tmp_path: Path) -> None:
+    keys = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "certificate", "private_key")}
+    source = MqttSource.model_validate({"url": "mqtts://x", "client_id": "c1", **keys})
+    assert [said.partition(":")[0] for said in source.review(())] == [*keys]
+    for file in keys.values():
+        Path(file).touch()
+    assert source.review(()) == ()
 
 
 def test_checking_a_configuration_needs_no_paho() -> None:

@@ -236,7 +236,8 @@ def _describe(document: Any) -> str:
     if isinstance(document, dict):
         keys = list(document)
         more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-        return f"has the keys {', '.join(keys[:8])}{more}" if keys else "is an empty object"
+        shown = ", ".join(key[:40] for key in keys[:8])
+        return f"has the keys {shown}{more}" if keys else "is an empty object"
     if isinstance(document, list):
         return f"is a list of {len(document)}"
     return "is nothing but a value: leave the signal's value path out to read it"

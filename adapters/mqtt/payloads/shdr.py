@@ -192,7 +192,7 @@ def _item(items: Items, found: Sequence[str], place: int, at: int | None, out: _
     """Reads one item; returns how many fields and how many values it took."""
     name = found[place]
     if not name or place + 1 >= len(found):
-        out.refused.append(Refused(f"a value without its item, or an item without its value: {name!r}"))
+        out.refused.append(Refused(f"a value without its item, or an item without its value: {name[:60]!r}"))
         return 2, 1
     if name in items.conditions and place + 6 <= len(found):
         return 6, _condition(found[place : place + 6], at, out)

@@ -183,7 +183,7 @@ class Taker:
         try:
             found = list(leaves(known.name, metric, known.datatype))
         except Unreadable as why:
-            self._refuse(f"{known.name}: {why}", sense)
+            self._refuse(f"{known.name[:80]}: {why}", sense)
             return
         for leaf in found:
             self._leaf(leaf, known, mark, sense)
@@ -243,7 +243,7 @@ class Taker:
                 return f"a metric's name of more than {LONGEST_NAME} characters: list the signal"
             signal = SignalSettings(name=name, unit=known.unit)
         chosen = self._chosen or not isinstance(signal, MqttSignal)
-        if chosen and not self._adopted.admit(self.machine, signal.name, self.tags):
+        if chosen and not self._adopted.admit(self.machine, signal.name, self.tags, signal.unit):
             return TOO_MANY
         try:
             point = intern(self._registry, self.machine, self.tags, signal, reader.kind)

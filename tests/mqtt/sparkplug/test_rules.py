@@ -602,6 +602,17 @@ def test_births_that_are_too_large_for_the_checkpoint_take_nothing_else_with_the
     assert [gap.reason for gap in bed.host.gaps] == ["sparkplug_messages_lost"]
 
 
+def test_units_of_births_are_bounded_with_the_metrics() -> None:
+    """B7: a birth that says another unit makes another series."""
+    bed = Bed(limit=3)
+    edge = Edge(bed)
+    for n in range(5):
+        edge.nbirth(number("Load", float(n), 0, properties={"engUnit": Property(DataType.STRING, f"u{n}")}))
+    assert [row.value for row in bed.rows] == [0.0, 1.0, 2.0]
+    assert len(bed.refused) == 2
+    assert "adopt_limit" in bed.refused[0]
+
+
 @pytest.mark.parametrize("former", [False, True])
 def test_a_repeated_message_is_one_after_a_restart_too(former: bool) -> None:
     """Issue 7: what was heard last stands in the checkpoint; `former`: as versions before wrote it, who are updated from."""
