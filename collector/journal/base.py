@@ -121,8 +121,8 @@ class SinkAccount:
 @dataclass(frozen=True, slots=True)
 class Space:
     """How full the buffer is. bytes: in use, write-ahead log included. full_in: s until full at the present rate, None
-    while it does not fill. held_by: followers that have not read what is a minute old. condition: what is wrong with
-    the space now, in words (`disk full: …`), None if nothing is.
+    while it does not fill. held_by: followers that have not read what is a minute old, beyond the time for which they wait
+    for more. condition: what is wrong with the space now, in words (`disk full: …`), None if nothing is.
     """
 
     bytes: int

@@ -33,11 +33,14 @@ class Pace:
     """How long a follower that has everything else lets more come, so that it writes a few times a second and not with
     every commit: what comes after a quiet time is handed on at once. Kept apart from the window of the commits, because
     a source that presses for its acknowledgement ends that one early, a hundred times a second if it must.
+
+    waits: s for which a follower of ranges leaves unread what there is, because it wants more at once: no fault of it.
     """
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
         self._patience = Patience(clock)
+        self.waits: dict[str, float] = {}
 
     def hurry(self) -> None:
         """From now on nobody waits."""
@@ -89,6 +92,7 @@ async def slices(journal: Readable, follower: str, values: int) -> AsyncIterator
 
 async def ranges(journal: Readable, follower: str, values: int, seconds: float) -> AsyncIterator[Range]:
     """Fixed before it is yielded, and the same again until it is committed."""
+    journal.pace.waits[follower] = seconds
     at = await journal.cursor(follower)
     while True:
         planned = await journal.planned(follower)

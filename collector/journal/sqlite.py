@@ -232,7 +232,8 @@ class SqliteJournal:
 
     async def ledger(self) -> Ledger:
         books = await self._ask(queries.ledger, self._store.path)
-        return replace(books, space=await self._ask(space, self._store, self.clock.now()))
+        waits = dict(self.pace.waits)
+        return replace(books, space=await self._ask(space, self._store, self.clock.now(), waits))
 
     async def release(self, follower: str) -> int:
         self._known(follower)

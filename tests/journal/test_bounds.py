@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from collector.journal import recovery, schema, setaside
-from collector.journal.base import SinkAccount
+from collector.journal.base import Range, SinkAccount
 from collector.journal.forecast import Forecast
 from collector.journal.sqlite import SqliteJournal, open_journal
 from collector.journal.store import Store
@@ -110,8 +111,6 @@ async def test_refusals_and_gaps_leave_most_of_a_small_buffer_to_values(tmp_path
 
 async def test_a_buffer_that_one_append_fills_says_what_it_needs(tmp_path: Path) -> None:
     """D1: `wait` and a sink that takes nothing: not before more than one append fits."""
-    import asyncio
-
     async with opened(tmp_path / "j.db", "dead", max_bytes=SMALL) as journal, asyncio.TaskGroup() as tasks:
         await append(journal, noise(40_000))
         waiting = tasks.create_task(append(journal, [1.0]))
@@ -185,8 +184,6 @@ async def test_a_released_sink_lets_go_and_its_books_balance(tmp_path: Path) -> 
 async def test_a_release_makes_room_for_the_sources(tmp_path: Path) -> None:
     """D1: the one sink that holds a full buffer is let go, and the sources go on."""
     async with opened(tmp_path / "j.db", "dead", "live", max_bytes=SMALL, on_full="wait") as journal:
-        import asyncio
-
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(fed(journal, 80_000, "s1"))
             while journal.condition is None:
@@ -240,6 +237,28 @@ async def test_the_buffer_says_who_holds_it_and_when_it_is_full(tmp_path: Path) 
         space = (await journal.ledger()).space
         assert space is not None
         assert (space.held_by, space.full_in) == ((), None)
+
+
+async def test_who_waits_for_more_on_purpose_holds_nothing_up(tmp_path: Path) -> None:
+    """A history that seals every five minutes is healthy for five minutes, and named a minute later."""
+    clock, found = FakeClock(), []
+    journal_file = open_journal(tmp_path / "j.db", followers=["history"], clock=clock, window=0.0)
+    async with journal_file as journal, asyncio.TaskGroup() as tasks:
+        await append(journal, [1.0])
+        waiting = tasks.create_task(_follow(journal.ranges("history", values=1000, seconds=300.0)))
+        while not journal.pace.waits:
+            await asyncio.sleep(0)
+        for _ in range(5):
+            clock.advance(89.0)
+            space = (await journal.ledger()).space
+            found.append(space and space.held_by)
+        waiting.cancel()
+    assert found == [(), (), (), (), ("history",)]
+
+
+async def _follow(ranges: AsyncIterator[Range]) -> None:
+    async for _ in ranges:
+        return
 
 
 def test_a_forecast_of_what_does_not_grow() -> None:
