@@ -16,12 +16,18 @@ from typing import Any, NamedTuple
 Signal = tuple[str, str]
 Series = dict[Signal, dict[int, Any]]
 
+ALARM = ("active", "acked", "severity", "message", "event_id")
+
 
 class Truth(NamedTuple):
-    """timed: what went out with a time of its own. bare: values whose payload carried no time, in order."""
+    """timed: what went out with a time of its own. bare: values whose payload carried no time, in order.
+
+    alarms: what a condition was from a time on, said with an event. Asked for again it is said again, at a later time.
+    """
 
     timed: Series
     bare: dict[Signal, list[Any]]
+    alarms: Series
 
     @property
     def size(self) -> int:
@@ -51,8 +57,14 @@ class Verdict:
 def read_truth(path: Path) -> Truth:
     timed: Series = defaultdict(dict)
     bare: dict[Signal, list[Any]] = defaultdict(list)
+    alarms: Series = defaultdict(dict)
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
+        if row["kind"] == "alarm":
+            for word in ALARM:
+                alarms[row["machine"], f"alarm.{row['source']}.{row['condition']}.{word}"][row["t"]] = row[
+                    word
+                ]
         if row["kind"] != "value":
             continue
         key = (row["machine"], row["signal"])
@@ -61,7 +73,7 @@ def read_truth(path: Path) -> Truth:
         else:
             assert row["t"] not in timed[key], f"the truth says two things at once: {row}"
             timed[key][row["t"]] = row["value"]
-    return Truth(dict(timed), dict(bare))
+    return Truth(dict(timed), dict(bare), dict(alarms))
 
 
 def same(expected: Any, found: Any) -> bool:
@@ -81,7 +93,9 @@ def compare(truth: Truth, stored: Series, holes: Mapping[str, Sequence[Hole]] | 
         _timed(key, expected, own.get(key, {}), (holes or {}).get(key[0], ()), verdict)
     for key, values in truth.bare.items():
         _bare(key, values, own.get(key, {}), verdict)
-    for key in own.keys() - truth.timed.keys() - truth.bare.keys():
+    for key, states in truth.alarms.items():
+        _alarms(key, states, own.get(key, {}), (holes or {}).get(key[0], ()), verdict)
+    for key in own.keys() - truth.timed.keys() - truth.bare.keys() - truth.alarms.keys():
         verdict.spurious += [(*key, at, value) for at, value in own[key].items()]
     return verdict
 
@@ -98,6 +112,19 @@ def _timed(
         elif not same(value, found[at]):
             verdict.altered.append((*key, at, value, found[at]))
     verdict.spurious += [(*key, at, found[at]) for at in found.keys() - expected.keys()]
+
+
+def _alarms(
+    key: Signal, states: dict[int, Any], found: dict[int, Any], holes: Sequence[Hole], verdict: Verdict
+) -> None:
+    """Every state at its time, as for values; and whatever is said at other times is what was so then."""
+    _timed(key, states, {at: value for at, value in found.items() if at in states}, holes, verdict)
+    for at in sorted(found.keys() - states.keys()):
+        before = [known for known in states if known < at]
+        if not before:
+            verdict.spurious.append((*key, at, found[at]))
+        elif not same(states[max(before)], found[at]):
+            verdict.altered.append((*key, at, states[max(before)], found[at]))
 
 
 def _bare(key: Signal, expected: list[Any], found: dict[int, Any], verdict: Verdict) -> None:

@@ -6,6 +6,7 @@ The truth is the simulators' own record, the databases are read back with plain 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import time
@@ -18,7 +19,7 @@ from tests.line.conftest import Extra, v1, v2
 from tests.line.databases import influx as ask_influx
 from tests.line.databases import influx_values, victoria_counts
 from tests.line.harness import Collector, collector, simulation
-from tests.line.oracle import Series, Truth, compare
+from tests.line.oracle import Hole, Series, Truth, compare, read_truth
 from tests.mqtt.peers import Mosquitto
 
 KILLS = int(os.environ.get("KILLS", "20"))
@@ -89,6 +90,22 @@ def assert_that_a_deletion_is_noticed(truth: Truth, history: Series, influx: Ser
     missing = compare(truth, influx_values(influx.url, "shop")).missing
     assert missing
     assert {(row[0], row[2]) for row in missing} == {("energy-1", victim)}
+
+
+def test_the_oracle_knows_alarms(tmp_path: Path) -> None:
+    """What is said again after a connection must be what was so at that time, and what an event said must be stored."""
+    said = {"active": True, "acked": False, "severity": 400, "message": "flow", "event_id": "ce"}
+    row = {"kind": "alarm", "machine": "m", "t": 100, "source": "S", "condition": "C", **said}
+    (tmp_path / "truth").write_text(json.dumps(row), encoding="utf-8")
+    truth, active = read_truth(tmp_path / "truth"), ("m", "alarm.S.C.active")
+    right: Series = {("m", f"alarm.S.C.{word}"): {100: value} for word, value in said.items()}
+    again = right | {active: {100: True, 150: True}}
+    assert compare(truth, right).clean
+    assert compare(truth, again).clean
+    assert compare(truth, again | {active: {100: True, 150: False}}).altered
+    assert compare(truth, again | {active: {50: False, 100: True}}).spurious
+    assert compare(truth, again | {active: {150: True}}).missing
+    assert compare(truth, again | {active: {150: True}}, {"m": [Hole("s", 90, 110)]}).clean
 
 
 @pytest.mark.timeout(600 + 10 * KILLS)
