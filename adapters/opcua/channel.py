@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 
 from adapters.opcua.credentials import Credentials as Credentials  # noqa: PLC0414 (named here too)
 from adapters.opcua.credentials import Offer, library_policy, offer_of, token_policies, user_key
-from adapters.opcua.errors import FOREIGN
+from adapters.opcua.errors import CONNECTING, FOREIGN, SIGNING_IN, doing
 from adapters.opcua.protocol import LARGEST_MESSAGE, GuardedProtocol
 from adapters.opcua.requests import publish_request
 
@@ -88,13 +88,13 @@ class Channel:
     async def connect(self, credentials: Credentials, session_timeout: float) -> None:
         """A secure channel, and no session yet. Closes everything again when it fails."""
         _quiet()
-        async with self._or_nothing():
+        async with self._or_nothing(CONNECTING):
             self._introduce(credentials, session_timeout)
             await self._open_channel()
 
     async def sign_in(self, credentials: Credentials) -> None:
         """A new session on this channel; closed again, all of it, when that fails."""
-        async with self._or_nothing():
+        async with self._or_nothing(SIGNING_IN):
             result = await self._client.create_session()
             credentials.confirm(_offers(result.ServerEndpoints))
             self.server_certificate = _first_certificate(result.ServerCertificate or b"")
@@ -150,12 +150,13 @@ class Channel:
         self._token = bytes(nodeid_to_binary(self._client.uaclient.session.authentication_token))
 
     @asynccontextmanager
-    async def _or_nothing(self) -> AsyncIterator[None]:
+    async def _or_nothing(self, step: str) -> AsyncIterator[None]:
         """In time and complete, or closed."""
         done = False
         try:
-            async with asyncio.timeout(3 * self._timeout):
-                yield
+            with doing(step):
+                async with asyncio.timeout(3 * self._timeout):
+                    yield
             done = True
         finally:
             if not done:
@@ -235,8 +236,7 @@ class Channel:
     async def close(self, keep: bool = False, delete: bool = True) -> None:
         """Say goodbye if somebody listens, and release the socket in any case. Never raises for a lost connection.
 
-        keep: only the channel ends; session and subscription wait at the server for their time-outs, or for us. delete: where
-        the session ends, its subscriptions do.
+        keep: only the channel ends; the session waits for its time-out, or for us. delete: a session's subscriptions end with it.
         """
         client, protocol = self._client, self._protocol
         if protocol is None:

@@ -199,11 +199,14 @@ class _Visit:
         return list(node_words(self._items))
 
     async def _values(self) -> list[Finding]:
-        """A subscription as the session would make it, and away again."""
+        """A subscription as the session would make it, and away again; none where everything is read instead."""
+        fit = [item for item in self._items.all if not item.failure]
+        if fit and all(item.signal.polled for item in fit):
+            return [Finding("ok", "values", f"{len(fit)} signals are read, and need no subscription")]
         before = {item.handle for item in self._items.failed}
         subscription = await self._desk.subscribe()
         try:
-            await self._desk.monitor(subscription, [item for item in self._items.all if not item.failure])
+            await self._desk.monitor(subscription, [item for item in fit if not item.signal.polled])
         finally:
             await delete_subscription(self._channel, subscription.id)
         fresh = [item for item in self._items.failed if item.handle not in before]

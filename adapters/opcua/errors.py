@@ -25,6 +25,9 @@ _RENEW: Final = "the machine's certificate has to be renewed or replaced there; 
 _CLOCK: Final = "check the clocks of both computers, and renew the certificate that has run out"
 _POLICY: Final = "the server does not offer SignAndEncrypt with Basic256Sha256: switch it on there, or choose `security: none` by name"
 _BETWEEN: Final = "find out who answers at this address. No password was sent"
+_RIGHT: Final = "this user may sign in, and not do this: grant the right in the machine's user administration, or use another user"
+_SLOW: Final = "the machine answers too slowly: see whether it is overloaded; if it stays so, a longer `request_timeout` gives it time"
+_CLOSED: Final = ("connection is closed", "connection is not open", "the connection is closed")
 _URL: Final = "check the address (url) against the endpoint that the machine's settings show"
 
 REMEDIES: Final[dict[str, str]] = {
@@ -85,6 +88,11 @@ FOREIGN: Final = (
 """Everything that the library or the system raises on purpose or on hostile bytes; anything else is a fault of ours."""
 
 
+CONNECTING: Final = ""
+SIGNING_IN: Final = "signing in"
+"""The steps at which a refusal is about who comes, and not about what he wants. Of the first one the words speak for themselves."""
+
+
 def name_of(error: BaseException) -> str:
     """The name of a status code, or the kind of error."""
     return type(error).__name__
@@ -94,25 +102,38 @@ def to_border(error: BaseException, where: str) -> AdapterError:
     """The error at the border for whatever happened while talking to `where` (the url)."""
     if isinstance(error, AdapterError):
         return error
-    name = name_of(error)
+    name, step = name_of(error), next(iter(getattr(error, "__notes__", ())), "")
+    said = f"{where}: {name}{_while(step)}: {_words(error)}"
     if name in REMEDIES:
-        return Misconfigured(f"{where}: {name}: {_words(error)}", REMEDIES[name])
+        denied = name == "BadUserAccessDenied" and step not in (CONNECTING, SIGNING_IN)
+        return Misconfigured(said, _RIGHT if denied else REMEDIES[name])
     if name in CROWDED:
-        return NotConnected(f"{where}: {name}: {_words(error)}", CROWDED[name])
+        return NotConnected(said, CROWDED[name])
     if isinstance(error, UaError) and "No matching endpoints" in str(error):
         return Misconfigured(f"{where}: {error}", _POLICY)
     if isinstance(error, UaError) and "Server certificate mismatch" in str(error):
-        said = "the certificate of the session is not the one of the endpoint: somebody may stand in between"
-        return Misconfigured(f"{where}: {said}", _BETWEEN)
+        other = "the certificate of the session is not the one of the endpoint: somebody may stand in between"
+        return Misconfigured(f"{where}: {other}", _BETWEEN)
     if isinstance(error, LibrarySignature | InvalidSignature):
         return Misconfigured(f"{where}: the server cannot prove that its certificate is its own", _RENEW)
+    if isinstance(error, OSError):
+        return _of_system(error, where, step)
+    return NotConnected(said)
+
+
+def _of_system(error: OSError, where: str, step: str) -> NotConnected:
     if isinstance(error, TimeoutError):
-        return NotConnected(f"{where}: no answer in time", "check that the machine is on and reachable")
+        remedy = _SLOW if step else "check that the machine is on and reachable"
+        return NotConnected(f"{where}: no answer in time{_while(step)}", remedy)
     if isinstance(error, ConnectionRefusedError):
         return NotConnected(f"{where}: connection refused", "check that the OPC UA server runs, and its port")
-    if isinstance(error, OSError):
-        return NotConnected(f"{where}: {error.strerror or error}", "check the network and the address")
-    return NotConnected(f"{where}: {name}: {_words(error)}")
+    closed = str(error).casefold() in _CLOSED
+    words = "the connection was lost" if closed else error.strerror or str(error)
+    return NotConnected(f"{where}: {words}{_while(step)}", "check the network and the address")
+
+
+def _while(step: str) -> str:
+    return f" while {step}" if step else ""
 
 
 def status_error(code: int) -> UaError:
@@ -131,6 +152,16 @@ def status_name(code: int) -> str:
     """Such as BadNodeIdUnknown; unknown codes as hexadecimal."""
     known = ua.status_codes.code_to_name_doc.get(code & 0xFFFF0000)
     return known[0] if known else f"0x{code:08X}"
+
+
+@contextmanager
+def doing(step: str) -> Iterator[None]:
+    """What fails in this block is told as having failed while doing this; the innermost step counts."""
+    try:
+        yield
+    except FOREIGN as error:
+        error.add_note(step)
+        raise
 
 
 @contextmanager

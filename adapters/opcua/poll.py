@@ -17,7 +17,7 @@ from asyncua.ua.uaerrors import UaError
 
 from adapters.opcua.again import BUSY
 from adapters.opcua.batches import in_batches
-from adapters.opcua.errors import name_of, status_name
+from adapters.opcua.errors import doing, name_of, status_name
 from adapters.opcua.items import Item, Items
 from adapters.opcua.patient import data_value
 from adapters.opcua.peer import Peer
@@ -110,7 +110,8 @@ class Poller:
         """Read them; a server that is too busy is left in peace for a while."""
         items = [item for item in items if self._is_silent(item)] if beat else items
         try:
-            cells = await in_batches(items, self._peer.desk.limits.read, self._read)
+            with doing("reading the values"):
+                cells = await in_batches(items, self._peer.desk.limits.read, self._read)
         except UaError as error:
             if name_of(error) not in BUSY:
                 raise

@@ -50,11 +50,12 @@ async def _look(gate: Gate, readings: Sequence[Reading], bench: Bench) -> list[F
         try:
             server = await desk.learn()
             await find(channel, desk, items)
-            subscription = await desk.subscribe()
+            subscription = await desk.subscribe() if items.subscribes else None
             found = await desk.describe(items, items.all)
             said = await _called(desk, found)
-            await desk.monitor(subscription, found)
-            await items.events.attach(channel, desk, subscription.id)
+            if subscription is not None:
+                await desk.monitor(subscription, [item for item in found if not item.signal.polled])
+                await items.events.attach(channel, desk, subscription.id)
         finally:
             await channel.close()
     for item in items.all:
@@ -99,7 +100,7 @@ def _copy(registry: Registry) -> Registry:
 
 
 def _connection(
-    name: str, settings: OpcUaSource, server: dict[str, Any], subscription: Subscription, security: str
+    name: str, settings: OpcUaSource, server: dict[str, Any], subscription: Subscription | None, security: str
 ) -> Iterator[Finding]:
     product = (
         " ".join(str(word) for word in (server["product"], server["version"]) if word) or "an unnamed server"
@@ -107,7 +108,7 @@ def _connection(
     yield Finding("ok", name, f"connected to {settings.url} ({product}); security: {security}")
     if server["state"]:
         yield Finding("warning", name, f"the server says that it is not running (state {server['state']})")
-    if subscription.interval > settings.publishing_interval * 1.01:
+    if subscription is not None and subscription.interval > settings.publishing_interval * 1.01:
         yield Finding(
             "warning",
             name,

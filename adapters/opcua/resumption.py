@@ -21,7 +21,7 @@ from adapters.errors import NotConnected
 from adapters.opcua.channel import Channel, SessionSecret
 from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
-from adapters.opcua.errors import FOREIGN, name_of
+from adapters.opcua.errors import FOREIGN, doing, name_of
 from adapters.opcua.finding import find
 from adapters.opcua.handles import Arrangement, arranged, digest_of, live_runs, marks_of
 from adapters.opcua.items import Items
@@ -35,6 +35,7 @@ log = logging.getLogger("adapters.opcua")
 _ENDED: Final = ("BadSessionIdInvalid", "BadSessionClosed")
 _GOODBYE: Final = 2.0  # s for an answer of who would end by itself
 _CLOCKS_ARE_SET: Final = 2000  # the year from which on a time is one; 1601 and 1970 are where clocks begin
+_TAKING_UP: Final = "taking up the subscription of the last session"
 _TRIES: Final = 3  # of an old session whose server answered by dropping the connection
 
 
@@ -109,7 +110,8 @@ class Beginning:
                 )
             return await self._anew(server, "the server was restarted")
         self.holds = True
-        refusal = "" if how else await transfer(self._channel, ticket.subscription)
+        with doing(_TAKING_UP):
+            refusal = "" if how else await transfer(self._channel, ticket.subscription)
         self.holds = not refusal
         if not how:
             await self._dismissed(ticket, credentials)
@@ -178,7 +180,8 @@ class Beginning:
         if arrangement is None:
             await delete_subscription(self._channel, ticket.subscription)
             return await self._anew(server, "the configuration has changed too much")
-        first = await republish(self._channel, ticket.subscription, following)
+        with doing(_TAKING_UP):
+            first = await republish(self._channel, ticket.subscription, following)
         if first.refusal in GONE:
             for item in self._items.all:
                 item.live = False

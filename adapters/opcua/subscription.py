@@ -17,7 +17,7 @@ from asyncua.ua.status_codes import StatusCodes
 from adapters.opcua.batches import in_batches
 from adapters.opcua.channel import Channel
 from adapters.opcua.decode import Found, decode_read
-from adapters.opcua.errors import status_error, status_name
+from adapters.opcua.errors import doing, status_error, status_name
 from adapters.opcua.items import Item, Items
 from adapters.opcua.kinds import NotReadable, in_elements, native_kind, structured
 from adapters.opcua.nodeid import NodeAddress, sound
@@ -92,7 +92,8 @@ class Desk:
 
     async def learn(self) -> dict[str, Any]:
         """Namespaces and limits, and what the server is: the keys of _SERVER."""
-        found = await self.read(_NAMESPACES, *_SERVER.values(), *_LIMITS)
+        with doing("asking what the server is"):
+            found = await self.read(_NAMESPACES, *_SERVER.values(), *_LIMITS)
         namespaces = [str(uri) for uri in found[0] or []]
         if namespaces != self.namespaces:
             self.namespaces, self.traits = namespaces, Traits(self._channel, self)
@@ -103,7 +104,8 @@ class Desk:
 
     async def condition(self) -> tuple[int, int]:
         """ServerState (OPC 10000-5, 12.6; 0 is running) and ServiceLevel (OPC 10000-4, 6.6.2.4.2; 255 is best)."""
-        state, level = await self.read(_SERVER["state"], _SERVER["level"])
+        with doing("asking how the server is"):
+            state, level = await self.read(_SERVER["state"], _SERVER["level"])
         return 0 if state is None else int(state), 255 if level is None else int(level)
 
     def node_id(self, address: NodeAddress) -> ua.NodeId | None:
@@ -118,7 +120,8 @@ class Desk:
         request = ua.CreateSubscriptionRequest()
         request.Parameters.PublishingEnabled = True
         self._wish_for(request.Parameters)
-        made = (await self._channel.call(request, ua.CreateSubscriptionResponse)).Parameters
+        with doing("making the subscription"):
+            made = (await self._channel.call(request, ua.CreateSubscriptionResponse)).Parameters
         return self._revised(made.SubscriptionId, made)
 
     async def change(self, subscription: int) -> Subscription | str:
@@ -146,7 +149,8 @@ class Desk:
     async def describe(self, items: Items, wanted: Sequence[Item]) -> list[Item]:
         """Find each node and give its point; those that can be monitored are returned, the others have failed."""
         known = [item for item in wanted if self._named(item)]
-        found = await in_batches(known, max(1, self.limits.read // 3), self.read_batch)
+        with doing("looking at the nodes"):
+            found = await in_batches(known, max(1, self.limits.read // 3), self.read_batch)
         there = [
             (item, about[0]) for item, about in zip(known, found, strict=True) if not about[0].quality >> 31
         ]
@@ -175,7 +179,10 @@ class Desk:
 
     async def monitor(self, subscription: Subscription, items: Sequence[Item]) -> None:
         """Create the items; each one is live or has failed afterwards."""
-        results = await in_batches(items, self.limits.create, lambda batch: self._create(subscription, batch))
+        with doing("having the nodes monitored"):
+            results = await in_batches(
+                items, self.limits.create, lambda batch: self._create(subscription, batch)
+            )
         for item, result in zip(items, results, strict=True):
             if result.StatusCode.is_good():
                 item.succeed(result.MonitoredItemId)

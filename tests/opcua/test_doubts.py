@@ -11,6 +11,7 @@ import pytest
 
 from adapters.base import Bench
 from adapters.clock import SystemClock
+from adapters.errors import Misconfigured, NotConnected
 from adapters.opcua.sequence import MOST_REPUBLISHED, Anew
 from adapters.opcua.settings import OpcUaRead, OpcUaSource
 from adapters.opcua.source import OpcUaReader
@@ -22,12 +23,23 @@ from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue
 from tests.opcua.opened import opened
 from tests.opcua.rows.bed import START, Bed, Hurried, Taken, passing, value
-from tests.opcua.scripted import CutAt, Notice, Refuse, Slow, Subscription, Swallow, Unsupported, Variable
+from tests.opcua.scripted import (
+    CutAt,
+    Ignore,
+    Notice,
+    Refuse,
+    Slow,
+    Subscription,
+    Swallow,
+    Unsupported,
+    Variable,
+)
+from tests.opcua.scripted.codes import USER_ACCESS_DENIED
 from tests.opcua.scripted.events import EVENTS
 from tests.opcua.scripted.subscription import DATA_CHANGE
 from tests.opcua.test_resumption import end
 
-UNKNOWN, OVERFLOW, TOO_BUSY = 0x80340000, 0x480, 0x80EE0000
+UNKNOWN, OVERFLOW, TOO_BUSY, INTERNAL_ERROR = 0x80340000, 0x480, 0x80EE0000, 0x80020000
 
 
 @pytest.fixture
@@ -337,3 +349,69 @@ async def test_u8_present_values_after_a_loss_although_the_connection_breaks_fir
         await line.until(lambda: line.values("b")[-1:] == [1.0], "the present value", 15.0)
         assert [gap.reason for gap in line.gaps] == ["notifications_missing"]
     assert bed.server.record.count("CreateSubscription") == 1
+
+
+STEPS = {
+    "CreateSession": "signing in",
+    "ActivateSession": "signing in",
+    "Read": "asking what the server is",
+    "CreateSubscription": "making the subscription",
+    "CreateMonitoredItems": "having the nodes monitored",
+}
+
+
+@pytest.mark.parametrize("service", STEPS)
+async def test_a_refusal_on_the_way_in_says_where_and_leaves_nothing(
+    bed: Bed, registry: Registry, service: str
+) -> None:
+    """Connect, sign in, learn, subscribe, monitor: no session is left behind, and the words say what was being done."""
+    bed.variable("a", Variable(value=value(0)))
+    bed.server.scripts.append(Refuse(service, code=INTERNAL_ERROR))
+    taken = Taken(registry)
+    await taken.run(bed.source(registry))
+    assert isinstance(taken.error, NotConnected)
+    assert f"BadInternalError while {STEPS[service]}: " in str(taken.error)
+    await eventually(lambda: not bed.server.connections, "the connection is closed")
+    assert not bed.server.machine.sessions
+    assert not bed.server.subscriptions
+
+
+@pytest.mark.parametrize(
+    ("service", "remedy"), [("ActivateSession", "username and password"), ("CreateMonitoredItems", "right")]
+)
+async def test_what_a_user_may_not_do_is_no_wrong_password(
+    bed: Bed, registry: Registry, service: str, remedy: str
+) -> None:
+    bed.variable("a", Variable(value=value(0)))
+    bed.server.scripts.append(Refuse(service, code=USER_ACCESS_DENIED))
+    taken = Taken(registry)
+    await taken.run(bed.source(registry))
+    assert isinstance(taken.error, Misconfigured)
+    assert remedy in (taken.error.remedy or "")
+
+
+@pytest.mark.parametrize("service", ["CreateSession", "CreateMonitoredItems"])
+async def test_an_answer_that_never_comes_on_the_way_in_says_where(
+    bed: Bed, registry: Registry, service: str
+) -> None:
+    bed.settings["request_timeout"] = "300ms"
+    bed.variable("a", Variable(value=value(0)))
+    bed.server.scripts.append(Ignore(service))
+    taken = Taken(registry)
+    await taken.run(bed.source(registry))
+    assert isinstance(taken.error, NotConnected)
+    assert f"no answer in time while {STEPS[service]}" in str(taken.error)
+    assert "request_timeout" in (taken.error.remedy or "")
+    await eventually(lambda: not bed.server.connections, "the connection is closed")
+    assert not bed.server.machine.sessions
+
+
+async def test_a_server_without_subscriptions_is_fit_to_be_read(bed: Bed, registry: Registry) -> None:
+    """What `check --online` and `doctor` say is what the session does: `mode: poll` asks for no subscription."""
+    bed.variable("a", Variable(value=value(0)), mode="poll")
+    bed.server.scripts.append(Unsupported(["CreateSubscription", "CreateMonitoredItems"]))
+    source = bed.source(registry)
+    assert [finding.level for finding in await source.probe()] == ["ok", "ok"]
+    examined = [finding async for finding in source.examine()]
+    assert [finding for finding in examined if finding.level == "error"] == []
+    assert "read" in next(finding.message for finding in examined if finding.where == "values")

@@ -271,7 +271,7 @@ class Machine:
         anywhere = self.policy.close_from_anywhere and asked.name == "CloseSession"
         if session.connection is not connection and not anywhere:
             return fault(asked, codes.SECURE_CHANNEL_ID_INVALID)
-        if not session.active:
+        if not session.active and asked.name != "CloseSession":  # OPC 10000-4, 5.6.3.1
             return fault(asked, codes.SESSION_NOT_ACTIVATED)
         session.heard = self.clock.monotonic()
         if asked.name in _LIMITED and len(asked[_LIMITED[asked.name][1]]) > self._limit(asked.name):
