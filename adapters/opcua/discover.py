@@ -17,7 +17,7 @@ from adapters.opcua.credentials import POLICIES, STRONG, Offer
 from adapters.opcua.decode import Found as Of
 from adapters.opcua.discover_browse import Bounds, Walk
 from adapters.opcua.discover_found import Found
-from adapters.opcua.discover_propose import proposed
+from adapters.opcua.discover_propose import proposed, twins
 from adapters.opcua.discover_read import Reader, measure, unfolded
 from adapters.opcua.discover_show import json_of, tree_of
 from adapters.opcua.errors import crossing
@@ -53,7 +53,7 @@ async def discover(
             await _look(channel, Desk(channel, settings), found, wishes, progress)
         finally:
             await channel.close()
-    return _report(found, proposed(name, source, found, wishes))
+    return _report(found, proposed(name, source, found, wishes), list(twins(name, found, wishes)))
 
 
 async def _look(channel: Channel, desk: Desk, found: Found, wishes: Wishes, progress: Progress) -> None:
@@ -118,10 +118,9 @@ def _raw(text: str, desk: Desk) -> Any:
         return None
 
 
-def _report(found: Found, proposal: Proposal) -> Report:
-    return Report(
-        _facts(found), _warnings(found), tree_of(found, proposal), proposal, json_of(found, proposal)
-    )
+def _report(found: Found, proposal: Proposal, alike: Sequence[str]) -> Report:
+    warnings = [*_warnings(found), *alike]
+    return Report(_facts(found), warnings, tree_of(found, proposal), proposal, json_of(found, proposal))
 
 
 def recommended(offers: Sequence[Offer]) -> Offer | None:

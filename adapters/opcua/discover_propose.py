@@ -29,24 +29,51 @@ from pipelines.units import Unit, known_unit_problem, unit_of
 _GATHERING: Final = (f"nsu={MACHINES};i=1001", f"nsu={DEVICES};i=5001", f"nsu={PACKML};i=72")
 _FOLDER, _PLAIN = "i=61", "i=58"  # FolderType, BaseObjectType
 _LONGEST: Final = 200
+_SHOWN: Final = 5
+_Members = list[tuple[tuple[str, ...], About]]
 PROPERTY: Final = "a property: it says what something is, and does not change"
 
 
 def proposed(name: str, source: Mapping[str, Any], found: Found, wishes: Wishes) -> Proposal:
     """Everything that can be stored and is wanted, machine by machine in the order of the server."""
-    groups: dict[str, tuple[str, list[tuple[tuple[str, ...], About]]]] = {}
+    machines: dict[str, ProposedMachine] = {}
+    for title, members in _groups(name, found, wishes).values():
+        made = unique(wishes.machine or machine_id(title), machines, "-")
+        machines[made] = ProposedMachine(made, title if title != made else "", (_read(members),))
+    left_out, namespaces = tuple(_left_out(found, wishes)), tuple(found.namespaces)
+    return Proposal(name, source, tuple(machines.values()), left_out, namespaces)
+
+
+def _groups(name: str, found: Found, wishes: Wishes) -> dict[str, tuple[str, _Members]]:
+    """What each machine is called, and what is taken of it."""
+    groups: dict[str, tuple[str, _Members]] = {}
     gathering = _gathering(found)
     for about in found.abouts:
         if about.why or not wishes.wants(about.node.path):
             continue
         key, title, path = _place(about.node, gathering, name, wishes.machine)
         groups.setdefault(key, (title, []))[1].append((path, about))
-    machines: dict[str, ProposedMachine] = {}
-    for title, members in groups.values():
-        made = unique(wishes.machine or machine_id(title), machines, "-")
-        machines[made] = ProposedMachine(made, title if title != made else "", (_read(members),))
-    left_out, namespaces = tuple(_left_out(found, wishes)), tuple(found.namespaces)
-    return Proposal(name, source, tuple(machines.values()), left_out, namespaces)
+    return groups
+
+
+def twins(name: str, found: Found, wishes: Wishes) -> Iterator[str]:
+    """Machines of one name, such as a folder of the maker's beside the object of a companion specification.
+
+    Said and not decided: whether they are one, only the workshop knows. No standard has them refer to each other.
+    """
+    places: dict[str, list[str]] = {}
+    for title, members in _groups(name, found, wishes).values():
+        path, about = members[0]
+        whole = about.node.path
+        places.setdefault(title.strip().casefold(), []).append("/".join(whole[: len(whole) - len(path)]))
+    for title, alike in places.items():
+        if len(alike) > 1:
+            alike.sort(key=lambda place: (place.count("/"), place))
+            shown = ", ".join(place or "Objects" for place in alike[:_SHOWN])
+            shown += " …" if len(alike) > _SHOWN else ""
+            one = next(place for place in alike if place)
+            choice = f'take one place (--under "{one}"), or all of it as one (--machine {machine_id(title)})'
+            yield f"{len(alike)} machines would have one name: {shown}. If that is the same machine: {choice}."
 
 
 def _place(

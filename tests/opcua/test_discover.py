@@ -12,6 +12,7 @@ from adapters.clock import SystemClock
 from adapters.discovery import Report, Wishes, silent
 from adapters.opcua.discover import discover
 from adapters.opcua.discover_read import nameless
+from adapters.opcua.discover_specs import MACHINES
 from adapters.opcua.security import Gate
 from adapters.opcua.settings import OpcUaSource
 from config.load import load
@@ -156,3 +157,24 @@ async def test_hostile_names_are_only_words(server: ScriptedServer, tmp_path: Pa
 def test_fields_are_shown_without_a_name() -> None:
     assert nameless("3: x.at.x, x.x[0].x ...") == "3: .at.x, .x[0].x ..."
     assert nameless("14: x[0].id, x[0].max …") == "14: [0].id, [0].max …"
+
+
+async def test_a_folder_of_the_maker_beside_the_object_of_a_specification_is_said(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    """Two machines of one name are proposed as two, and what to do if they are one is said with what does it."""
+    server.space.namespaces.append(MACHINES)
+    machines = NodeId(len(server.space.namespaces) - 1, 1001)
+    server.space.tree.setdefault(OBJECTS, []).append(Ref(machines, (machines.namespace, "Machines")))
+    for place, below in ((OBJECTS, "Mill"), (OBJECTS, "Press"), (machines, "Mill"), (machines, "Lathe")):
+        leaf(server, folder(server, place, below), "Speed", f"{place.identifier}.{below}")
+    report = await look(server, tmp_path)
+    (said,) = [words for words in report.warnings if "one name" in words]
+    assert "Mill, Machines/Mill" in said
+    assert '--under "Mill"' in said
+    assert "--machine mill" in said
+    assert [machine.label for machine in report.proposal.machines].count("Mill") == 2
+    for wishes in ({"under": "Mill"}, {"machine": "mill"}):
+        one = await look(server, tmp_path, **wishes)
+        assert [machine.id for machine in one.proposal.machines] == ["mill"]
+        assert [words for words in one.warnings if "one name" in words] == []
