@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from collector.cli.common import files_among
 from collector.cli.exits import Exit
 
 COMMANDS = (
@@ -52,7 +53,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and (not hasattr(arguments, "config") or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # files behind an option that stands behind another word: argparse gives up there
+        files_among(arguments, rest)
     try:
         return int(arguments.main(arguments))
     except KeyboardInterrupt:

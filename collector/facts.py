@@ -175,8 +175,9 @@ class Facts:
     ) -> None:
         checkpoint = None if mark is None else mark.dump()
         delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
-        refined = self._refine(batches, self._journal.identity(OWN))
-        await self._journal.append(OWN, delivery, refined, own=True)
+        async with self._journal.turn(OWN):
+            refined = self._refine(batches, self._journal.identity(OWN))
+            await self._journal.append(OWN, delivery, refined, own=True)
 
 
 def _downtime(alive: int, now: int) -> Gap:
@@ -200,7 +201,8 @@ async def note(journal: Journal, clock: Clock, refine: Refine, name: str) -> Non
     point = journal.registry.intern(Point(OWN, name, Kind.FLAG))
     now = clock.now()
     batches = [batch_of(Kind.FLAG, [point], now, [True], received=now)]
-    await journal.append(OWN, Delivery(batches, 1), refine(batches, journal.identity(OWN)), own=True)
+    async with journal.turn(OWN):
+        await journal.append(OWN, Delivery(batches, 1), refine(batches, journal.identity(OWN)), own=True)
 
 
 class _Mark(NamedTuple):

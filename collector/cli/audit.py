@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "audit", help="who decided what and when, and whether the record is untouched"
     )
     add_state(parser)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="connect, resolve every node, subscribe every topic, probe every sink",
     )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 

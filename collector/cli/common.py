@@ -24,9 +24,29 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config",
         nargs="*",
+        action="extend",
         type=Path,
+        default=[],
+        metavar="FILE",
         help=f"configuration files or folders, read as one (default: {DEFAULT_CONFIG})",
     )
+    # How some commands were given it once: it goes on working everywhere.
+    parser.add_argument(
+        "--config", dest="config", nargs="*", action="extend", type=Path, default=[], help=argparse.SUPPRESS
+    )
+
+
+def files_among(arguments: argparse.Namespace, words: Sequence[str]) -> None:
+    """What stood between or behind the options of a command that takes files: configuration files."""
+    arguments.config = [*arguments.config, *map(Path, words)]
+
+
+def heed_source(arguments: argparse.Namespace) -> None:
+    """`doctor shop.yaml`: where the source may be left out, a file in its place is the configuration."""
+    word = arguments.source
+    if word is not None and (word.endswith((".yaml", ".yml")) or os.sep in word or Path(word).is_dir()):
+        arguments.source = None
+        arguments.config = [Path(word), *arguments.config]
 
 
 def load_config(paths: Sequence[Path]) -> Loaded:
@@ -40,11 +60,13 @@ def config_paths(paths: Sequence[Path]) -> list[Path]:
     return list(paths) or [Path(DEFAULT_CONFIG)]
 
 
-def accepted(loaded: Loaded) -> Settings | None:
-    """The settings, or None after all problems have been said; warnings alone do not stop anything."""
+def accepted(loaded: Loaded, *, warn: bool = False) -> Settings | None:
+    """The settings, or None after all problems have been said. warn: say warnings alone too; they do not stop anything, and
+    whoever only looks at what is stored has read them in `check` and `run`.
+    """
     from config.explain import render
 
-    if loaded.problems:
+    if loaded.problems and (warn or loaded.settings is None):
         say(render(loaded.problems))
     return loaded.settings
 

@@ -83,7 +83,7 @@ def _settings(config: Path, folder: Path, arguments: argparse.Namespace) -> Sett
     if arguments.influx:
         files.append(folder / "demo-influxdb.yaml")
         files[-1].write_text(_influx(arguments), encoding="utf-8")
-    settings = accepted(load_config(files))
+    settings = accepted(load_config(files), warn=True)
     if settings is None or settings.history is None:
         return settings
     history = settings.history.model_copy(update={"seal_every": SEAL_EVERY})

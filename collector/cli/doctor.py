@@ -7,10 +7,9 @@ import asyncio
 import dataclasses
 import json
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from collector.cli.common import accepted, load_config, say
+from collector.cli.common import accepted, add_config, heed_source, load_config, say
 from collector.cli.exits import Exit
 from collector.words import printable
 
@@ -24,13 +23,16 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor", help="examine the connection to one source step by step, and say what to do"
     )
-    parser.add_argument("source", nargs="?", help="name of the source, as in the configuration")
-    parser.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "source", nargs="?", help="name of the source; may be left out where there is one only"
+    )
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
+    heed_source(arguments)
     settings = accepted(load_config(arguments.config))
     if settings is None:
         return Exit.CONFIG

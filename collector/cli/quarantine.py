@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, buffer_file, load_config, say
+from collector.cli.common import accepted, add_config, buffer_file, load_config, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 from collector.words import printable, size_words, time_words
@@ -35,24 +35,30 @@ def add(commands: Any) -> None:
     )
     what = parser.add_subparsers(dest="do", required=True, metavar="list|show|replay|purge")
     listing = what.add_parser("list", help="one line for each, the oldest first")
-    listing.add_argument("--limit", type=int, default=50, help="at most so many, the newest (default: 50)")
+    listing.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="at most so many, the newest (default: 50)"
+    )
     show = what.add_parser("show", help="all that is known of one")
     replay = what.add_parser("replay", help="have them written or read once more, as it is configured now")
     purge = what.add_parser("purge", help="delete them for good")
     for one in (show, replay, purge):
-        one.add_argument("numbers", nargs="*", type=int, metavar="N", help="numbers, as `list` shows them")
+        one.add_argument("numbers", nargs="*", default=[], metavar="N", help="numbers, as `list` shows them")
     for one in (replay, purge):
         one.add_argument("--all", action="store_true", help="all that match the filters")
     purge.add_argument("--older", type=_age, metavar="TIME", help="refused longer ago than this, such as 30d")
     purge.add_argument("-y", "--yes", action="store_true", help="do not ask")
     for one in (listing, replay, purge):
-        one.add_argument("--source", "--sink", dest="origin", default="", help="who refused it")
-        one.add_argument("--reason", default="*", help="glob on the reason, such as '*type*'")
+        one.add_argument(
+            "--source", "--sink", dest="origin", metavar="NAME", default="", help="who refused it"
+        )
+        one.add_argument(
+            "--reason", default="*", metavar="TEXT", help="only this reason; * stands for anything: '*type*'"
+        )
         one.add_argument("--since", type=_age, metavar="TIME", help="refused at most so long ago, such as 2h")
     for one in (listing, show, replay, purge):
-        one.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
+        add_config(one)
         one.add_argument("--state", metavar="FOLDER", help="the state folder, instead of a configuration")
-        one.add_argument("--json", action="store_true")
+        one.add_argument("--json", action="store_true", help="data for scripts")
         one.set_defaults(main=main)
 
 
@@ -69,6 +75,8 @@ def _age(text: str) -> int:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    if arguments.do != "list":
+        _part(arguments)
     if problem := _usage(arguments):
         say(problem)
         return Exit.USAGE
@@ -83,6 +91,13 @@ def main(arguments: argparse.Namespace) -> int:
     except NoJournal as error:
         say(str(error))
         return Exit.UNAVAILABLE
+
+
+def _part(arguments: argparse.Namespace) -> None:
+    """Numbers are numbers, and the other words are configuration files, in whatever order they came."""
+    words = [*map(str, arguments.numbers), *map(str, arguments.config)]
+    arguments.numbers = [int(word) for word in words if word.isdecimal()]
+    arguments.config = [Path(word) for word in words if not word.isdecimal()]
 
 
 def _usage(arguments: argparse.Namespace) -> str:
@@ -105,6 +120,8 @@ async def _answer(buffer: Path, arguments: argparse.Namespace) -> int:
     else:
         for line in _words(arguments.do, rows):
             print(line)
+    if arguments.do == "list" and not rows and not arguments.json:
+        say("Nothing is in the quarantine, or nothing that matches.")
     if arguments.do == "show" and not rows:
         say(f"There is no number {arguments.numbers[0]} in the quarantine.")
         return Exit.PROBLEMS

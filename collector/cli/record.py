@@ -27,10 +27,16 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--for", dest="seconds", type=duration, metavar="TIME", help="record from now on, such as 60s"
     )
-    parser.add_argument("--from", dest="begins", type=time_of, help="first time (RFC 3339), inclusive")
-    parser.add_argument("--to", dest="ends", type=time_of, help="last time, exclusive")
-    parser.add_argument("--machine", default="*", help="machine id or glob")
-    parser.add_argument("--signal", default="*", help="signal name or glob")
+    parser.add_argument(
+        "--from",
+        dest="begins",
+        metavar="TIME",
+        type=time_of,
+        help="first time (such as 2026-11-21T06:30+01:00), inclusive",
+    )
+    parser.add_argument("--to", dest="ends", metavar="TIME", type=time_of, help="last time, exclusive")
+    parser.add_argument("--machine", default="*", metavar="NAME", help="machine; * stands for anything")
+    parser.add_argument("--signal", default="*", metavar="NAME", help="signal; * stands for anything")
     parser.add_argument(
         "--anonymise",
         action="store_true",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.audit import note
-from collector.cli.common import buffer_file, say
+from collector.cli.common import add_config, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 
@@ -23,10 +23,10 @@ def add(commands: Any) -> None:
         "release", help="let go of a sink that will not come back: its backlog is dropped"
     )
     parser.add_argument("sink", help="name of the sink, as `status` shows it")
+    add_config(parser)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    parser.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
     parser.add_argument("--state", metavar="FOLDER", help="the state folder, instead of a configuration")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--no-probe", action="store_true", help="do not ask new or changed machines and databases first"
     )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 

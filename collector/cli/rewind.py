@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, load_config, say
+from collector.cli.common import accepted, add_config, load_config, say
 from collector.cli.exits import Exit
 from collector.cli.export import time_of
 
@@ -32,13 +32,17 @@ def add(commands: Any) -> None:
         "rewind", help="write to a database again what history and buffer still hold"
     )
     parser.add_argument("sink", help="name of the sink, as `status` shows it")
-    parser.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
+    add_config(parser)
     parser.add_argument(
-        "--from", dest="begins", type=time_of, help="first time (RFC 3339 or a local date), inclusive"
+        "--from",
+        dest="begins",
+        metavar="TIME",
+        type=time_of,
+        help="first time (such as 2026-11-21 or 2026-11-21T06:30+01:00), inclusive",
     )
-    parser.add_argument("--to", dest="ends", type=time_of, help="last time, exclusive")
+    parser.add_argument("--to", dest="ends", metavar="TIME", type=time_of, help="last time, exclusive")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 

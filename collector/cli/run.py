@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.with_sim:
         return guarded(with_sim(arguments, _work))
     loaded = load_config(arguments.config)
-    settings = accepted(loaded)
+    settings = accepted(loaded, warn=True)
     return Exit.CONFIG if settings is None else guarded(_work(settings, loaded.files, arguments))
 
 

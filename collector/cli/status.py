@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         help="state of every source and database, and the books; exit code 1 if not ready or not healthy",
     )
     add_state(parser)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.add_argument(
         "--facts", action="store_true", help="also what every source and database says of its connection"
     )

@@ -16,10 +16,12 @@ from collector.control import NotRunning, ask
 def add(commands: Any) -> None:
     parser = commands.add_parser("tap", help="print live values of the running collector")
     add_state(parser)
-    parser.add_argument("--machine", default="*", help="machine id or glob")
-    parser.add_argument("--signal", default="*", help="signal name or glob")
-    parser.add_argument("--count", type=int, default=0, help="stop after this many values (default: never)")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--machine", default="*", metavar="NAME", help="machine; * stands for anything")
+    parser.add_argument("--signal", default="*", metavar="NAME", help="signal; * stands for anything")
+    parser.add_argument(
+        "--count", type=int, metavar="N", default=0, help="stop after this many values (default: never)"
+    )
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)
 
 

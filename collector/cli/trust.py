@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, load_config, say
+from collector.cli.common import accepted, add_config, heed_source, load_config, say
 from collector.cli.exits import Exit
 from collector.trusting import confirmed, hindrance, rows
 from collector.words import printable
@@ -28,6 +28,7 @@ def add(commands: Any) -> None:
         "trust", help="show the certificate of an OPC UA machine, and trust it after a yes"
     )
     parser.add_argument("source", nargs="?", help="name of the source, as in the configuration")
+    add_config(parser)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask: trust whoever answers now")
     parser.add_argument(
         "--fingerprint", metavar="SHA256", help="trust it only if it shows this; asks nothing"
@@ -43,8 +44,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--adopt", action="store_true", help="use the one that --renew made, from the next connection on"
     )
-    parser.add_argument("--config", nargs="*", type=Path, default=[], metavar="FILE", help="configuration")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.add_argument("--url", help="only this address, of a source that has several")
     parser.set_defaults(main=main)
 
@@ -52,6 +52,7 @@ def add(commands: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from adapters.errors import AdapterError
 
+    heed_source(arguments)
     settings = accepted(load_config(arguments.config))
     if settings is None:
         return Exit.CONFIG

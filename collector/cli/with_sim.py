@@ -56,5 +56,5 @@ async def with_sim(arguments: argparse.Namespace, work: Work) -> int:
         async with simulated(arguments.with_sim, Path(folder), seed=SEED, beside=True) as workshop:
             arguments.config = [*paths, workshop.config]
             loaded = load_config(arguments.config)
-            settings = accepted(loaded)
+            settings = accepted(loaded, warn=True)
             return Exit.CONFIG if settings is None else await work(settings, loaded.files, arguments)
