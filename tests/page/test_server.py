@@ -187,7 +187,7 @@ async def test_a_reader_that_left_is_forgotten(shop: Shop) -> None:
         async with listening(url) as stream:
             await stream.event()
             assert len(app.state.feed._readers) == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while app.state.feed._readers:
                 await asyncio.sleep(0.01)
 

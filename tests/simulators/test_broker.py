@@ -221,7 +221,7 @@ async def test_the_newer_of_two_with_one_name_stays() -> None:
 async def test_who_is_silent_for_too_long_is_gone() -> None:
     async with bed() as (broker, _):
         reader, writer = await _raw(broker, b"silent", keep_alive=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await reader.read() == b""
         writer.close()
 
@@ -242,7 +242,7 @@ async def test_what_is_no_mqtt_of_its_ends(said: bytes, answer: bytes) -> None:
     async with bed() as (broker, _):
         reader, writer = await asyncio.open_connection(*broker.address)
         writer.write(said)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert await reader.read() == answer
         writer.close()
 

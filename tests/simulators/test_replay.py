@@ -73,7 +73,7 @@ def subscriber(port: int, topic: str) -> Iterator[Callable[[int], list[tuple[str
     client.connect("127.0.0.1", port)
     client.loop_start()
     client.subscribe(topic, 1)
-    assert ready.wait(10)
+    assert ready.wait(30)
 
     def wait(count: int) -> list[tuple[str, bytes]]:
         with more:
@@ -275,7 +275,7 @@ async def test_a_table_becomes_nodes(start: Start, tmp_path: Path, ending: str) 
     ready = line(process)
     assert (ready["machines"], ready["signals"], ready["values"]) == (["m1"], 4, 8)
     listener = Listener()
-    async with Client(ready["endpoints"]["replay"]) as client:
+    async with Client(ready["endpoints"]["replay"], timeout=20) as client:
         index = await client.get_namespace_index("urn:shopfloor:replay")
         nodes = [client.get_node(f"ns={index};s=m1/{name}") for name in ("load", "count", "on", "tool")]
         kinds = [await node.read_data_type_as_variant_type() for node in nodes]
@@ -299,7 +299,7 @@ async def test_a_table_becomes_nodes(start: Start, tmp_path: Path, ending: str) 
     assert truth == [row[:3] for row in wanted]
     say(process, "stop")
     assert line(process)["event"] == "stopped"
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
 
 
 async def test_speed_and_loop_move_the_times_on(tmp_path: Path) -> None:
