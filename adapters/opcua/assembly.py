@@ -155,7 +155,7 @@ class Assembler:
             made.following, made.renewed = 1, thing.subscription
             self._since = self._since or Since(self._far, thing.received, self._life, thing.why)
             self._resumed_at = self._far
-            self._items.columns.last.fill(0)  # first values come again
+            self._parts.begin()
             self._items.history.begin()
         elif isinstance(thing, Recalled):
             self._recall(thing, made)

@@ -44,6 +44,11 @@ class Parts:
         self._names: set[tuple[str, str]] = set()
         self._wholes: list[_Whole] = []
 
+    def begin(self) -> None:
+        """First values come again, of wholes and of parts."""
+        for items in (self._parents, self.items):
+            items.columns.last.fill(0)
+
     def special(self, rows: Rows) -> Rows:
         """The rows of elements; what else is special is put back into `rows`, decided."""
         mine = Rows(arrivals=rows.arrivals)

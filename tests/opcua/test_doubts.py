@@ -415,3 +415,20 @@ async def test_a_server_without_subscriptions_is_fit_to_be_read(bed: Bed, regist
     examined = [finding async for finding in source.examine()]
     assert [finding for finding in examined if finding.level == "error"] == []
     assert "read" in next(finding.message for finding in examined if finding.where == "values")
+
+
+async def test_first_values_of_what_is_taken_apart_that_come_late_make_the_gap_longer(
+    bed: Bed, registry: Registry
+) -> None:
+    """After a renewal the gap ends with the first notification; an array that comes in the second was missing for longer."""
+    bed.variable("a", Variable(value=pair(1.0)), array="elements")
+    bed.variable("b", Variable(value=pair(1.0)), array="elements")
+    taken = await bed.begin(registry)
+    await eventually(lambda: taken.values("a[1]") == taken.values("b[1]") == [2.0], "the first values")
+    bed.server.policy.per_notification = 1
+    bed.server.variables["a"].value, bed.server.variables["b"].value = pair(3.0, 9), pair(5.0, 20)
+    bed.server.end_subscriptions()
+    await eventually(lambda: taken.values("b[1]") == [2.0, 6.0], "the first values of the new one")
+    assert [gap.reason for gap in taken.gaps] == ["subscription_lost"] * len(taken.gaps)
+    assert min(gap.begins for gap in taken.gaps) == START
+    assert max(gap.ends for gap in taken.gaps) == START + 2000
