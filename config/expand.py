@@ -40,8 +40,15 @@ class Expander:
     def _scalar(self, scalar: Scalar) -> Scalar:
         if not isinstance(scalar.value, str) or "${" not in scalar.value:
             return scalar
-        text = _REFERENCE.sub(lambda match: self._text(match, scalar.mark), scalar.value)
-        return replace(scalar, value=text, expanded="${" in scalar.value.replace("$${", ""))
+        found: list[str] = []
+
+        def text(match: re.Match[str]) -> str:
+            found.append(self._text(match, scalar.mark))
+            return found[-1]
+
+        value = _REFERENCE.sub(text, scalar.value)
+        expanded = "${" in scalar.value.replace("$${", "")
+        return replace(scalar, value=value, expanded=expanded, lost="" in found)
 
     def _text(self, match: re.Match[str], mark: Mark) -> str:
         if match[0] == "$${":

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from config.problems import Findings, Mark, did_you_mean
-from config.tree import Items, Keys, Node, items_at, text_at
+from config.tree import Items, Keys, Node, Scalar, items_at, text_at
 
 _SIGNAL = re.compile(r"signal '([^']+)': ")
 _EXTRA_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +27,8 @@ def report(error: ValidationError, root: Node, models: Models, findings: Finding
     """Every finding of pydantic, at the line of its key."""
     for detail in error.errors(include_url=False):
         path, mark, node = _walk(root, detail["loc"])
+        if isinstance(node, Scalar) and node.lost:
+            continue
         message, hint = _sentence(detail, path, models)
         if detail["type"] == "value_error":
             mark = _signal_mark(node, message, mark)

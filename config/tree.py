@@ -15,11 +15,14 @@ from config.problems import Mark
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A single value. `expanded`: it (partly) came from `${…}`, so it stands nowhere in a file. Never shown by repr."""
+    """A single value. `expanded`: it (partly) came from `${…}`, so it stands nowhere in a file. `lost`: what a `${…}` names was
+    not found, and that was said. Never shown by repr.
+    """
 
     value: str | int | float | bool | None = field(repr=False)
     mark: Mark
     expanded: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,14 @@ def test_bytes_of_the_environment_that_are_no_text(tmp_path: Path) -> None:
     assert "not UTF-8" in result.errors[0].message
 
 
+@pytest.mark.parametrize("token", ["${env:NOPE}", "Bearer ${env:NOPE}", "${file:nowhere}"])
+def test_what_was_not_found_is_one_error_and_not_two(tmp_path: Path, token: str) -> None:
+    sink = f'sinks: [{{type: influxdb, url: "http://h:8086", org: o, bucket: b, token: "{token}"}}]'
+    found = loaded(tmp_path, SECURE.replace("PASSWORD", '"${env:P}"') + sink, {"P": SECRET}).errors
+    assert len(found) == 1, found
+    assert "is not set" in found[0].message or "cannot be read" in found[0].message
+
+
 def test_a_literal_reference(tmp_path: Path) -> None:
     assert secret_of(loaded(tmp_path, SECURE.replace("PASSWORD", '"a$${env:X}$"'))) == "a${env:X}$"
 
