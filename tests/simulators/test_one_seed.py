@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from simulators.clock import FreeClock
 from simulators.faces.opcua_space import Nursery
 from simulators.scenario.reading import read
@@ -75,6 +77,7 @@ def by_topic(ear: Stranger) -> Mapping[str, list[Any]]:
 CLOCKED = ("bdSeq", "Node Control/Rebirth")
 
 
+@pytest.mark.timeout(300)
 async def test_two_workshops_of_one_seed_are_the_same(tmp_path: Path) -> None:
     nursery = Nursery()
     one, two = await lived(tmp_path / "one", nursery), await lived(tmp_path / "two", nursery)
