@@ -40,9 +40,9 @@ class Node:
         self.losses: list[Loss] = []
         self.aside = Aside()
         self.wants_birth = self.resumed = self.dead = False
-        self._said_at = 0
         self._last: Skim | None = None
-        self._progress = 0
+        self._said_at = self._progress = 0
+        self._newest = 0  # ms, the time of the last message that had its turn
 
     alive = property(lambda self: self.entities[""].alive)
     doubted = property(lambda self: any(entity.doubt for entity in self.entities.values()))
@@ -64,7 +64,7 @@ class Node:
             return False
         self.recent.add(mark)
         self.resumed, self.expected = False, (seq + 1) % 256
-        self._last = said
+        self._last, self._newest = said, time
         self._progress += 1
         return True
 
@@ -112,8 +112,12 @@ class Node:
             yield from self._apply(packet)
             return
         if packet.seq == self.expected:
-            yield from self._apply_and_drain(packet)
-            return
+            if not self._is_said_later(packet):
+                yield from self._apply_and_drain(packet)
+                return
+            while self.held:
+                yield from self._give_up()
+            self.doubt(LOSS)
         packet.since, packet.progress = now, self._progress
         self.held.append(packet)
         self.counts["out of order"] += 1
@@ -124,7 +128,7 @@ class Node:
 
     def _advance(self, packet: Packet) -> None:
         self.resumed = False
-        self.said_at = said_in(packet) or self.said_at
+        self.said_at, self._newest = said_in(packet) or self.said_at, packet.time
         if packet.seq is not None:
             self.expected = (packet.seq + 1) % 256
             self._progress += 1
@@ -135,14 +139,23 @@ class Node:
         yield from self._drain()
 
     def _drain(self) -> Iterator[Act]:
-        """Those that waited for just this."""
+        """Those that waited for just this; where a number waits twice they are of two births, and nobody knows which is whose."""
+        turn = ((self.expected or 0) - 1) % 256
+        twice = len({packet.seq for packet in self.held} - {turn}) < len(self.held)
         while (following := next((p for p in self.held if self._follows(p)), None)) is not None:
             self.held.remove(following)
             self._advance(following)
+            if twice:
+                self.doubt(LOSS)
             yield from self._apply(following)
 
     def _follows(self, packet: Packet) -> bool:
         return packet.seq == self.expected and not self._is_from_before(packet)
+
+    def _is_said_later(self, packet: Packet) -> bool:
+        """Than all that wait for its number: then it is not what they wait for, but counts from a birth that never came."""
+        turn = self._newest or self.entities[""].born_at
+        return 0 < max((each.time for each in self.held if each.time >= turn), default=0) < packet.time
 
     def _is_from_before(self, packet: Packet) -> bool:
         """Sent before the node's birth that is known: late, and no sign of another birth."""
@@ -166,9 +179,9 @@ class Node:
         return min(times, default=None)
 
     def _give_up(self) -> Iterator[Act]:
-        """The first that waits: either a stray, or those before it are lost."""
+        """The first that waits: either a stray, because later ones came in order, or those before it are lost."""
         first = self.held[0]
-        if self._progress > first.progress:
+        if self._progress > first.progress and not 0 < self._newest <= first.time:
             self.held.pop(0)
             self.counts["strays"] += 1
             if not self._is_from_before(first):

@@ -586,6 +586,23 @@ def test_what_waits_for_an_earlier_message_survives_a_restart() -> None:
     assert [row.value for row in bed.wait(3)] == [7.0]
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_two_losses_within_one_patience_are_two(strict: bool) -> None:
+    """M14: what waits behind the second is no stray because what waited behind the first had its turn."""
+    bed = Bed(strict=strict)
+    edge = living(bed)
+    for first in (1.0, 3.0):
+        edge.make("DDATA", [number(None, 0.0, 1)], "press")
+        edge.ddata(number(None, first, 1))
+        edge.ddata(number(None, first + 1, 1))
+    assert [row.value for row in bed.wait(3)] == ([] if strict else [1.0, 2.0, 3.0, 4.0])
+    assert node(bed).counts == {"out of order": 4, "lost messages": 2}
+    lost = [gap.detail for gap in bed.host.gaps if gap.reason == "sparkplug_messages_lost"]
+    assert [detail.split(": ")[1] for detail in lost] == [
+        "1 message from seq 2 on never came", "1 message from seq 5 on never came"]  # fmt: skip
+    assert len(bed.refused) == (4 if strict else 0)
+
+
 def test_births_that_are_too_large_for_the_checkpoint_take_nothing_else_with_them() -> None:
     """M14: what waits is not lost then, and neither is where the numbers stand, nor another node."""
     bed = Bed([*HERE, {"sparkplug": "plant/other", "adopt": True}], limit=20_000)

@@ -49,6 +49,15 @@ def numbers_come_round_before_the_patience_is_over(bed: Bed, edge: Edge) -> None
         edge.ndata(number("Load", 1.0))
 
 
+def a_low_number_is_awaited_and_is_the_first_that_comes(bed: Bed, edge: Edge) -> None:
+    """A message is missing and two wait behind it; the first word after the births that nobody heard has its number."""
+    edge.make("NDATA", [number("Load", 1.0)])
+    for n in range(2):
+        edge.ndata(number("Load", float(n)))
+    _born_again(edge)
+    assert edge.seq == 1
+
+
 def away_with_a_session(bed: Bed, edge: Edge) -> None:
     """A broker keeps no messages of QoS 0 for who is away: the session is there, the births are not."""
     _born_again(edge)
@@ -98,7 +107,8 @@ def birth_without_a_number(bed: Bed, edge: Edge) -> None:
 
 
 STORIES = (
-    device_birth_dropped, node_birth_dropped, numbers_come_round_before_the_patience_is_over, away_with_a_session,
+    device_birth_dropped, node_birth_dropped, numbers_come_round_before_the_patience_is_over,
+    a_low_number_is_awaited_and_is_the_first_that_comes, away_with_a_session,
     away_with_a_session_and_fitting_numbers, away_for_256_messages, away_without_a_session, away_twice,
     another_edge_connection_whose_birth_was_dropped, birth_without_a_number,
 )  # fmt: skip
@@ -134,6 +144,34 @@ def test_trusting_reads_by_the_last_birth_that_is_known(story: Story) -> None:
     edge.ddata(number(None, 666.0, 1))
     bed.wait(3)
     assert ("m/Force", 666.0) in [(row.signal, row.value) for row in bed.rows]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_number_that_waits_twice_is_of_two_births(late: bool) -> None:
+    """M14: born twice within the patience, and both births of the node are lost or late: what follows has the aliases of the second."""
+    bed = Bed()
+    edge = living(bed)
+    for n in range(9):
+        edge.ndata(number("Load", float(n)))
+    births = []
+    for known in ((number("Force", 1.0, 1), number("Stroke", 1.0, 2)), MOVED):
+        edge.seq = -1
+        bd_seq = Metric("bdSeq", datatype=DataType.INT64, value=edge.bd_seq)
+        births.append(edge.make("NBIRTH", [bd_seq, number("Load", 1.0, 0)]))
+        edge.dbirth(*known)
+    edge.ddata(number(None, 666.0, 1))
+    edge.ddata(number(None, 667.0, 2))
+    if late:
+        bed.hear(*births[0])
+    bed.wait(3)
+    values = {row.value: row.signal for row in bed.rows}
+    assert values.get(666.0, "m/Stroke") == "m/Stroke"
+    assert values.get(667.0, "m/Force") == "m/Force"
+    edge.nbirth(number("Load", 1.0, 0))
+    edge.dbirth(*MOVED)
+    bed.wait(0)
+    assert {gap.reason for gap in bed.host.gaps} >= {DOUBT}
+    assert [row.signal for row in edge.ddata(number(None, 7.0, 1))] == ["m/Stroke"]
 
 
 def test_a_message_without_seq_proves_nothing() -> None:
