@@ -69,7 +69,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 async def names(shop: Shop, count: int) -> tuple[Line, list[str]]:
     line = await begin(shop)
-    await eventually(lambda: len({row.signal for row in line.rows}) >= count, f"{count} signals", 3.0)
+    await eventually(lambda: len({row.signal for row in line.rows}) >= count, f"{count} signals")
     return line, sorted({row.signal for row in line.rows})
 
 
@@ -184,7 +184,7 @@ async def test_what_cannot_be_found_is_said_by_name(shop: Shop, signal: dict[str
     line = await begin(shop)
     assert line.session is not None
     facts = getattr(line.session, "facts")  # noqa: B009
-    await eventually(lambda: words in facts["failed"], f"{words} in {facts['failed']}", 3.0)
+    await eventually(lambda: words in facts["failed"], f"{words} in {facts['failed']}")
 
 
 async def test_two_nodes_of_one_name_need_a_namespace(shop: Shop) -> None:
@@ -213,7 +213,7 @@ async def test_what_comes_later_is_found_later(shop: Shop) -> None:
     line, found = await names(shop, 2)
     assert found == ["CNC1", "CNC2"]
     shop.leaf(shop.folder(shop.folder(NodeId(2, "85.Machines"), "CNC3"), "Monitoring"), "SpindleLoad")
-    await eventually(lambda: bool(line.values("load") and line.values("CNC3")), "the third machine", 5.0)
+    await eventually(lambda: bool(line.values("load") and line.values("CNC3")), "the third machine")
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -234,7 +234,7 @@ async def test_what_a_pattern_would_find_now_is_found(
     )
     if told:
         alarms.tell(shop.server.machine, {"EventType": node(0, 2133)})
-    await eventually(lambda: bool(line.values("CNC3")), "the third machine", 8.0)
+    await eventually(lambda: bool(line.values("CNC3")), "the third machine")
     assert [delivery.refused for delivery in line.deliveries if delivery.refused] == []
     assert shop.server.record.opened == 1
 

@@ -26,7 +26,7 @@ from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
 from tests.opcua.opened import opened
-from tests.opcua.rows.bed import let
+from tests.opcua.rows.bed import let, within
 from tests.opcua.scripted import (
     INT32,
     STRING,
@@ -120,7 +120,8 @@ async def to_and_fro(line: Line) -> None:
 
 async def acknowledged(bed: Bed, last: int) -> None:
     """Long before the next keep-alive."""
-    await eventually(lambda: bed.server.record.acknowledged == list(range(1, last + 1)), "acknowledged", 1.0)
+    async with within(1.0):
+        await eventually(lambda: bed.server.record.acknowledged == list(range(1, last + 1)), "acknowledged")
 
 
 @pytest.fixture
@@ -453,7 +454,7 @@ async def test_every_end_of_a_session_is_not_connected_with_its_reason(
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
     provoke(bed.server)
-    await eventually(line.task.done, "the session ends", 5.0)
+    await eventually(line.task.done, "the session ends")
     assert isinstance(line.error, NotConnected)
     if "Bad" in word:
         assert word in str(line.error)

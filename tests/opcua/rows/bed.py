@@ -145,7 +145,7 @@ class Line:
         """In the order of the journal, rows without value left out."""
         return [row.value for row in self.rows if row.signal == signal and not row.flags & Flag.NO_VALUE]
 
-    async def until(self, holds: Callable[[], bool], what: str, patience: float = 8.0) -> None:
+    async def until(self, holds: Callable[[], bool], what: str, patience: float = 20.0) -> None:
         """Read on until it holds."""
         deadline = asyncio.get_running_loop().time() + patience
         await self.read()
@@ -306,6 +306,26 @@ async def passing(
         for _ in range(settle):
             await asyncio.sleep(0.001)
     return passed
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """No longer than this as the loop counts it, in hundredths that it woke up for: waiting counts, a busy machine does not."""
+    hundredths = 0
+
+    async def count() -> None:
+        nonlocal hundredths
+        while True:
+            await asyncio.sleep(0.01)
+            hundredths += 1
+
+    task = asyncio.get_running_loop().create_task(count())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert hundredths / 100 <= seconds, f"{hundredths / 100} s and not {seconds} s"
 
 
 async def let(clock: FakeClock, seconds: float, step: float = 0.1) -> None:
