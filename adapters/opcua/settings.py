@@ -7,6 +7,7 @@ no error of the file, because `collector check --online` is how one learns it; t
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -268,6 +269,14 @@ class OpcUaSource(SourceSettings):
         by_index = [s.node for s in _signals(readings) if s.node is not None and s.node.startswith("ns=")]
         if by_index:
             yield _renumbered(by_index)
+        yield from self._missing()
+
+    def _missing(self) -> Iterator[str]:
+        """No error: the file may still be on its way to this computer, and every connection looks for it anew."""
+        for key in ("user_certificate", "user_key", "certificate", "private_key"):
+            file = getattr(self, key)
+            if file is not None and not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises where a folder is closed)
+                yield f"{key}: there is no file {file}, or this user may not see it: without it nothing connects"
 
 
 def _signals(readings: Sequence[Reading]) -> Iterator[OpcUaSignal]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,6 +139,21 @@ def test_review_warns_of_every_weak_choice(keys: dict[str, Any], word: str) -> N
     (warning,) = OpcUaSource(type="opcua", url=URL, **keys).review([reading("nsu=urn:x;s=a")])
     assert word in warning
     assert not OpcUaSource(type="opcua", url=URL).review([reading("nsu=urn:x;s=a")])
+
+
+def test_review_warns_of_files_that_are_not_there(tmp_path: Path) -> None:
+    """Known without a connection, so `check` says it; a file that is there is no reason for a word."""
+    (tmp_path / "own.der").write_bytes(b"x")
+    keys = {
+        "user_certificate": "user.der",
+        "user_key": "user.pem",
+        "certificate": "own.der",
+        "private_key": "own.pem",
+    }
+    files = {key: tmp_path / name for key, name in keys.items()}
+    warnings = OpcUaSource(type="opcua", url=URL, **files).review([reading("nsu=urn:x;s=a")])
+    assert [words.partition(":")[0] for words in warnings] == ["user_certificate", "user_key", "private_key"]
+    assert all("there is no file" in words for words in warnings)
 
 
 def test_a_read_without_signals_is_refused() -> None:
