@@ -24,7 +24,7 @@ from adapters.opcua.peer import Peer
 from adapters.opcua.present import cells_of, notification, read_values
 from adapters.opcua.stream import Stream
 from adapters.opcua.things import Reading, Thing
-from adapters.opcua.values import EPOCH_TICKS
+from adapters.opcua.values import EPOCH_TICKS, int64, node_id
 from adapters.opcua.vanished import GONE
 
 log = logging.getLogger("adapters.opcua")
@@ -33,6 +33,10 @@ _IDLE: Final = 1.0  # s after which somebody may have a new interval
 _MISSES: Final = 3
 _LOOKS: Final = 4  # per heartbeat: it comes a quarter late at most
 _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = 0x04, 0x08, 0x10, 0x20  # OPC 10000-6, 5.2.2.17
+
+_NEAR: Final = (
+    10_000_000  # ticks: a server's time of a value that is no further from its clock is that of the reading
+)
 
 Wanted = tuple[float, bool]
 """Interval in s, and whether it is a heartbeat's."""
@@ -124,10 +128,10 @@ class Poller:
                 raise
             return
         self._backoff, self._misses = 0.0, 0
-        self._take([pair for pair in zip(items, cells, strict=True) if pair[1]], beat=beat)
+        self._take([(item, *read) for item, read in zip(items, cells, strict=True) if read[0]], beat=beat)
 
-    async def _read(self, batch: Sequence[Item]) -> list[bytes]:
-        """An encoded DataValue for each; none for a node that has just been lost."""
+    async def _read(self, batch: Sequence[Item]) -> list[tuple[bytes, int]]:
+        """An encoded DataValue for each, none for a node that has just been lost; and the server's time then, in ticks."""
         await self._stream.publisher.roomy.wait()
         desk = self._peer.desk
         there = [item for item in batch if item.live and desk.node_id(item.address) is not None]
@@ -135,11 +139,12 @@ class Poller:
         cells = dict(
             zip((id(item) for item in there), cells_of(answer, len(there)) if there else [], strict=True)
         )
-        return [cells.get(id(item), b"") for item in batch]
+        said = _said_at(answer) if there else 0
+        return [(cells.get(id(item), b""), said) for item in batch]
 
-    def _take(self, found: Sequence[tuple[Item, bytes]], *, beat: bool) -> None:
+    def _take(self, found: Sequence[tuple[Item, bytes, int]], *, beat: bool) -> None:
         handles, cells = [], []
-        for item, cell in found:
+        for item, cell, said_at in found:
             _, row, _ = data_value(cell, 0)
             if row[1] & 0xFFFF0000 in GONE:
                 self._lost(item, row[1])
@@ -147,7 +152,8 @@ class Poller:
                 continue  # the subscription brings it
             elif beat:
                 handles.append(item.handle)
-                cells.append(as_of_now(cell) if self._is_new(item, row[4]) else timeless(cell))
+                fresh = row[4] > 0 and abs(row[4] - said_at) <= _NEAR
+                cells.append(as_of_now(cell) if fresh else timeless(cell))
             elif self._told.get(item.handle) != (said := without_server_time(cell)):
                 self._told[item.handle] = said
                 handles.append(item.handle)
@@ -166,15 +172,21 @@ class Poller:
             self._items.vanished.note(item, status, int(self._items.columns.last[item.handle]))
 
     def _is_silent(self, item: Item) -> bool:
-        """It has had a value, and no other one for as many looks as a heartbeat has."""
+        """No value has come for as many looks as a heartbeat has; a subscription that is taken up sends none to begin with."""
         newest = int(self._items.columns.last[item.handle])
         before, looks = self._seen.get(item.handle, (0, 0))
         looks = looks + 1 if newest == before else 0
         self._seen[item.handle] = (newest, looks)
-        return newest > 0 and looks > 0 and looks % _LOOKS == 0
+        return looks > 0 and looks % _LOOKS == 0
 
     def _is_new(self, item: Item, ticks: int) -> bool:
-        return (ticks - EPOCH_TICKS) * 100 > int(self._items.columns.last[item.handle]) + 1000
+        newest = int(self._items.columns.last[item.handle])
+        return newest > 0 and (ticks - EPOCH_TICKS) * 100 > newest + 1000
+
+
+def _said_at(answer: bytes) -> int:
+    """The Timestamp of the ResponseHeader (OPC 10000-4, 7.34): the server's clock, in ticks."""
+    return int64(answer, node_id(answer, 0)[1])[0]
 
 
 def _tail(mask: int) -> int:
@@ -200,7 +212,7 @@ def as_of_now(cell: bytes) -> bytes:
 
 
 def timeless(cell: bytes) -> bytes:
-    """The same without any time, where the server's is no younger than the value: then ours counts."""
+    """The same without any time, where the server's is not that of the reading: then ours counts."""
     return bytes([cell[0] & 0x03]) + _said(cell)
 
 

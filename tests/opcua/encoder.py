@@ -153,9 +153,9 @@ def extension(type_id: int, body: bytes) -> bytes:
     return node(0, type_id) + b"\1" + octets(body)
 
 
-def response_header(handle: int = 1, result: int = 0) -> bytes:
+def response_header(handle: int = 1, result: int = 0, stamp: int = 0) -> bytes:
     """Timestamp, RequestHandle, ServiceResult, no diagnostics, no strings, no additional header."""
-    return struct.pack("<qII", 0, handle, result) + b"\0" + struct.pack("<i", -1) + b"\0\0\0"
+    return struct.pack("<qII", stamp, handle, result) + b"\0" + struct.pack("<i", -1) + b"\0\0\0"
 
 
 def message(sequence: int, parts: Sequence[tuple[int, bytes]], published: int = 0) -> bytes:

@@ -334,6 +334,7 @@ async def test_a_heartbeat_bears_the_servers_time_and_finds_what_is_gone(
         value=DataValue(Scalar(11, 1.0), None, enc.ticks(START), server=enc.ticks(START + 10**12))
     )
     still.variable("a", here, heartbeat="4s")
+    still.server.policy.stamp = START + 10**12 + 500_000_000
     taken = await still.begin(Registry())
     await passing(clock, lambda: taken.values("a") == [1.0], 2.0)
     await passing(clock, lambda: len(taken.rows) == 2, 7.0)
@@ -345,3 +346,31 @@ async def test_a_heartbeat_bears_the_servers_time_and_finds_what_is_gone(
     here.value = DataValue(Null(), 0x808C0000, enc.ticks(START + 500))
     await passing(clock, lambda: taken.rows[-1].quality == 0x808C0000, 10.0)
     assert len(still.server.subscriptions[0].items) == 1
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_heartbeat_is_younger_than_the_loss_where_the_server_says_when_a_value_was_written(
+    still: Bed, clock: FakeClock, *, resumed: bool
+) -> None:
+    """A Read of such a server bears the same times again and again: the beat bears ours. Also where a subscription that is
+    taken up sends nothing, because nothing has changed.
+    """
+    written = enc.ticks(START + 10**6)
+    here = Variable(value=DataValue(Scalar(11, 1.0), None, enc.ticks(START), server=written))
+    still.variable("a", here, heartbeat="4s")
+    registry = Registry()
+    taken = await still.begin(registry)
+    await passing(clock, lambda: taken.values("a") == [1.0] and taken.checkpoint is not None, 2.0)
+    if resumed:
+        taken.task.cancel()
+        await asyncio.gather(taken.task, return_exceptions=True)
+        taken = await still.begin(registry, taken.checkpoint)
+        assert taken.session is not None
+        assert taken.session.facts["session"] == "session continued"
+    began, known = clock.now(), len(taken.rows)
+    await passing(clock, lambda: len(taken.rows) == known + 2, 12.0)
+    for row in taken.rows[known:]:
+        assert (row.signal, row.value) == ("a", 1.0)
+        assert row.flags == Flag.HEARTBEAT | Flag.TIME_SUBSTITUTED
+        assert row.at >= began
+    assert taken.gaps == []

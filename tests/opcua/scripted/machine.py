@@ -90,6 +90,7 @@ class Policy:
     sessions: int = 1000
     per_browse: int = 1000  # references in one answer
     continuation_points: int = 1000
+    stamp: int | None = None  # the server's clock as answers to Read say it, ns; None: its true one
     transfer: int | None = None  # the result of every transfer; None: as it is
 
 
@@ -300,7 +301,8 @@ class Machine:
 
     def _on_Read(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
         cells = [self.space.read(wish, asked["times"]) for wish in asked["nodes"]]
-        return answer(asked, several(cells) + no_diagnostics())
+        now = self.clock.now() if self.policy.stamp is None else self.policy.stamp
+        return answer(asked, several(cells) + no_diagnostics(), stamp=enc.ticks(now // 100 * 100))
 
     def _on_HistoryRead(self, session: Session, asked: Asked) -> bytes:  # noqa: N802
         return self.archive.serve(asked)

@@ -122,9 +122,9 @@ def decode_request(body: bytes, request_id: int = 0) -> Asked:
     return Asked(service, token, handle, timestamp, fields, request_id)
 
 
-def answer(asked: Asked, body: bytes = b"", result: int = 0) -> bytes:
+def answer(asked: Asked, body: bytes = b"", result: int = 0, stamp: int = 0) -> bytes:
     """A response: type, ResponseHeader (OPC 10000-4, 7.34), and its fields."""
-    return enc.node(0, asked.service.response) + enc.response_header(asked.handle, result) + body
+    return enc.node(0, asked.service.response) + enc.response_header(asked.handle, result, stamp) + body
 
 
 def fault(asked: Asked, code: int) -> bytes:
