@@ -25,7 +25,7 @@ async def mosquitto(folder: Path, *lines: str, **options: Any) -> AsyncIterator[
 async def take(session: SourceSession, values: int, *, acking: bool = True) -> list[Delivery]:
     """Deliveries until so many values came."""
     taken: list[Delivery] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sum(delivery.decoded for delivery in taken) < values:
             delivery = await anext(aiter(session))
             taken.append(delivery)

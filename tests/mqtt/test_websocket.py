@@ -86,7 +86,7 @@ async def bridged(port: int, context: ssl.SSLContext | None = None) -> AsyncIter
 
 async def pinged(bridge: Bridge, later: Callable[[float], None]) -> None:
     """Both kinds of ping: the server's of the WebSocket is answered, and the client's of MQTT comes when it is time."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await (await bridge.fronts[0].ping())
         before = bridge.asked
         later(KEEP_ALIVE)
@@ -165,7 +165,7 @@ async def test_a_goodbye_right_behind_the_answer_is_heard(before: bytes) -> None
         left.set()
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    async with server, asyncio.timeout(5):
+    async with server, asyncio.timeout(30):
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(NotConnected, match="as soon as it is open"):
             async with Shop(1).source(NUMBERS, url=url).session(None):

@@ -37,14 +37,14 @@ async def test_a_blocked_journal(tmp_path: Path) -> None:
     """M3: at most Receive Maximum in flight, no acknowledgement, no disconnection, memory flat; then everything, once."""
     async with (
         mosquitto(tmp_path, "max_queued_messages 0") as broker,
-        line(tmp_path, broker.port, NUMBERS, receive_maximum=100, keep_alive="1s") as running,
+        line(tmp_path, broker.port, NUMBERS, receive_maximum=100, keep_alive="2s") as running,
     ):
         await eventually(lambda: "silent" not in running.state, "connected")
         await running.block()
         sender = Publisher(broker.port)
         await sender.send(*[("shop/m1/a", f"{n}") for n in range(1000)])
         before = resident()
-        await asyncio.sleep(BLOCKED)  # several keep-alives
+        await asyncio.sleep(BLOCKED)  # more than two keep-alives
         wire = running.source.name
         assert wire == "b"
         assert running.values() == []
