@@ -19,6 +19,7 @@ from simulators.model import Type, Value
 from simulators.recording.rows import Untyped, guess, rows
 from simulators.replay.event import Event
 from simulators.replay.shdr import shdr
+from simulators.verify.sources import OWN
 
 Signal = tuple[str, str]
 LONG: Final = 60 * SECOND
@@ -58,6 +59,8 @@ class Tape:
             yield from shdr(self.path, self.machine)
             return
         for row in rows(self.path):
+            if row.machine == OWN != self.path.stem:
+                continue  # what a collector said of itself is in its export, and is no machine
             named = row.machine if row.machine != self.path.stem else self.machine
             yield Event(row.t, (row._replace(machine=named),))
 

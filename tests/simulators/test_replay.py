@@ -259,6 +259,17 @@ def _value(row: dict[str, Any]) -> Any:
     return next((row[name] for name in ("number", "integer", "flag", "text") if name in row), None)
 
 
+def test_what_a_collector_said_of_itself_is_no_machine(tmp_path: Path) -> None:
+    """A whole export has it; a configuration with such a machine would be refused."""
+    file = tmp_path / "export.csv"
+    file.write_text("time,machine,signal,value\n1,collector,tick,1\n2,m,a,5\n3,collector,tick,2\n")
+    tape = open_tape(file)
+    assert (tape.machines, tape.values, tape.first) == (["m"], 1, next(tape.events()).t)
+    alone = tmp_path / "collector.csv"
+    alone.write_text("time,a\n1,5\n")
+    assert open_tape(alone, "m").machines == ["m"]
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 async def test_a_table_becomes_nodes(start: Start, tmp_path: Path, ending: str) -> None:
     process = start(
