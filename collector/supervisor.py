@@ -215,6 +215,18 @@ async def attempted(work: Coroutine[Any, Any, Result]) -> Result | Exception:
             raise cause from error
         _heed()
         return error
+    except BaseExceptionGroup as group:
+        if not _only_cancelled(group):
+            raise
+        _heed()
+        return TimeoutError("an answer came in the moment in which the wait for it ended")
+
+
+def _only_cancelled(group: BaseExceptionGroup[BaseException]) -> bool:
+    """The wait_for of asyncua raises a subclass of CancelledError when an answer and a cancellation meet; a task group takes that for
+    an error of its task, because it looks for CancelledError itself.
+    """
+    return group.split(asyncio.CancelledError)[1] is None
 
 
 def _heed() -> None:

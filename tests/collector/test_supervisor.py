@@ -357,3 +357,34 @@ async def test_a_stop_while_a_lost_life_is_being_cleared_away() -> None:
         task.cancel()
     assert not again.is_set(), "it was stopped and lives again"
     assert bench.health["cnc-1"].state is State.STOPPED
+
+
+class _WithResult(asyncio.CancelledError):
+    """As asyncua's wait_for raises it when a cancellation meets an answer; a task group takes it for an error."""
+
+
+async def test_a_stop_that_meets_an_answer_ends_this_job_and_nothing_else() -> None:
+    bench, waiting = Bench(), asyncio.Event()
+
+    async def run(_connected: Connected) -> None:
+        async with asyncio.TaskGroup():
+            try:
+                waiting.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise _WithResult from None
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(bench.supervisor.keep(Job("cnc-1", "source", run)))
+        await waiting.wait()
+        task.cancel()
+    assert task.cancelled()
+    assert bench.health["cnc-1"].state is State.STOPPED
+
+
+async def test_a_time_out_that_meets_an_answer_is_a_lost_life() -> None:
+    async def run(_connected: Connected) -> None:
+        async with asyncio.TaskGroup():
+            raise _WithResult
+
+    assert len(await Bench().lives(run, 3)) == 3
