@@ -88,6 +88,14 @@ class Telling(Protocol):
     facts: dict[str, str]
 
 
+@runtime_checkable
+class Restating(Protocol):
+    """A session that can say what has not changed since before it began, which nothing else would ever tell."""
+
+    def restate(self) -> int:
+        """Have it delivered once more, flagged HEARTBEAT, under the time that is returned: ns, our clock, when the session began."""
+
+
 class SourceSession(Protocol):
     """One life of a connection: an asynchronous iterator of deliveries. `redelivers` is known once connected.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.base import Delivery
+from adapters.base import Delivery, Restating
 from adapters.clock import Clock
+from collector.alive import Mark
 from collector.gaps import AT_ONCE, batches_of, is_repair, originals
 from collector.journal.base import Journal
 from collector.jumps import Jump, Jumps
@@ -64,14 +64,16 @@ class Facts:
         self._skews: dict[str, Skew] = {}
         self._jumps = jumps or Jumps(clock)
         self._losses = losses
+        self._silenced: frozenset[str] = frozenset()
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
-        last = _Mark.of(self._journal.checkpoint(OWN))
+        last = Mark.of(self._journal.checkpoint(OWN))
         now = self._up_since = self._clock.now()
+        self._silenced = last.silenced
         self._jumps.look()
         gaps = (_downtime(last.alive, now),) if last.alive else ()
-        await self._tell([self._tick(now)], gaps, now, _Mark(now, last.gap))
+        await self._tell([self._tick(now)], gaps, now, Mark(now, last.gap, last.silenced))
 
     async def alive(self) -> None:
         """What the collector says of itself while it works; the only one that writes the checkpoint of these accounts.
@@ -80,7 +82,7 @@ class Facts:
         downtime, and a tick, by which derivations know that time goes on (pipelines/derivation.py); new gaps as points, and
         that the clock was set or a database has lost something, within a second; once a minute the condition of the buffer and the clocks of the sources.
         """
-        mark = _Mark.of(self._journal.checkpoint(OWN))
+        mark = Mark.of(self._journal.checkpoint(OWN))
         due = self._clock.monotonic() + CONDITION_EVERY
         while True:
             if (jump := self._jumps.look()) is not None:
@@ -93,13 +95,13 @@ class Facts:
                 due = self._clock.monotonic() + CONDITION_EVERY
             await self._clock.sleep(LOOK_EVERY)
 
-    async def _copy_gaps(self, mark: _Mark) -> _Mark:
+    async def _copy_gaps(self, mark: Mark) -> Mark:
         """At most AT_ONCE of the gaps that are not yet points, and how far that is, in one append."""
         now = self._clock.now()
         new = await self._journal.gaps_after(mark.gap, AT_ONCE)
         if not new and now - mark.alive < self.alive_every * 1e9:
             return mark
-        mark = _Mark(now, new[-1].number if new else mark.gap)
+        mark = Mark(now, new[-1].number if new else mark.gap, self._silenced)
         known = await self._journal.gaps() if any(is_repair(one.gap) for one in new) else ()
         gaps = batches_of(self._journal.registry, OWN, new, now, originals(new, known))
         await self._tell([*gaps, self._tick(now)], (), now, mark)
@@ -132,7 +134,7 @@ class Facts:
 
     async def missing(self, source: str) -> str:
         """What the gap records say that this source has lost by its return, in words; asked when it is just back."""
-        known = _Mark.of(self._journal.checkpoint(OWN)).gap
+        known = Mark.of(self._journal.checkpoint(OWN)).gap
         await self._clock.sleep(SAID_AFTER)
         gaps = [one.gap for one in await self._journal.gaps_after(known, AT_ONCE) if one.source == source]
         gaps = [gap for gap in gaps if not is_repair(gap)]
@@ -163,15 +165,28 @@ class Facts:
         now = self._clock.now()
         await self._tell((batch_of(Kind.FLAG, [point], now, [up], received=now),), (), now)
 
-    async def lost(self, seen: Seen) -> None:
+    async def lost(self, source: str, seen: Seen) -> None:
         """The points of a lost source have no value from now on: stored once, never by repeating the last value."""
         now = self._clock.now()
         ids = seen.take()
         if len(ids):
-            await self._tell(_without_value(self._journal, ids, now), (), now)
+            self._silenced |= {source}
+            mark = Mark.of(self._journal.checkpoint(OWN))._replace(silenced=self._silenced)
+            await self._tell(_without_value(self._journal, ids, now), (), now, mark)
+
+    def silenced(self, source: str) -> bool:
+        """Whether points of this source have no value because it was lost, also in an earlier life of the collector."""
+        return source in self._silenced
+
+    async def restated(self, source: str, at: int) -> None:
+        """What has not changed while it was lost is stored once more at `at` (ns): those who compare values know why."""
+        self._silenced -= {source}
+        point = self._own(f"restated.{source}", Kind.FLAG, source=source)
+        now = self._clock.now()
+        await self._tell((batch_of(Kind.FLAG, [point], at, [True], received=now),), (), now)
 
     async def _tell(
-        self, batches: Sequence[Batch], gaps: Sequence[Gap], now: int, mark: _Mark | None = None
+        self, batches: Sequence[Batch], gaps: Sequence[Gap], now: int, mark: Mark | None = None
     ) -> None:
         checkpoint = None if mark is None else mark.dump()
         delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
@@ -193,7 +208,7 @@ def believed_from(journal: Journal) -> int:
     What was stored last decides, once per start: a clock that was ahead by years and was put right while the collector was off
     is doubted until the next start.
     """
-    return max(YEAR_2020, _Mark.of(journal.checkpoint(OWN)).alive - BEHIND)
+    return max(YEAR_2020, Mark.of(journal.checkpoint(OWN)).alive - BEHIND)
 
 
 async def note(journal: Journal, clock: Clock, refine: Refine, name: str) -> None:
@@ -203,20 +218,6 @@ async def note(journal: Journal, clock: Clock, refine: Refine, name: str) -> Non
     batches = [batch_of(Kind.FLAG, [point], now, [True], received=now)]
     async with journal.turn(OWN):
         await journal.append(OWN, Delivery(batches, 1), refine(batches, journal.identity(OWN)), own=True)
-
-
-class _Mark(NamedTuple):
-    """The collector's own checkpoint. alive: ns of the last sign of life, 0 for none. gap: number of the last gap copied."""
-
-    alive: int = 0
-    gap: int = 0
-
-    @classmethod
-    def of(cls, stored: bytes | None) -> _Mark:
-        return cls(*map(int, stored.split())) if stored else cls()
-
-    def dump(self) -> bytes:
-        return b"%d %d" % self
 
 
 def _without_value(journal: Journal, ids: NDArray[np.int32], now: int) -> list[Batch]:
@@ -277,10 +278,19 @@ class Edges:
     source: str
     facts: Facts
     seen: Seen = field(default_factory=Seen)
+    again: int = 0
+
+    def back(self, session: object) -> None:
+        """Called when it is connected: whoever was lost and can say what stands is asked to."""
+        if isinstance(session, Restating) and self.facts.silenced(self.source):
+            self.again = session.restate()
 
     async def __call__(self, up: bool) -> None:
         if up:  # and not when it is made: a reload makes one for every source, at work or not
             self.facts.watch(self.source, self.seen.skew)
         await self.facts.connection(self.source, up)
         if not up:
-            await self.facts.lost(self.seen)
+            await self.facts.lost(self.source, self.seen)
+        elif self.again:
+            at, self.again = self.again, 0
+            await self.facts.restated(self.source, at)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from adapters.base import Archive, Losing, Sink, Source
+from adapters.base import Archive, Losing, Sink, Source, Telling
 from adapters.clock import Clock, SystemClock
 from collector.assembly import Line, assemble, followers
 from collector.configured import ConfigState, state_of
@@ -138,7 +138,12 @@ class Plant:
 
         async def run(connected: Connected) -> None:
             refine = Watching(self._running.line.refine(), edges.seen, version)
-            await intake(source, refine, self._running.journal, connected)
+
+            def up(session: Telling | None) -> None:
+                edges.back(session)
+                connected(session)
+
+            await intake(source, refine, self._running.journal, up)
 
         missing = partial(self._facts.missing, source.name)
         return Job(source.name, "source", run, machines=source.machines, edge=edges, missing=missing)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -209,6 +210,11 @@ def as_of_now(cell: bytes) -> bytes:
     mask = cell[0]
     at = len(cell) - 8 - (2 if mask & _SERVER_PICO else 0)
     return bytes([mask & 0x03 | _SOURCE | _SERVER]) + _said(cell) + cell[at : at + 8] * 2
+
+
+def as_of(cell: bytes, ticks: int) -> bytes:
+    """The same with this time as the source's, and no other."""
+    return bytes([cell[0] & 0x03 | _SOURCE]) + _said(cell) + struct.pack("<q", ticks)
 
 
 def timeless(cell: bytes) -> bytes:

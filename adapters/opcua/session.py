@@ -28,6 +28,7 @@ from adapters.opcua.items import Item, Items
 from adapters.opcua.naming import Naming
 from adapters.opcua.peer import Peer
 from adapters.opcua.poll import Poller
+from adapters.opcua.restated import Restated
 from adapters.opcua.resumption import Beginning, Memory, Start, latest, ticket_of
 from adapters.opcua.services import delete_items
 from adapters.opcua.settings import OpcUaSource
@@ -66,6 +67,7 @@ class OpcUaSession:
         self.facts: dict[str, str] = {}
         self._watch = Watch(self._peer, self._stream, memory, self.facts)
         self._beginning = Beginning(self._peer, items, memory)
+        self._restated = Restated(self._peer, items, self._stream, self._offer)
         self._server: Mapping[str, Any] = {}
         self._ready: list[Thing] = []
         self._failure: AdapterError | None = None
@@ -94,6 +96,7 @@ class OpcUaSession:
             spawn(self._watched(partial(self._stream.run, start, self._renewed)))
             await self._attach_first(start)
         jobs = (
+            partial(patiently, self._restated.run, self._clock),
             watch.keep_watch,
             partial(patiently, watch.stay_known, self._clock),
             watch.renew_keys,
@@ -183,6 +186,10 @@ class OpcUaSession:
     def level(self) -> int:
         """The ServiceLevel that the server says (OPC 10000-4, 6.6.2.4.2); 255 if it says nothing."""
         return self._watch.level
+
+    def restate(self) -> int:
+        """See adapters.base.Restating."""
+        return self._restated.ask()
 
     def may_move(self, elsewhere: bool) -> None:
         """Whether to leave a server that loses its data: there is another one."""

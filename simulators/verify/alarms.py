@@ -15,8 +15,12 @@ WORDS: Final = ("active", "acked", "severity", "message")
 
 @dataclass(slots=True)
 class Restated:
-    """What may be said again at the end of a refresh, and is then neither expected nor spurious."""
+    """What may be said again at the end of a refresh, and is then neither expected nor spurious.
 
+    times: at which the collector says that it stored once more what had not changed while a source was away (`restated.<source>`).
+    """
+
+    times: set[int] = field(default_factory=set)
     _rows: set[tuple[str, str, int, Any]] = field(default_factory=set)
     _events: set[tuple[str, str, int, Any]] = field(default_factory=set)
 

@@ -85,4 +85,5 @@ def _verdict(options: argparse.Namespace) -> Any:
             "(--source NAME=MACHINE,…)\n"
         )
     how = How(round(options.window * 10**9), options.show, options.allow_repeats)
-    return compare(coder, truth.timed.arrays(), truth.bare, data.arrays(), excused=spans, how=how)
+    arrays, again = truth.timed.arrays(), truth.restated.times
+    return compare(coder, arrays, truth.bare, data.arrays(), excused=spans, how=how, again=again)

@@ -2,7 +2,7 @@
 the same value at another time is late, a value inside a gap record is explained, the rest is missing or spurious.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,19 +38,43 @@ class Pairs(NamedTuple):
 
 
 def compare(
-    coder: Coder, truth: Rows, bare: Bare, data: Rows, *, excused: Mapping[str, Spans], how: How
+    coder: Coder,
+    truth: Rows,
+    bare: Bare,
+    data: Rows,
+    *,
+    excused: Mapping[str, Spans],
+    how: How,
+    again: Collection[int] = (),
 ) -> Verdict:
-    """The whole comparison; `truth` are the values with a time of their own, in the order they were sent."""
+    """The whole comparison; `truth` are the values with a time of their own, in the order they were sent.
+
+    again: times (ns) at which the data says that it states once more what had not changed.
+    """
     verdict = Verdict(found=len(data))
     run = _Run(coder, names(coder), verdict, excused, how)
     sent, stored = settled(truth), data.sorted()
     verdict.expected = len(sent) + sum(map(len, bare.values()))
     pairs = paired(sent, stored)
     run.altered(sent, stored, pairs)
-    of_bare = np.isin(stored.key[pairs.data_only], list(bare))
-    run.timed(sent.take(pairs.truth_only), stored.take(pairs.data_only[~of_bare]))
-    run.bare(bare, stored.take(pairs.data_only[of_bare]))
+    alone = _unsaid(sent, stored, pairs.data_only, again)
+    of_bare = np.isin(stored.key[alone], list(bare))
+    run.timed(sent.take(pairs.truth_only), stored.take(alone[~of_bare]))
+    run.bare(bare, stored.take(alone[of_bare]))
     return verdict
+
+
+def _unsaid(sent: Rows, stored: Rows, alone: NDArray[np.intp], again: Collection[int]) -> NDArray[np.intp]:
+    """The rows that do not state again, at such a time, what their signal has once said before it."""
+    at = np.isin(stored.t[alone], list(again))
+    said = [row for row in alone[at].tolist() if _said_before(sent, *stored.cells(row))]
+    return alone[~np.isin(alone, said)]
+
+
+def _said_before(sent: Rows, key: int, t: int, kind: int, bits: int) -> bool:
+    first, end = np.searchsorted(sent.key, [key, key + 1])
+    end = first + np.searchsorted(sent.t[first:end], t)
+    return bool(((sent.kind[first:end] == kind) & (sent.bits[first:end] == bits)).any())
 
 
 def settled(rows: Rows) -> Rows:

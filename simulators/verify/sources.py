@@ -122,6 +122,8 @@ def _columns(
     for row in found:
         if row.machine == OWN:
             own.note(row.signal, row.t, row.value)
+            if row.signal.startswith("restated."):
+                restated.times.add(row.t)
         elif row.value is not None and row.quality == "good" and row.machine in only:
             value = guess(row.value) if isinstance(row.value, Untyped) else row.value
             if value != value:  # noqa: PLR0124 - NaN: the truth has none either, for JSON cannot say it

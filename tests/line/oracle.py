@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,9 +88,12 @@ def same(expected: Any, found: Any) -> bool:
 def compare(truth: Truth, stored: Series, holes: Mapping[str, Sequence[Hole]] | None = None) -> Verdict:
     """holes: by machine, the gap records that may explain what is missing there."""
     verdict = Verdict()
+    said = (rows for key, rows in stored.items() if key[0] == "collector" and key[1].startswith("restated."))
+    again = {at for rows in said for at in rows}
     own = {key: rows for key, rows in stored.items() if key[0] != "collector"}
     for key, expected in truth.timed.items():
-        _timed(key, expected, own.get(key, {}), (holes or {}).get(key[0], ()), verdict)
+        found = _once(expected, own.get(key, {}), again)
+        _timed(key, expected, found, (holes or {}).get(key[0], ()), verdict)
     for key, values in truth.bare.items():
         _bare(key, values, own.get(key, {}), verdict)
     for key, states in truth.alarms.items():
@@ -98,6 +101,17 @@ def compare(truth: Truth, stored: Series, holes: Mapping[str, Sequence[Hole]] | 
     for key in own.keys() - truth.timed.keys() - truth.bare.keys() - truth.alarms.keys():
         verdict.spurious += [(*key, at, value) for at, value in own[key].items()]
     return verdict
+
+
+def _once(expected: dict[int, Any], found: dict[int, Any], again: Collection[int]) -> dict[int, Any]:
+    """Without what is said once more of a time before, at a time when the collector says that it does so."""
+    return {
+        at: value
+        for at, value in found.items()
+        if at in expected
+        or at not in again
+        or not any(same(said, value) for was, said in expected.items() if was < at)
+    }
 
 
 def _timed(

@@ -115,3 +115,25 @@ def test_killed_while_the_machine_goes_on(tmp_path: Path, machine: Machine) -> N
     assert running.holes({"m": "plc"})["m"] == []
     assert machine.said("CreateSubscription") == 1
     assert machine.said("TransferSubscriptions") == 1, "the question whether it could, and no more"
+
+
+def test_what_stands_is_good_again_when_the_collector_is_back(tmp_path: Path, machine: Machine) -> None:
+    """A stop leaves every signal without a value; what has not changed since is said again, and what has is not."""
+    config = tmp_path / "shop.yaml"
+    config.write_text(CONFIG.format(url=machine.server.url, uri=URI))
+    with collector(config) as running:
+        running.wait_connected("plc")
+        eventually(lambda: arrived(running) >= 2, "the first values are stored")
+        running.stop()
+        running.start()
+        running.wait_connected("plc")
+        eventually(lambda: arrived(running) >= 4, "both are stored again")
+        machine.emit(1)
+        eventually(lambda: arrived(running) >= 5, "the change is stored")
+        running.stop()
+    found = running.export()
+    ((again, said),) = found["collector", "restated.plc"].items()
+    assert said is True
+    assert again > START
+    assert found["m", "a"] == {START: 0.0, again: 0.0}
+    assert found["m", "b"] == {START: 0.0, START + 100: 1.0, again: 0.0}

@@ -198,6 +198,33 @@ class TestFiles:
         assert (found["explained"], found["missing"]) == (6, 2)
 
 
+def test_what_the_collector_says_again_is_neither_spurious_nor_a_value_that_came_late() -> None:
+    """At a time at which it says so, and only what the machine once said: added values, altered ones and other times are found."""
+    sent = [
+        Value("m1", "number", BASE, 1.5),
+        Value("m1", "number", BASE + 10**9, 2.5),
+        Value("m1", "flag", BASE, True),
+    ]
+    at = BASE + 2 * 10**9
+    said = Value("collector", "restated.plc", at, True)
+    again = [Value("m1", "number", at, 2.5), Value("m1", "flag", at, True)]
+    for stored, wrong in (
+        ([*sent, said, *again], {}),
+        ([*sent, *again], {"spurious": 2}),
+        ([*sent, said, Value("m1", "number", at, 3.5)], {"spurious": 1}),
+        ([*sent, said, *again, Value("m1", "number", at + 1, 2.5)], {"spurious": 1}),
+        ([sent[0], sent[2], said, *again], {"missing": 1}),
+    ):
+        _, found, words = check(sent, stored, "jsonl")
+        assert {name: found[name] for name in ("missing", "spurious", "altered", "late")} == {
+            "missing": 0,
+            "spurious": 0,
+            "altered": 0,
+            "late": 0,
+            **wrong,
+        }, words
+
+
 def test_gap_records_from_a_file(tmp_path: Path) -> None:
     sent = [Value("m1", "number", BASE + n, 1.0) for n in range(10)]
     truth, data, gaps = write_truth(tmp_path / "t", sent), tmp_path / "d.jsonl", tmp_path / "gaps.jsonl"
