@@ -22,8 +22,8 @@ from tests.journal.oracle import Oracle, check
 
 KILLS = int(os.environ.get("JOURNAL_KILLS", "200"))
 SHARDS = 4
-READY = 2.0
-"""s, the 99th percentile."""
+READY = 20.0
+"""s, the 99th percentile: no start waits for anything. How fast one is stands in benchmarks/README.md."""
 
 
 @pytest.mark.timeout(60 + 2 * KILLS)
