@@ -84,7 +84,7 @@ def test_a_bomb_is_refused_before_it_grows(packer: str, size: int) -> None:
         assert isinstance(found, Decoded)
         assert "grows beyond" in found.refused[0].reason
         assert peak < 2 * min(LARGEST, RATIO * len(bomb)) + 300_000
-        assert took < 0.1
+        assert took < 1.0
 
 
 def test_every_payload_can_be_compressed() -> None:
