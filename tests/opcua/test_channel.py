@@ -231,3 +231,17 @@ async def test_requests_of_one_turn_are_one_write_and_numbered_when_they_go() ->
     assert [type(each) for each in outcome] == [ConnectionError] * 3
     with pytest.raises(ConnectionError):
         protocol.send_encoded(request)
+
+
+async def test_a_cancellation_that_meets_the_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`asyncio.timeout` and task groups look for CancelledError itself: a subclass would end whoever asked, or the process."""
+    protocol, loop = GuardedProtocol(1.0), asyncio.get_running_loop()
+    answer: asyncio.Future[Buffer] = loop.create_future()
+    monkeypatch.setattr(protocol, "_send_request", lambda *_: answer)
+    asking = loop.create_task(protocol.send_request(ua.ReadRequest(), 60.0))
+    await asyncio.sleep(0)
+    answer.set_result(Buffer(b""))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await asking
+    assert cancelled.type is asyncio.CancelledError
