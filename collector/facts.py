@@ -7,6 +7,7 @@ written by the pseudo-source `collector`, which keeps its own account in the led
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +36,7 @@ OWN = "collector"
 ALIVE_EVERY = 10.0
 CONDITION_EVERY = 60.0
 SAID_AFTER = 1.5  # s after its return, until a source has said what is missing
+ANSWERED_AFTER = 60.0  # s; a source that is lost sooner may not have said what stands
 LOOK_EVERY = 1.0  # for new gaps, and for a clock that was set
 
 BEHIND = 86_400 * 10**9
@@ -65,6 +67,7 @@ class Facts:
         self._jumps = jumps or Jumps(clock)
         self._losses = losses
         self._silenced: frozenset[str] = frozenset()
+        self._asked: dict[str, float] = {}  # when a source was asked what stands (monotonic s)
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
@@ -167,9 +170,9 @@ class Facts:
 
     async def lost(self, source: str, seen: Seen) -> None:
         """The points of a lost source have no value from now on: stored once, never by repeating the last value."""
-        now = self._clock.now()
-        ids = seen.take()
-        if len(ids):
+        now, ids = self._clock.now(), seen.take()
+        answered = self._clock.monotonic() - self._asked.pop(source, -math.inf) >= ANSWERED_AFTER
+        if len(ids) or not answered:
             self._silenced |= {source}
             mark = Mark.of(self._journal.checkpoint(OWN))._replace(silenced=self._silenced)
             await self._tell(_without_value(self._journal, ids, now), (), now, mark)
@@ -181,6 +184,7 @@ class Facts:
     async def restated(self, source: str, at: int) -> None:
         """What has not changed while it was lost is stored once more at `at` (ns): those who compare values know why."""
         self._silenced -= {source}
+        self._asked[source] = self._clock.monotonic()
         point = self._own(f"restated.{source}", Kind.FLAG, source=source)
         now = self._clock.now()
         await self._tell((batch_of(Kind.FLAG, [point], at, [True], received=now),), (), now)

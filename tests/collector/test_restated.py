@@ -70,3 +70,24 @@ async def test_who_cannot_say_what_stands_is_not_asked(tmp_path: Path) -> None:
         await edges(True)
         assert facts.silenced("plc")
         assert not [row for row in await told(journal) if row["signal"] == "restated.plc"]
+
+
+@pytest.mark.parametrize(("lasted", "asked"), [(5, 2), (90, 1)])
+async def test_asked_again_where_it_was_lost_before_it_can_have_answered(
+    tmp_path: Path, lasted: int, asked: int
+) -> None:
+    """A connection that comes and goes: nothing of the second life was new, so nothing was silenced at its end."""
+    clock, session = FakeClock(), Session()
+    async with journal_of("sqlite", tmp_path, clock) as journal:
+        facts = facts_of(journal, clock)
+        await facts.started()
+        edges = Edges("plc", facts)
+        await lost(journal, edges)
+        edges.back(session)
+        await edges(True)
+        await live(facts, clock, lasted)
+        await edges(False)
+        restarted = facts_of(journal, clock)
+        await restarted.started()
+        Edges("plc", restarted).back(session)
+    assert session.asked == asked
