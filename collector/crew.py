@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from collector.health import Health, State
 from collector.supervisor import Job, Supervisor
 
 log = logging.getLogger("collector")
+
+AGAIN = 15.0
+"""Seconds after which a job that still goes on is told again to end; longer than a session takes to be closed."""
 
 TELLING = 5.0
 """Seconds in which it must be stored that a source is lost: a full buffer must not hold up an end."""
@@ -45,10 +48,7 @@ class Crew:
         connected = {known.name for known in self._health.all() if known.state is State.CONNECTED}
         up = [job for job in jobs if job.name in connected]
         tasks = [self._tasks.pop(job.name) for job in jobs]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await _ended(tasks)
         async with asyncio.TaskGroup() as telling:
             for job in up:
                 telling.create_task(_told_as_lost(job))
@@ -58,6 +58,15 @@ class Crew:
         for name in names:
             if name not in self._jobs:
                 self._health.remove(name)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancelled, and again where that is not heard: what a library waits with may swallow a cancellation that meets an answer."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN)
 
 
 async def _told_as_lost(job: Job) -> None:
