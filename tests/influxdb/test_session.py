@@ -287,7 +287,7 @@ async def test_a_slow_server_ends_by_the_timeout(rig: FakeV2Rig) -> None:
     """I1: no answer within the time-out is a lost connection."""
     rig.server.script.append(Answer(hangs=True))
     sink = rig.settings(timeout="300ms").build(bench(rig.registry))
-    with pytest.raises(NotConnected, match="ReadTimeoutError"):
+    with pytest.raises(NotConnected, match="no answer in time"):
         await write_once(sink, some_numbers(rig.registry, 3))
 
 
