@@ -17,11 +17,11 @@ from tests.influxdb.lines import read_all
 LOSES = """
 import collector.journal.sqlite as sqlite
 append, calls = sqlite.SqliteJournal.append, [0]
-async def lossy(self, source, delivery, refined):
+async def lossy(self, source, delivery, refined, **how):
     calls[0] += source == "press"
     if source == "press" and calls[0] % 20 == 7:
         return self.tail.position
-    return await append(self, source, delivery, refined)
+    return await append(self, source, delivery, refined, **how)
 sqlite.SqliteJournal.append = lossy
 """
 
@@ -31,8 +31,8 @@ import adapters.mqtt.checkpoint as checkpoint
 import collector.journal.sqlite as sqlite
 checkpoint.Checkpoint.stamp = lambda self, message: message.at
 append, calls, once = sqlite.SqliteJournal.append, [0], pathlib.Path(__file__).with_suffix(".once")
-async def dies_before_it_acknowledges(self, source, delivery, refined):
-    position = await append(self, source, delivery, refined)
+async def dies_before_it_acknowledges(self, source, delivery, refined, **how):
+    position = await append(self, source, delivery, refined, **how)
     calls[0] += source == "press"
     if calls[0] == 30 and not once.exists():
         once.touch()
