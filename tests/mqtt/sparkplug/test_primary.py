@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -50,9 +51,12 @@ class Ear:
 def ear(broker: Mosquitto) -> Iterator[Ear]:
     listening = Ear()
     other = Publisher(broker.port)
+    subscribed = threading.Event()
     other.client.on_message = listening.take
+    other.client.on_subscribe = lambda *_: subscribed.set()
     other.client.subscribe("spBv1.0/STATE/#", 1)
     try:
+        assert subscribed.wait(20), "no SUBACK: what is said first would be heard as retained"
         yield listening
     finally:
         other.close()
