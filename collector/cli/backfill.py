@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, add_config, load_config, say
+from collector.cli.common import accepted, add_config, add_period, load_config, say
 from collector.cli.exits import Exit
-from collector.cli.export import time_of
 from collector.control import NotRunning, ask
 from collector.words import time_words
 
@@ -29,17 +28,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("backfill", help="store what a machine itself remembers of a time")
     parser.add_argument("source", help="name of the source")
     add_config(parser)
-    parser.add_argument(
-        "--from",
-        dest="begins",
-        metavar="TIME",
-        type=time_of,
-        required=True,
-        help="first time (such as 2026-11-21 or 2026-11-21T06:30+01:00)",
-    )
-    parser.add_argument(
-        "--to", dest="ends", metavar="TIME", type=time_of, help="last time, exclusive (default: now)"
-    )
+    add_period(parser, required=True, until="now")
     parser.add_argument("--dry-run", action="store_true", help="only count what the machine remembers")
     parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)

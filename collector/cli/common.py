@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import logging
 import os
 import sys
@@ -34,6 +35,38 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", dest="config", nargs="*", action="extend", type=Path, default=[], help=argparse.SUPPRESS
     )
+
+
+def add_period(parser: argparse.ArgumentParser, *, required: bool = False, until: str = "") -> None:
+    """`--from` and `--to`, as ns in `begins` and `ends`. until: what holds without the latter."""
+    parser.add_argument(
+        "--from",
+        dest="begins",
+        metavar="TIME",
+        type=time_of,
+        required=required,
+        help="first time (such as 2026-11-21 or 2026-11-21T06:30+01:00), inclusive",
+    )
+    otherwise = f" (default: {until})" if until else ""
+    parser.add_argument(
+        "--to", dest="ends", metavar="TIME", type=time_of, help=f"last time, exclusive{otherwise}"
+    )
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """`--machine` and `--signal`, as globs."""
+    parser.add_argument("--machine", default="*", metavar="NAME", help="machine; * stands for anything")
+    parser.add_argument("--signal", default="*", metavar="NAME", help="signal; * stands for anything")
+
+
+def time_of(text: str) -> int:
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-21 or 2026-11-21T08:00:00Z"
+        ) from error
+    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
 
 
 def files_among(arguments: argparse.Namespace, words: Sequence[str]) -> None:

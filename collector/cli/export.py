@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.cli.common import accepted, add_config, load_config, say
+from collector.cli.common import accepted, add_choice, add_config, add_period, load_config, say
 from collector.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -21,27 +20,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, help="file (.csv, .jsonl, .parquet); default: CSV on standard output"
     )
-    parser.add_argument("--machine", default="*", metavar="NAME", help="machine; * stands for anything")
-    parser.add_argument("--signal", default="*", metavar="NAME", help="signal; * stands for anything")
-    parser.add_argument(
-        "--from",
-        dest="begins",
-        metavar="TIME",
-        type=time_of,
-        help="first time (such as 2026-11-21 or 2026-11-21T06:30+01:00), inclusive",
-    )
-    parser.add_argument("--to", dest="ends", metavar="TIME", type=time_of, help="last time, exclusive")
+    add_choice(parser)
+    add_period(parser)
     parser.set_defaults(main=main)
-
-
-def time_of(text: str) -> int:
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time such as 2026-11-21 or 2026-11-21T08:00:00Z"
-        ) from error
-    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collector.cli.common import accepted, add_config, load_config, say
+from collector.cli.common import accepted, add_choice, add_config, add_period, load_config, say
 from collector.cli.exits import Exit
-from collector.cli.export import time_of
 from collector.cli.run import duration, stop_after
 
 SETTLE = 2.0
@@ -27,16 +26,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--for", dest="seconds", type=duration, metavar="TIME", help="record from now on, such as 60s"
     )
-    parser.add_argument(
-        "--from",
-        dest="begins",
-        metavar="TIME",
-        type=time_of,
-        help="first time (such as 2026-11-21T06:30+01:00), inclusive",
-    )
-    parser.add_argument("--to", dest="ends", metavar="TIME", type=time_of, help="last time, exclusive")
-    parser.add_argument("--machine", default="*", metavar="NAME", help="machine; * stands for anything")
-    parser.add_argument("--signal", default="*", metavar="NAME", help="signal; * stands for anything")
+    add_period(parser)
+    add_choice(parser)
     parser.add_argument(
         "--anonymise",
         action="store_true",

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, add_config, load_config, say
+from collector.cli.common import accepted, add_config, add_period, load_config, say
 from collector.cli.exits import Exit
-from collector.cli.export import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,14 +32,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("sink", help="name of the sink, as `status` shows it")
     add_config(parser)
-    parser.add_argument(
-        "--from",
-        dest="begins",
-        metavar="TIME",
-        type=time_of,
-        help="first time (such as 2026-11-21 or 2026-11-21T06:30+01:00), inclusive",
-    )
-    parser.add_argument("--to", dest="ends", metavar="TIME", type=time_of, help="last time, exclusive")
+    add_period(parser)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="data for scripts")
     parser.set_defaults(main=main)

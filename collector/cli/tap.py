@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from collector.cli.common import add_state, buffer_file, say
+from collector.cli.common import add_choice, add_state, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 
@@ -16,8 +16,7 @@ from collector.control import NotRunning, ask
 def add(commands: Any) -> None:
     parser = commands.add_parser("tap", help="print live values of the running collector")
     add_state(parser)
-    parser.add_argument("--machine", default="*", metavar="NAME", help="machine; * stands for anything")
-    parser.add_argument("--signal", default="*", metavar="NAME", help="signal; * stands for anything")
+    add_choice(parser)
     parser.add_argument(
         "--count", type=int, metavar="N", default=0, help="stop after this many values (default: never)"
     )
