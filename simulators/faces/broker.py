@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from simulators.broker.server import Broker
+from simulators.doors import shut
 from simulators.errors import SimulatorError
 
 
@@ -70,6 +71,6 @@ async def own_broker(host: str, port: int) -> AsyncIterator[OwnBroker]:
     try:
         yield OwnBroker(broker, address)
     finally:
-        listener.close()
+        await shut(listener)
         broker.close()
         await listener.wait_closed()

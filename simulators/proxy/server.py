@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, get_args
 
+from simulators.doors import shut
 from simulators.errors import SimulatorError
 from simulators.proxy.link import How, Link, Side, Stream, Tee
 from simulators.proxy.way import Direction, Way
@@ -68,7 +69,7 @@ class Proxy:
             raise SimulatorError(f"'{door}' is no state of the door: {', '.join(get_args(Door))}.")
         self.door = door
         if door == "closed":
-            self._shut()
+            await self._shut()
         elif self._server is None:
             await self._listen()
         if door != "silent":
@@ -95,7 +96,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
-        self._shut()
+        await self._shut()
         self.reset()
         for stream in tuple(self._waiting.values()):
             stream.abort()
@@ -113,10 +114,10 @@ class Proxy:
             ) from error
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    async def _shut(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            await shut(server)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (task := asyncio.current_task()) is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from simulators.doors import shut
 from tests.influxdb.lines import Read, read_all
 
 
@@ -95,7 +96,7 @@ class Fake:
     async def stop(self) -> None:
         if self._server is None:
             return
-        self._server.close()
+        await shut(self._server)
         for writer in self._open:
             writer.close()
         await self._server.wait_closed()

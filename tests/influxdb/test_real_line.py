@@ -21,6 +21,7 @@ from collector.health import State
 from collector.journal.sqlite import open_journal
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.registry import Registry
+from simulators.doors import shut
 from tests.contracts.rig import eventually
 from tests.contracts.sink import START, contents, difference, write_once
 from tests.fakes import FakeClock
@@ -53,7 +54,7 @@ class Cable:
 
     async def pull(self) -> None:
         assert self._server is not None
-        self._server.close()
+        await shut(self._server)
         for writer in list(self._open):
             writer.transport.abort()
         await self._server.wait_closed()

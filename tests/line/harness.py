@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -143,8 +143,8 @@ class Collector:
 
         eventually(connected, f"connected: {names}; log:\n{self.log()[-2000:]}")
 
-    def wait_settled(self, *sinks: str) -> dict[str, Any]:
-        """Nothing new comes in for a second and these sinks have everything."""
+    def wait_settled(self, *sinks: str, connected: Sequence[str] = ()) -> dict[str, Any]:
+        """Nothing new comes in for two seconds, in which these sources are connected, and these sinks have everything."""
         state: dict[str, Any] = {"count": -1, "since": time.monotonic(), "books": None}
 
         def settled() -> bool:
@@ -152,11 +152,12 @@ class Collector:
             if books is None:
                 return False
             count = sum(row["decoded"] for row in books["sources"] if row["name"] != "collector")
-            if count != state["count"]:
+            there = {row["name"] for row in books["sources"] if row.get("state") == "connected"}
+            if count != state["count"] or not there.issuperset(connected):
                 state.update(count=count, since=time.monotonic())
             state["books"] = books
             pending = sum(row["pending"] for row in books["sinks"] if row["name"] in sinks)
-            return bool(time.monotonic() - state["since"] > 1.0 and pending == 0)
+            return bool(time.monotonic() - state["since"] > 2.0 and pending == 0)
 
         eventually(settled, "everything is stored", 90)
         assert state["books"] is not None

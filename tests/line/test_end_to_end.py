@@ -190,7 +190,7 @@ def test_the_broker_goes_and_comes_back(tmp_path: Path, mosquitto: Mosquitto, ex
                 asyncio.run(mosquitto.stop())
                 asyncio.run(mosquitto.start())
             machines.wait_until_quiet()
-            running.wait_settled()
+            running.wait_settled(connected=["broker"])
             assert running.stop()["unaccounted"] == 0
         truth = machines.truth()
     verdict = compare(truth, running.export())

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from adapters.clock import Clock, SystemClock
+from simulators.doors import shut
 from tests.opcua.encoder import DataValue
 from tests.opcua.scripted import codes
 from tests.opcua.scripted.channel import Channel, Refused
@@ -129,7 +130,7 @@ class ScriptedServer:
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
+        await shut(server)
         self.cut()
         await asyncio.sleep(0)  # whoever was just accepted gets his turn, to be sent away
         others = [task for task in self._tasks if task is not self._ticker]
