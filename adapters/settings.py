@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -55,6 +56,14 @@ def parse_size(text: Any) -> Any:
     if match is None or match[2] not in _BYTES:
         raise ValueError("a size is a number with its unit, such as 500MB, 20GB or 1GiB")
     return int(float(match[1]) * _BYTES[match[2]])
+
+
+def on_this_computer(host: str) -> bool:
+    """Whether what is said to this host stays here. A name is not looked up: it may lead elsewhere tomorrow."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _DURATION_SCHEMA = {

@@ -53,13 +53,25 @@ def on_stop(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
+def hold_hangup() -> None:
+    """From now on SIGHUP waits for `on_hangup`: who wants a reload while we start or stop must not end us."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
 def on_hangup(reload: Callable[[], object]) -> Callable[[], object]:
     """Call `reload` in the running loop at SIGHUP, which means that to a service; returns what ends it. Windows has none."""
     if sys.platform == "win32":
         return lambda: None
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reload)
-    return lambda: loop.remove_signal_handler(signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+    def end() -> None:
+        hold_hangup()
+        loop.remove_signal_handler(signal.SIGHUP)
+
+    return end
 
 
 def child_options() -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, Union, get_args
@@ -28,7 +27,16 @@ from pydantic_core import CoreSchema, core_schema
 from adapters.catalogue import AnySink, AnySource, read_models
 from adapters.history.settings import HistorySettings
 from adapters.labels import NO_RANGE, Label
-from adapters.settings import CounterSettings, Duration, Reading, ReadSettings, SignalSettings, Size, Strict
+from adapters.settings import (
+    CounterSettings,
+    Duration,
+    Reading,
+    ReadSettings,
+    SignalSettings,
+    Size,
+    Strict,
+    on_this_computer,
+)
 from pipelines.derivations.counter import Counter
 from pipelines.stage import DEFAULT_TREATMENT, Treatment, Treatments
 
@@ -43,11 +51,7 @@ def _clean(text: str) -> str:
 
 
 def _loopback(host: str) -> str:
-    try:
-        local = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
+    if not on_this_computer(host):
         raise ValueError(
             "the page is shown on this computer only (127.0.0.1): it has no login and no encryption yet; "
             "from elsewhere, use an SSH tunnel or a reverse proxy that has both"

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from adapters.settings import Duration, Secret, Strict
+from adapters.settings import Duration, Secret, Strict, on_this_computer
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 WEB_PATH = "/mqtt"
@@ -87,10 +86,7 @@ class BrokerAccess(Strict):
 
     @property
     def loopback(self) -> bool:
-        try:
-            return self.host == "localhost" or ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return on_this_computer(self.host)
 
     @property
     def place(self) -> str:

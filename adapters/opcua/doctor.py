@@ -35,7 +35,7 @@ from adapters.opcua.services import delete_subscription
 from adapters.opcua.subscription import Desk
 from adapters.opcua.trust_show import look
 from adapters.reach import reach
-from adapters.settings import Reading
+from adapters.settings import Reading, on_this_computer
 from pipelines.registry import Registry
 
 _PORT: Final = 4840
@@ -134,13 +134,10 @@ class _Visit:
 
     async def _ours(self) -> list[Finding]:
         if self._settings.security == "none":
-            return [
-                Finding(
-                    "warning",
-                    "ours",
-                    "security: none: anybody on the network can read and change what is said",
-                )
-            ]
+            if on_this_computer(urlsplit(self._settings.url).hostname or ""):
+                return [Finding("ok", "ours", "security: none, on this computer")]
+            words = "security: none: anybody on the network can read and change what is said"
+            return [Finding("warning", "ours", words)]
         settings, gate = self._settings, self._gate
         own = await asyncio.to_thread(
             own_certificate, gate.state_dir, settings.certificate, settings.private_key, gate.now

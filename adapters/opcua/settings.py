@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,7 +31,7 @@ from adapters.opcua.paths import (
 )
 from adapters.opcua.poll_settings import LookedAt, Mode, in_mode
 from adapters.opcua.spellings import Fingerprint, NodeIdText, OpcTcpUrl, PathText, RootText
-from adapters.settings import Duration, Reading, ReadSettings, Secret, SourceSettings
+from adapters.settings import Duration, Reading, ReadSettings, Secret, SourceSettings, on_this_computer
 
 _QUEUE_MOST = 10_000
 
@@ -260,9 +261,10 @@ class OpcUaSource(SourceSettings):
         return tuple(self._doubts(readings))
 
     def _doubts(self, readings: Sequence[Reading]) -> Iterator[str]:
-        if self.security == "none":
+        exposed = not on_this_computer(urlsplit(self.url).hostname or "")
+        if exposed and self.security == "none":
             yield "security: none: anybody on the network can read and change what the machine says"
-        elif self.security == "sign":
+        elif exposed and self.security == "sign":
             yield "security: sign: nobody can change what the machine says, but anybody on the network can read it"
         if self.policy in ("Basic256", "Basic128Rsa15"):
             yield f"policy: {self.policy}: WEAK, withdrawn by the OPC Foundation; use another as soon as the machine can"

@@ -55,12 +55,14 @@ def duration(text: str) -> float:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from collector.system import private_files
+    from collector.system import hold_hangup, private_files
 
     private_files()
     log_to_stderr()
     if arguments.with_sim:
         return guarded(with_sim(arguments, _work))
+    if not arguments.dry_run:
+        hold_hangup()
     loaded = load_config(arguments.config)
     settings = accepted(loaded, warn=True)
     return Exit.CONFIG if settings is None else guarded(_work(settings, loaded.files, arguments))

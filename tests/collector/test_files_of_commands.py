@@ -21,7 +21,7 @@ page: off
 sources:
   plc: {type: opcua, url: "opc.tcp://127.0.0.1:9", security: none}
 machines:
-  - {id: m, source: plc, signals: [{name: a, node: "nsu=urn:test:machine;s=a"}]}
+  - {id: m, source: plc, signals: [{name: a, node: "ns=2;s=a"}]}
 sinks:
   - {type: influxdb, name: db, url: "http://127.0.0.1:9", api: v1, database: shop}
 """
@@ -78,7 +78,7 @@ def test_the_file_is_found_wherever_it_stands(
 ) -> None:
     monkeypatch.chdir(Path(shop).parent.parent)  # no collector.yaml here
     assert main(words.replace("FILE", shop).split()) == code, capsys.readouterr()
-    assert "security: none" not in capsys.readouterr().err, "only check and run warn"
+    assert "ns=2" not in capsys.readouterr().err, "only check and run warn"
 
 
 @pytest.mark.parametrize("words", ["status FILE --jason", "schema more", "quarantine list FILE --older 1h"])
@@ -100,4 +100,18 @@ def test_a_warning_is_said_where_the_configuration_is_looked_at(
     shop: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["check", shop])
-    assert "security: none" in "".join(capsys.readouterr())
+    assert "ns=2" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("127.0.0.1", False), ("[::1]", False), ("localhost", False), ("10.1.2.3", True), ("press-3", True)],
+)
+def test_only_what_leaves_this_computer_can_be_read_by_others(
+    tmp_path: Path, host: str, warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shop.yaml"
+    for security in ("none", "sign"):
+        file.write_text(SHOP.replace("127.0.0.1", host, 1).replace("security: none", f"security: {security}"))
+        main(["check", str(file)])
+        assert ("anybody on the network can read" in "".join(capsys.readouterr())) == warned

@@ -103,3 +103,29 @@ def test_a_second_instance_is_refused(process: Collector) -> None:
     assert f"process {process.process.pid}" in second.stderr
     assert "its own state directory" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+HANGUPS = """
+import asyncio, os, signal
+from collector.system import hold_hangup, on_hangup
+
+async def work():
+    told = asyncio.Event()
+    end = on_hangup(told.set)
+    await asyncio.wait_for(told.wait(), 60)
+    end()
+
+hold_hangup()
+os.kill(os.getpid(), signal.SIGHUP)
+asyncio.run(work())
+os.kill(os.getpid(), signal.SIGHUP)
+print("alive")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_hangup_while_it_starts_waits_and_while_it_stops_does_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGUPS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
