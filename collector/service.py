@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, with_remedy
 from collector.balance import Balance
 from collector.control import serve_control
 from collector.facts import note
@@ -194,7 +194,7 @@ async def backfilled(running: Running, request: Mapping[str, Any]) -> AsyncItera
                     said = clock.monotonic()
                     yield done.as_json()
     except AdapterError as error:
-        yield {"error": f"{error} {error.remedy}".rstrip()}
+        yield {"error": with_remedy(error, error.remedy)}
 
 
 async def _quarantine(running: Running, request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from adapters.base import Telling
 from adapters.clock import Clock
-from adapters.errors import AdapterError, Misconfigured, Throttled
+from adapters.errors import AdapterError, Misconfigured, Throttled, with_remedy
 from collector.health import Health, JobHealth, State
 from collector.journal.base import JournalFailed
 from collector.words import duration_words
@@ -196,7 +196,7 @@ def cause_of(error: BaseException) -> BaseException:
 def _log_lost(job: Job, error: BaseException) -> None:
     if isinstance(error, (AdapterError, KindConflict)):
         remedy = getattr(error, "remedy", "")
-        log.warning("%s: %s%s", job.name, error, f" - {remedy}" if remedy else "")
+        log.warning("%s: %s", job.name, with_remedy(error, remedy))
     else:
         log.error(
             "%s: stopped by an error that nobody foresaw; it is started again", job.name, exc_info=error

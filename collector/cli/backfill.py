@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
-    from adapters.errors import AdapterError
+    from adapters.errors import AdapterError, with_remedy
 
     last: Mapping[str, Any] = {}
     done: Mapping[str, Any] = {}
@@ -66,7 +66,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
             done = last
             _show(last, quiet=arguments.json)
     except AdapterError as error:
-        last = {"error": f"{error} {error.remedy}".rstrip()}
+        last = {"error": with_remedy(error, error.remedy)}
     finally:  # also of one that was broken off: what it has stored by then is stored
         if done and not arguments.dry_run:
             _note(settings, arguments, done)

@@ -74,7 +74,7 @@ async def _work(settings: Settings, files: Sequence[Path], arguments: argparse.N
 
 def guarded(work: Coroutine[Any, Any, int]) -> int:
     """Run to the end; what makes going on impossible becomes one sentence instead of a traceback."""
-    from adapters.errors import AdapterError
+    from adapters.errors import AdapterError, with_remedy
     from collector.journal.base import JournalFailed
     from collector.journal.lock import JournalInUse
     from collector.journal.place import NetworkDrive
@@ -90,7 +90,7 @@ def guarded(work: Coroutine[Any, Any, int]) -> int:
         cause = cause_of(error)
         if not isinstance(cause, foreseen):
             raise
-        say(f"collector: {cause} {getattr(cause, 'remedy', '')}".rstrip())
+        say(f"collector: {with_remedy(cause, getattr(cause, 'remedy', ''))}")
         return Exit.FAILED
 
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from adapters.errors import with_remedy
 from collector.cli.common import add_state, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
@@ -75,7 +76,7 @@ def _print(books: dict[str, Any], *, as_json: bool) -> None:
         print(line)
     for row in [*books["sources"], *books["sinks"]]:
         if row.get("error"):
-            say(f"{row['name']}: {row['state']}: {row['error']} {row['remedy']}")
+            say(f"{row['name']}: {row['state']}: {with_remedy(row['error'], row['remedy'])}")
     _print_state(books)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.errors import with_remedy
 from collector.words import duration_words, printable, size_words, time_words
 
 
@@ -36,3 +37,15 @@ def test_a_time_keeps_its_nanoseconds() -> None:
 @given(st.text())
 def test_what_is_printed_obeys_nobody(text: str) -> None:
     assert all(char.isprintable() for char in printable(text))
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy", "line"),
+    [
+        ("connection refused", "check its port", "connection refused - check its port"),
+        ("The disk is full.", "Free some space.", "The disk is full. Free some space."),
+        ("connection refused", "", "connection refused"),
+    ],
+)
+def test_what_happened_and_what_to_do_are_kept_apart(said: str, remedy: str, line: str) -> None:
+    assert with_remedy(said, remedy) == line
