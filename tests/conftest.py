@@ -7,13 +7,20 @@ import signal
 from collections.abc import Generator, Mapping
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # How long an example takes says more about the machine's load than about the code.
-settings.register_profile("shared machine", deadline=None)
+_PATIENT = (HealthCheck.too_slow,)
+settings.register_profile("shared machine", deadline=None, suppress_health_check=_PATIENT)
 settings.load_profile("shared machine")
 # Seeded bugs (tests/seeded): that a test fails is enough, the smallest example of it is not looked for.
-settings.register_profile("seeded", deadline=None, phases=[Phase.explicit, Phase.generate], database=None)
+settings.register_profile(
+    "seeded",
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    database=None,
+    suppress_health_check=_PATIENT,
+)
 
 
 def pytest_configure() -> None:
