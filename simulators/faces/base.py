@@ -1,12 +1,16 @@
 """The promise of a face: it hands values over, and the truth gets a row exactly when it did."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from simulators.model import Model, Value
 
 NAMES = ("opcua", "mqtt", "sparkplug", "jsonl", "csv")
 """The faces any machine can have; `native` is the one that its kind declares."""
+
+
+CONNECTED_S: Final = 30.0
+"""How long a reader that is connected may take at least for the last values: on a busy computer it is slow, and not gone."""
 
 
 class Face(Protocol):
@@ -26,7 +30,7 @@ class Face(Protocol):
         """Begin or end one of `disturbances`."""
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the readers have what was emitted, at most so long."""
+        """Wait until the readers have what was emitted: at most so long, and CONNECTED_S for those who are connected."""
 
 
 def unlike(model: Model, names: Mapping[str, Value]) -> dict[str, Mapping[str, object]]:

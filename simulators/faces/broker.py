@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from simulators.broker.server import Broker
 from simulators.doors import shut
 from simulators.errors import SimulatorError
+from simulators.faces.base import CONNECTED_S
 
 
 class Address(NamedTuple):
@@ -49,7 +50,7 @@ class OwnBroker:
     async def drain(self, seconds: float) -> None:
         """Wait until every connected subscriber has acknowledged what the broker took."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(seconds, CONNECTED_S)):
                 while self._broker.owing():
                     self._broker.changed.clear()
                     await self._broker.changed.wait()

@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 
 from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
-from simulators.faces.base import unlike
+from simulators.faces.base import CONNECTED_S, unlike
 from simulators.faces.broker import Address
 from simulators.faults.sensors import GOOD
 from simulators.model import Model, Publication, Value, publications
@@ -108,6 +108,10 @@ class Publisher:
         for message in (*self._flying.values(), *self._waiting):
             counts[message.machine] += len(message.values)
         return dict(counts)
+
+    def patience(self, seconds: float) -> float:
+        """How long the broker may take for its last acknowledgement: so long, or longer while the connection stands."""
+        return max(seconds, CONNECTED_S) if self.connected.is_set() else seconds
 
     def publish(self, message: Message) -> None:
         """Queue a message; beyond the limit it is dropped, counted, and said so in the truth."""
@@ -199,7 +203,7 @@ class MqttFace:
         """Wait until the broker has acknowledged everything."""
         self._release()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._publisher.patience(seconds)):
                 await self._publisher.idle.wait()
         except TimeoutError:
             return  # what is pending is reported, and is not in the truth

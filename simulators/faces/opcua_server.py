@@ -17,6 +17,7 @@ from asyncua.server.server import Server
 from asyncua.ua.attribute_ids import AttributeIds
 
 from simulators.errors import SimulatorError
+from simulators.faces.base import CONNECTED_S
 from simulators.faces.opcua_entrance import OPEN, Entrance
 from simulators.faces.opcua_identity import Identity, Registrar, application_uri
 from simulators.faces.opcua_nodes import machine_nodes, node_id, node_text, root_name, signal_nodes
@@ -49,21 +50,28 @@ def stamped(said: ua.Variant, at_ns: int, status: int = 0) -> ua.DataValue:
 
 
 async def drained(server: Server, seconds: float) -> None:
-    """Wait until no subscription owes anything; a client that is gone, or never acknowledges, is not waited for."""
-    try:
-        async with asyncio.timeout(seconds):
-            while _owed(server):  # noqa: ASYNC110 - the library has no event for it
-                await asyncio.sleep(DRAIN_STEP_S)
-    except TimeoutError:
-        return
+    """Wait until no subscription owes anything: so long for a client that is gone, longer for one that is there and slow."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while (passed := loop.time() - began) < max(seconds, CONNECTED_S):
+        if not _owed(server, connected=passed >= seconds):
+            return
+        await asyncio.sleep(DRAIN_STEP_S)
 
 
-def _owed(server: Server) -> bool:
+def _owed(server: Server, *, connected: bool) -> bool:
+    """connected: to those whose connection stands, and not to those who may come back."""
     # asyncua offers no public view of what its subscriptions still hold.
-    subscriptions = server.iserver.subscription_service.subscriptions.values()
+    clients = server.bserver.clients if server.bserver else ()
+    there = {
+        client.processor.session.session_id
+        for client in clients
+        if client.processor and client.processor.session
+    }
     return any(
         s._triggered_datachanges or s._triggered_events or s._not_acknowledged_results  # noqa: SLF001
-        for s in subscriptions
+        for s in server.iserver.subscription_service.subscriptions.values()
+        if not connected or s.session_id in there
     )
 
 

@@ -81,7 +81,7 @@ class MqttReplay:
     async def drain(self, seconds: float) -> None:
         """Wait until the broker has acknowledged everything."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._publisher.patience(seconds)):
                 await self._publisher.idle.wait()
         except TimeoutError:
             return
