@@ -52,7 +52,7 @@ class FakeClock:
                 woken.set_result(None)
 
 
-async def eventually(holds: Callable[[], bool], timeout: float = 10.0) -> None:
+async def eventually(holds: Callable[[], bool], timeout: float = 60.0) -> None:
     """Returns as soon as it holds; fails with the condition's name after `timeout` real seconds."""
     async with asyncio.timeout(timeout):
         while not holds():

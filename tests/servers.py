@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import socket
 
 import pytest
 
@@ -14,6 +16,22 @@ BINARIES = {
     "chromium": ("chromium", "/usr/bin/chromium"),
     "strace": ("strace", "/usr/bin/strace"),
 }
+
+
+PORTS = range(20_000, 32_000)
+"""Below those that a system hands out by itself (Linux: from 32768): who asks for any port, or connects, gets none of these."""
+
+
+def free_port() -> int:
+    """For a program that must be told its port, or that ends and begins again on it: nobody takes it in between."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def binary(name: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 import urllib3
 
 from tests.contracts.rig import eventually
-from tests.servers import binary
+from tests.servers import binary, free_port
+
+__all__ = ["Server", "free_port", "influxd", "query", "victoria_metrics"]
 
 _INFLUXD = """
 reporting-disabled = true
@@ -37,13 +37,6 @@ bind-address = "127.0.0.1:0"
 """
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(slots=True)
 class Server:
     """A database process; `start` again after `stop` continues with the same files on the same port."""
@@ -57,14 +50,14 @@ class Server:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        await eventually(self._answers, f"{self.command[0]} answers (see {self.log})", 30)
+        await eventually(self._answers, f"{self.command[0]} answers (see {self.log})")
 
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-2000:]
         try:
             with urllib3.PoolManager(retries=False) as pool:
-                return pool.request("GET", self.url + self.health, timeout=2).status in (200, 204)
+                return pool.request("GET", self.url + self.health, timeout=20).status in (200, 204)
         except urllib3.exceptions.HTTPError:
             return False
 
@@ -72,7 +65,7 @@ class Server:
         if self._process is None:
             return
         self._process.terminate()
-        await asyncio.to_thread(self._process.wait, 20)
+        await asyncio.to_thread(self._process.wait, 90)
         self._process = None
 
 
@@ -105,7 +98,7 @@ def query(url: str, database: str, text: str) -> list[Mapping[str, Any]]:
     """
     fields = {"db": database, "q": text, "epoch": "ns"}
     with urllib3.PoolManager(retries=False) as pool:
-        answer = pool.request("POST", f"{url}/query", fields=fields, encode_multipart=False, timeout=20)
+        answer = pool.request("POST", f"{url}/query", fields=fields, encode_multipart=False, timeout=90)
     result = json.loads(answer.data, parse_int=Decimal, parse_float=Decimal)["results"][0]
     assert "error" not in result, result["error"]
     return list(result.get("series", ()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from simulators.proxy.server import Proxy
 from tests.contracts.source import Emitted, SourceRig
 from tests.peers import found
 from tests.peers.found import Peer
+from tests.servers import free_port
 
 URI = "urn:test:peer"
 SIGNALS = ("load", "speed", "temperature")
@@ -62,12 +62,6 @@ class Server:
 
     def do(self, what: str, **wish: Any) -> None:
         assert self.peer.ask({"do": what, **wish}) == {"done": 0}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PeerRig(SourceRig):
