@@ -13,12 +13,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 
-from adapters.base import GRACE, Sink
+from adapters.base import Sink
 from adapters.errors import Misconfigured, NotConnected, Rejected, Throttled
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
 from pipelines.quality import BAD_NO_DATA, UNCERTAIN
 from pipelines.registry import Registry
-from tests.contracts.rig import Alive, inapplicable
+from tests.contracts.rig import LEAVING, Alive, inapplicable
 
 START = 1_700_000_000_000_000_000
 """A time that every database accepts: 2023-11-14T22:13:20Z, in ns."""
@@ -217,7 +217,7 @@ class SinkContract:
     async def test_law_5_leaving_releases_everything(self, rig: SinkRig) -> None:
         alive = Alive()
         await write_once(rig.sink(), batches_of(rig))
-        await alive.nothing_left(GRACE)
+        await alive.nothing_left(LEAVING)
 
     async def test_law_5_also_when_cancelled(self, rig: SinkRig) -> None:
         alive = Alive()
@@ -234,7 +234,7 @@ class SinkContract:
             task = group.create_task(endless())
             await writing.wait()
             task.cancel()
-        await alive.nothing_left(GRACE)
+        await alive.nothing_left(LEAVING)
 
     async def test_a_row_that_is_not_good_is_never_a_value(self, rig: SinkRig) -> None:
         kind = rig.kinds[0]

@@ -23,12 +23,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
-from adapters.base import GRACE, Delivery, Source, SourceSession
+from adapters.base import Delivery, Source, SourceSession
 from adapters.errors import AdapterError, Misconfigured, NotConnected
 from pipelines.batch import Flag
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Refusal
-from tests.contracts.rig import Alive, eventually, inapplicable
+from tests.contracts.rig import LEAVING, Alive, a_while, eventually, inapplicable
 
 
 class Emitted(NamedTuple):
@@ -87,6 +87,10 @@ class SourceRig(ABC):
     @abstractmethod
     async def stop(self) -> None:
         """End the server; called once, by the fixture."""
+
+    async def arrived(self, emitted: Sequence[Emitted]) -> None:
+        """What was emitted has reached this process, whether the consumer takes it or not. Better than this: to know."""
+        await a_while()
 
     async def garbage(self) -> int:
         """Send undecodable messages; how many values they stand for in the ledger. 0: the protocol cannot."""
@@ -258,7 +262,7 @@ class SourceContract:
             await eventually(lambda: before.has(first), "the first value arrives")
             before.gate.clear()
             held = await rig.emit(20)
-            await asyncio.sleep(0.5)  # the time of a slow disk; what was emitted is received meanwhile
+            await rig.arrived(held)  # the time of a slow disk; what was emitted is received meanwhile
             await rig.cut()
             before.gate.set()
             await eventually(lambda: before.error is not None, "the iterator ends")
@@ -275,17 +279,17 @@ class SourceContract:
         async with taking(rig) as taker:
             emitted = await rig.emit(10)
             await eventually(lambda: taker.has(emitted), "values arrive")
-        await alive.nothing_left(GRACE)
+        await alive.nothing_left(LEAVING)
 
     async def test_law_3_also_when_cancelled_while_connecting_or_cut(self, rig: SourceRig) -> None:
         alive = Alive()
         async with taking(rig, connected=False):
             await asyncio.sleep(0)
-        await alive.nothing_left(GRACE)
+        await alive.nothing_left(LEAVING)
         async with taking(rig) as taker:
             await rig.cut()
             await eventually(lambda: taker.error is not None, "the loss is noticed")
-        await alive.nothing_left(GRACE)
+        await alive.nothing_left(LEAVING)
         await rig.restore()
 
     async def test_law_4_order_per_point_is_the_order_of_the_wire(self, rig: SourceRig) -> None:
@@ -329,7 +333,7 @@ class SourceContract:
             await eventually(lambda: taker.has(first), "the first value arrives")
             taker.gate.clear()  # from here on the first delivery is "being journaled"
             held = [value for _ in range(min(20, rig.bound - 2)) for value in await rig.emit(1)]
-            await asyncio.sleep(0.5)  # the time of a slow disk; what was emitted is received meanwhile
+            await rig.arrived(held)  # the time of a slow disk; what was emitted is received meanwhile
             before = len(taker.deliveries)
             taker.gate.set()
             await eventually(lambda: taker.has(held), "values come without any acknowledgement")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol, TypeVar
 
-from adapters.base import GRACE
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import LEAVING, Alive, eventually
 from tests.opcua.scripted import ScriptedServer
 
 
@@ -26,6 +25,6 @@ async def opened(made: B) -> AsyncIterator[B]:
     await made.server.start()
     yield made
     await made.ended()
-    await eventually(lambda: not made.server.connections, "every socket of ours is closed", GRACE)
+    await eventually(lambda: not made.server.connections, "every socket of ours is closed")
     await made.server.stop()
-    await alive.nothing_left(GRACE)
+    await alive.nothing_left(LEAVING)

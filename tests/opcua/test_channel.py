@@ -23,7 +23,8 @@ from asyncua.ua.uaerrors import UaError
 from adapters.opcua.channel import PINNED, Channel, Credentials
 from adapters.opcua.protocol import LARGEST_CHUNK, GuardedProtocol
 from adapters.opcua.requests import publish_request
-from tests.contracts.rig import Alive, eventually
+from simulators.doors import shut
+from tests.contracts.rig import LEAVING, Alive, eventually, leap
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
 from tests.opcua.scripted import ScriptedServer
@@ -133,10 +134,10 @@ async def test_a_huge_chunk_is_refused_before_it_is_buffered() -> None:
     server = await asyncio.start_server(hostile, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(ConnectionError, match=str(2**30)):
-        await Channel(f"opc.tcp://127.0.0.1:{port}", 2.0).open(Credentials(), 60.0)
-    server.close()
+        await Channel(f"opc.tcp://127.0.0.1:{port}", 60.0).open(Credentials(), 60.0)
+    await shut(server)
     await server.wait_closed()
-    await alive.nothing_left(2.0)
+    await alive.nothing_left(LEAVING)
     assert LARGEST_CHUNK < 2**30
 
 
@@ -144,7 +145,7 @@ async def test_a_server_hears_what_a_chunk_may_be() -> None:
     """The library offers 2 GB, and ours is the end of a connection with one over 65,535 bytes: a large answer would never come."""
     server = ScriptedServer()
     await server.start()
-    channel = Channel(server.url, 2.0)
+    channel = Channel(server.url, 60.0)
     await channel.open(Credentials(), 60.0)
     (hello,) = [connection.hello for connection in server.connections]
     await channel.close()
@@ -158,24 +159,28 @@ async def test_a_server_that_never_answers_is_given_up_in_time() -> None:
     asked = asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # its Hello
         asked.set()
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
+    channel = Channel(f"opc.tcp://127.0.0.1:{port}", 60.0)
+    opening = asyncio.get_running_loop().create_task(channel.open(Credentials(), 60.0))
+    await asked.wait()
+    leap(60.0)
     with pytest.raises(TimeoutError):
-        await Channel(f"opc.tcp://127.0.0.1:{port}", 0.2).open(Credentials(), 60.0)
-    assert asked.is_set()
-    server.close()
+        await opening
+    await shut(server)
     await server.wait_closed()
-    await alive.nothing_left(2.0)
+    await alive.nothing_left(LEAVING)
 
 
 async def test_keys_are_renewed_while_it_runs() -> None:
     server = ScriptedServer()
     await server.start()
-    channel = Channel(server.url, 2.0)
+    channel = Channel(server.url, 60.0)
     await channel.open(Credentials(), 60.0)
     assert channel.lifetime == 3600.0
     await channel.renew()

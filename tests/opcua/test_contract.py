@@ -13,10 +13,12 @@ from adapters.opcua.settings import OpcUaRead, OpcUaSignal, OpcUaSource
 from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
 from pipelines.registry import Registry
+from tests.contracts.rig import eventually
 from tests.contracts.source import Emitted, SourceContract, SourceRig
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Null, Scalar
 from tests.opcua.scripted import URI, ScriptedServer, Variable
+from tests.opcua.settling import settled
 
 SIGNALS = ("load", "speed", "temperature")
 START = 1_700_000_000_000_000_000
@@ -46,7 +48,12 @@ class OpcUaRig(SourceRig):
     def _source(self, url: str) -> Source:
         signals = [OpcUaSignal(name=name, node=f"nsu={URI};s={name}") for name in SIGNALS]
         reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))
-        wishes = {"publishing_interval": "20ms", "keep_alive": "300ms", "unacknowledged": 20}
+        wishes = {
+            "publishing_interval": "20ms",
+            "keep_alive": "30s",
+            "request_timeout": "60s",
+            "unacknowledged": 20,
+        }
         settings = OpcUaSource.model_validate({"type": "opcua", "url": url, "security": "none", **wishes})
         return OpcUaReader("plc", settings, (reading,), Bench(self.registry, SystemClock()))
 
@@ -58,6 +65,14 @@ class OpcUaRig(SourceRig):
             self.server.emit(name, DataValue(Scalar(11, float(self.count)), source=enc.ticks(at)))
             made.append(Emitted(name, at, float(self.count)))
         return made
+
+    async def arrived(self, emitted: Sequence[Emitted]) -> None:
+        def said() -> bool:
+            told = {(told.node, told.value) for told in self.server.record.told}
+            return all((value.signal, value.value) in told for value in emitted)
+
+        await eventually(said, "it is on the wire")
+        await settled()
 
     async def cut(self) -> None:
         await self.server.leave()

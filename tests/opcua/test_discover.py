@@ -40,7 +40,7 @@ def source(server: ScriptedServer) -> dict[str, Any]:
 
 
 async def look(server: ScriptedServer, folder: Path, **wishes: Any) -> Report:
-    settings = OpcUaSource.model_validate({**source(server), "request_timeout": "5s"})
+    settings = OpcUaSource.model_validate({**source(server), "request_timeout": "60s"})
     gate = Gate("plc", settings, str(folder), SystemClock().wall_now)
     return await discover(gate, "plc", source(server), Wishes(watch=0.0, **wishes), silent)
 

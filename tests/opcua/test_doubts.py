@@ -17,12 +17,12 @@ from adapters.opcua.settings import OpcUaRead, OpcUaSource
 from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
 from pipelines.registry import Registry
-from tests.contracts.rig import eventually
+from tests.contracts.rig import eventually, leap
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue
 from tests.opcua.opened import opened
-from tests.opcua.rows.bed import START, Bed, Hurried, Taken, passing, value
+from tests.opcua.rows.bed import REQUEST_TIMEOUT, START, Bed, Hurried, Taken, passing, value
 from tests.opcua.scripted import (
     CutAt,
     Ignore,
@@ -37,6 +37,7 @@ from tests.opcua.scripted import (
 from tests.opcua.scripted.codes import USER_ACCESS_DENIED
 from tests.opcua.scripted.events import EVENTS
 from tests.opcua.scripted.subscription import DATA_CHANGE
+from tests.opcua.settling import settled
 from tests.opcua.test_resumption import end
 
 UNKNOWN, OVERFLOW, TOO_BUSY, INTERNAL_ERROR = 0x80340000, 0x480, 0x80EE0000, 0x80020000
@@ -91,16 +92,21 @@ def reason(taken: Taken) -> list[str]:
 )
 async def test_u4_an_attempt_that_ends_in_between_takes_nothing_along(bed: Bed, way: str, late: str) -> None:
     """U4: an answer that comes too late while a subscription is taken up costs an attempt, and not the subscription."""
-    bed.settings["request_timeout"] = "400ms"
     bed.variable("a", Variable(value=value(0)))
     async with bed.line() as line:
         await line.until(lambda: line.values("a") == [0.0], "the first value")
         await eventually(lambda: not bed.server.subscriptions[0].kept, "acknowledged")
         bed.server.policy.reactivate = way == "session"
-        bed.server.scripts.append(Slow(late, times=1, seconds=1.0))
+        bed.server.scripts.append(Slow(late, times=1, seconds=2 * REQUEST_TIMEOUT))
+        connections = bed.server.record.opened
         bed.server.cut()
         bed.emit("a", 25)
-        await line.until(lambda: line.values("a") == [float(n) for n in range(26)], "all of them", 20.0)
+        await eventually(lambda: bed.server.owing == 1, "it is asked")
+        await settled()
+        leap(REQUEST_TIMEOUT)
+        await eventually(lambda: bed.server.record.opened >= connections + 2, "another attempt")
+        leap(REQUEST_TIMEOUT)  # now comes what the first one was to get
+        await line.until(lambda: line.values("a") == [float(n) for n in range(26)], "all of them")
         assert line.gaps == []
     assert bed.server.record.count("CreateSubscription") == 1
 
@@ -183,7 +189,7 @@ async def test_u7_another_subscription_that_speaks_hides_no_silence(bed: Bed, re
     await eventually(lambda: taken.values() == [0.0], "the first value")
     beside(bed)
     bed.server.subscriptions[0].silent = True
-    await eventually(lambda: reason(taken) == ["subscription_lost"], "noticed", 15.0)
+    await eventually(lambda: reason(taken) == ["subscription_lost"], "noticed")
     bed.emit("a")
     await eventually(lambda: taken.values()[-1:] == [1.0], "and it goes on")
 
@@ -214,7 +220,7 @@ async def test_u5_a_node_whose_value_is_taken_apart_vanishes_and_returns(hurried
         await line.until(lambda: hurried.server.record.count("Read") > asked + 1, "tried in vain")
         hurried.server.variables["a"].known = True
         hurried.server.emit("a", pair(5.0, 5))
-        await line.until(lambda: line.values("a[0]") == [1.0, 5.0], "it is back", 20.0)
+        await line.until(lambda: line.values("a[0]") == [1.0, 5.0], "it is back")
         await line.until(lambda: [gap.reason for gap in line.gaps] == ["node_unknown"], "the gap is told")
         assert (line.gaps[0].begins, line.gaps[0].ends) == (START, START + 500)
 
@@ -233,7 +239,7 @@ async def test_u5_a_value_and_the_word_that_its_node_is_gone_in_one_notification
         await line.until(lambda: any(row.quality == UNKNOWN for row in line.rows), "told as unknown")
         hurried.server.variables["a"].known = True
         hurried.server.variables["a"].value = value(9, 9)
-        await line.until(lambda: line.values("a") == [0.0, 1.0, 9.0], "it is back", 20.0)
+        await line.until(lambda: line.values("a") == [0.0, 1.0, 9.0], "it is back")
 
 
 async def test_events_beside_polled_signals_tell_what_was_missed(bed: Bed, registry: Registry) -> None:
@@ -346,7 +352,7 @@ async def test_u8_present_values_after_a_loss_although_the_connection_breaks_fir
         bed.emit("b")
         bed.server.flush()
         bed.emit("a")
-        await line.until(lambda: line.values("b")[-1:] == [1.0], "the present value", 15.0)
+        await line.until(lambda: line.values("b")[-1:] == [1.0], "the present value")
         assert [gap.reason for gap in line.gaps] == ["notifications_missing"]
     assert bed.server.record.count("CreateSubscription") == 1
 
@@ -394,11 +400,13 @@ async def test_what_a_user_may_not_do_is_no_wrong_password(
 async def test_an_answer_that_never_comes_on_the_way_in_says_where(
     bed: Bed, registry: Registry, service: str
 ) -> None:
-    bed.settings["request_timeout"] = "300ms"
     bed.variable("a", Variable(value=value(0)))
     bed.server.scripts.append(Ignore(service))
     taken = Taken(registry)
-    await taken.run(bed.source(registry))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(taken.run(bed.source(registry)))
+        await eventually(lambda: bed.server.record.count(service) == 1, "it is asked")
+        leap(REQUEST_TIMEOUT)
     assert isinstance(taken.error, NotConnected)
     assert f"no answer in time while {STEPS[service]}" in str(taken.error)
     assert "request_timeout" in (taken.error.remedy or "")

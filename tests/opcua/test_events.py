@@ -186,7 +186,7 @@ async def test_a_refresh_says_what_is_so_and_what_is_over(bed: Bed) -> None:
     assert rows(line, "alarm.S.one.active") == [(1, True, 0), (REFRESHED, True, restated)]
     del alarms.retained["one"]
     tell(bed, system(REFRESH_REQUIRED))
-    await eventually(lambda: len(rows(line, "alarm.S.two.active")) == 4, "the second refresh", 10)
+    await eventually(lambda: len(rows(line, "alarm.S.two.active")) == 4, "the second refresh")
     assert alarms.refreshes == 2
     assert rows(line, "alarm.S.one.active")[2:] == [(REFRESHED, False, int(Flag.TIME_SUBSTITUTED))]
     assert rows(line, "alarm.S.one.acked")[2:] == [(REFRESHED, True, int(Flag.TIME_SUBSTITUTED))]
@@ -272,7 +272,7 @@ async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(
     assert line.session is not None
     assert line.session.facts["events"].startswith("1 of 2 live; m/x (events of i=99999): ")
     asked = bed.server.record.count("CreateMonitoredItems")
-    await eventually(lambda: bed.server.record.count("CreateMonitoredItems") > asked, "it is tried again", 10)
+    await eventually(lambda: bed.server.record.count("CreateMonitoredItems") > asked, "it is tried again")
     await to_and_fro(line)
     assert alarms_of(bed).refreshes == 1, "and nobody else is bothered"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from typing import Any
 
@@ -15,10 +14,11 @@ from adapters.opcua.history_decode import decode_history
 from adapters.opcua.values import Malformed
 from pipelines.batch import Flag
 from pipelines.stage import Gap
-from tests.contracts.rig import eventually
+from tests.contracts.rig import eventually, leap
 from tests.contracts.source import conserved
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Scalar
+from tests.opcua.rows.bed import REQUEST_TIMEOUT
 from tests.opcua.scripted import DOUBLE, CutAt, Ignore, Swallow, Variable
 from tests.opcua.scripted.history import UNSUPPORTED, Archive
 from tests.opcua.test_events import source as events_of
@@ -69,7 +69,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def mended(line: Line, count: int = 1) -> Gap:
-    await eventually(lambda: len(verdicts(line)) >= count, "the verdict of the repair", 10)
+    await eventually(lambda: len(verdicts(line)) >= count, "the verdict of the repair")
     return verdicts(line)[-1]
 
 
@@ -161,12 +161,13 @@ async def test_a_server_without_history_is_not_asked_and_the_gap_stays_what_it_i
     line = await away_while(bed, ticks=range(3, 10))
     await eventually(lambda: bool(line.gaps), "the gap")
     assert open_repairs(line)
-    for number in range(50, 200):  # what is durable is known with the next value
-        emit(bed, "a", number)
-        await asyncio.sleep(0.05)
-        if not open_repairs(line):
-            break
-    assert not open_repairs(line), "given up"
+    numbers = iter(range(50, 100_000))
+
+    def given_up() -> bool:
+        emit(bed, "a", next(numbers))  # what is durable is known with the next value
+        return not open_repairs(line)
+
+    await eventually(given_up, "given up")
     assert bed.server.record.count("HistoryRead") == 0
     assert verdicts(line) == []
 
@@ -363,7 +364,7 @@ async def test_a_server_that_falls_over_its_history_is_left_in_peace(bed: Bed) -
         checkpoint = line.checkpoint
     emit(bed, "a", 50, 51)
     line = await begin(bed, source=source, resume=checkpoint)
-    await eventually(lambda: len(verdicts(line)) == 4, "four gaps are told as they are", 10)
+    await eventually(lambda: len(verdicts(line)) == 4, "four gaps are told as they are")
     assert "again and again" in verdicts(line)[-1].detail
     emit(bed, "a", 100)
     await eventually(lambda: 100 in stored(line, "a"), "it works")
@@ -373,10 +374,11 @@ async def test_a_server_that_falls_over_its_history_is_left_in_peace(bed: Bed) -
 async def test_a_history_that_takes_too_long_is_asked_for_less_at_a_time(bed: Bed) -> None:
     names = [f"s{number:02}" for number in range(8)]
     remembering(bed, *names)
-    bed.settings["request_timeout"] = "0.3s"
     bed.server.scripts.append(Ignore("HistoryRead", times=1))
     line = await away_at_first(bed, names)
     again = await begin(bed, resume=line.checkpoint)
+    await eventually(lambda: bed.server.record.count("HistoryRead") == 1, "it is asked")
+    leap(REQUEST_TIMEOUT)
     gap = await mended(again)
     assert gap.reason == "repaired"
     assert [flagged(again, name) for name in names[1:]] == [[2, 3]] * 7

@@ -23,16 +23,17 @@ from adapters.opcua.settings import OpcUaRead, OpcUaSignal, OpcUaSource
 from adapters.settings import Reading
 from pipelines.batch import Flag
 from pipelines.registry import Registry
-from tests.contracts.rig import eventually
+from tests.contracts.rig import eventually, leap
 from tests.contracts.source import Emitted, SourceContract
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Null, Scalar
 from tests.opcua.opened import opened
-from tests.opcua.rows.bed import START, Bed, Hurried, let, passing, value
+from tests.opcua.rows.bed import REQUEST_TIMEOUT, START, Bed, Hurried, let, passing, value
 from tests.opcua.scripted import URI, Connection, Mute, Refuse, Script, Slow, Unsupported, Variable
 from tests.opcua.scripted.codec.services import Asked
 from tests.opcua.scripted.scripts import Verdict
+from tests.opcua.settling import settled
 from tests.opcua.test_contract import SIGNALS, OpcUaRig
 
 TOO_BUSY = 0x80EE0000
@@ -79,7 +80,7 @@ class PolledRig(OpcUaRig):
             for n in SIGNALS
         ]
         reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))
-        wishes = {"mode": "poll", "unacknowledged": 100, "request_timeout": "2s"}
+        wishes = {"mode": "poll", "unacknowledged": 100, "request_timeout": "60s"}
         settings = OpcUaSource.model_validate({"type": "opcua", "url": url, "security": "none", **wishes})
         return settings.build("plc", (reading,), Bench(self.registry, SystemClock()))
 
@@ -95,12 +96,15 @@ class PolledRig(OpcUaRig):
         return 0
 
     async def _until_read(self) -> None:
-        """Two more readings: the second began after the emission. None at all where nobody is there, or held back."""
-        seen, until = self.server.record.count("Read"), asyncio.get_running_loop().time() + 0.15
-        while self.server.connections and self.server.record.count("Read") < seen + 2:
-            if asyncio.get_running_loop().time() >= until:
-                return
-            await asyncio.sleep(0.002)
+        """Two more readings, of which one may be the session's own look at the server. None at all where nobody is there."""
+        seen = self.server.record.count("Read")
+        await eventually(
+            lambda: not self.server.connections or self.server.record.count("Read") >= seen + 2, "it is read"
+        )
+
+    async def arrived(self, emitted: Sequence[Emitted]) -> None:
+        """Each has been read when the next one was emitted."""
+        await settled()
 
 
 class TestPolling(SourceContract):
@@ -208,13 +212,15 @@ async def test_no_more_is_read_than_may_be_unacknowledged(bed: Bed) -> None:
     bed.settings["unacknowledged"] = 10
     bed.variable("a", Variable(value=value(0)), mode="poll", every="10ms")
     taken = await bed.begin(Registry(), acking=False)
-    until = asyncio.get_running_loop().time() + 8.0
-    reads = -1
-    while reads != bed.server.record.count("Read") and asyncio.get_running_loop().time() < until:
-        reads = bed.server.record.count("Read")
-        for _ in range(10):  # as many moments pass
-            bed.emit("a")
-            await asyncio.sleep(0.01)
+
+    def moved() -> bool:
+        bed.emit("a")
+        return len(taken.values()) == 10
+
+    await eventually(moved, "as many as may be")
+    for _ in range(20):  # as many moments pass
+        bed.emit("a")
+        await asyncio.sleep(0.01)
     assert len(taken.values()) == 10
     await taken.settle()
     await eventually(lambda: len(taken.values()) > 10, "acknowledging makes room")
@@ -260,7 +266,6 @@ async def test_a_busy_server_is_left_in_peace_for_longer_and_longer(still: Bed, 
 
 
 async def test_slow_answers_do_not_pile_up_and_what_is_left_out_is_told(still: Bed, clock: FakeClock) -> None:
-    still.settings["request_timeout"] = "30s"
     still.variable("a", Variable(value=value(0)), mode="poll", every="1s")
     taken = await still.begin(Registry())
     await passing(clock, lambda: taken.values() == [0.0], 2.0)
@@ -274,17 +279,16 @@ async def test_slow_answers_do_not_pile_up_and_what_is_left_out_is_told(still: B
 
 
 async def test_silence_ends_the_session(still: Bed, clock: FakeClock) -> None:
-    still.settings["request_timeout"] = "0.2s"
     still.variable("a", Variable(value=value(0)))
     still.signals[0] |= {"mode": "poll", "every": "1s"}
     taken = await still.begin(Registry())
     await passing(clock, lambda: taken.values() == [0.0], 2.0)
     still.server.scripts.append(Mute())
-    for _ in range(40):
-        clock.advance(1.0)
-        await asyncio.sleep(0.05)
-        if taken.task.done():
-            break
+    for asked in range(still.server.record.count("Read"), still.server.record.count("Read") + 3):
+        await passing(clock, lambda n=asked: still.server.record.count("Read") > n, 2.0)  # type: ignore[misc]
+        assert not taken.task.done(), "one answer may get lost, and another one"
+        leap(REQUEST_TIMEOUT)
+    await eventually(taken.task.done, "the session ends")
     assert isinstance(taken.error, NotConnected)
 
 

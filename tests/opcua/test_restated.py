@@ -77,7 +77,7 @@ async def test_a_server_that_is_too_busy_is_asked_again(bed: Bed) -> None:
     taken = await bed.begin(registry, checkpoint)
     bed.server.scripts.append(refusal := Refuse("Read", 1, code=SERVER_TOO_BUSY))
     ask(taken)
-    await eventually(lambda: len(restated(taken)) == 1, "said again", 15)
+    await eventually(lambda: len(restated(taken)) == 1, "said again")
     assert refusal.seen > 1
 
 

@@ -26,7 +26,7 @@ from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import Array, DataValue, Null, Scalar
 from tests.opcua.opened import opened
-from tests.opcua.rows.bed import let, within
+from tests.opcua.rows.bed import REQUEST_TIMEOUT, let, within
 from tests.opcua.scripted import (
     INT32,
     STRING,
@@ -40,6 +40,12 @@ from tests.opcua.scripted import (
 )
 
 START = 1_700_000_000_000_000_000
+
+
+def still() -> Clock:
+    return FakeClock(SystemClock().now())
+
+
 PROOF = 1  # Republish of what cannot be there, to see whether the server would say so
 
 
@@ -58,8 +64,8 @@ class Bed:
         self.server.scripts.append(Unsupported(["TransferSubscriptions"]))
         self.settings: dict[str, Any] = {
             "publishing_interval": "20ms",
-            "keep_alive": "5s",
-            "request_timeout": "2s",
+            "keep_alive": "30s",
+            "request_timeout": f"{REQUEST_TIMEOUT:g}s",
         }
         self.signals: list[dict[str, Any]] = []
         self.lines: list[Line] = []
@@ -257,7 +263,6 @@ async def test_no_gap_the_first_time_or_with_an_unreadable_checkpoint(bed: Bed) 
 
 
 async def test_acknowledged_only_after_the_journal_has_it(bed: Bed) -> None:
-    bed.settings["keep_alive"] = "200ms"
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed, acking=False)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
@@ -274,7 +279,7 @@ async def test_acknowledged_only_after_the_journal_has_it(bed: Bed) -> None:
 
 
 async def test_a_spare_request_carries_an_acknowledgement_at_once(bed: Bed) -> None:
-    bed.variable("a", Variable(value=value(0)))  # with a keep-alive of 5 s
+    bed.variable("a", Variable(value=value(0)))  # with a keep-alive of 30 s
     line = await begin(bed)
     for number in range(1, 4):
         await acknowledged(bed, number)
@@ -351,7 +356,7 @@ async def test_several_requests_wait_at_the_server_and_fewer_if_it_wants_fewer(b
 
 
 async def test_what_rode_on_a_refused_request_is_acknowledged_by_another(bed: Bed) -> None:
-    bed.settings["keep_alive"] = "100ms"
+    bed.settings["keep_alive"], bed.clock = "100ms", still()
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
@@ -368,7 +373,7 @@ async def test_what_rode_on_a_refused_request_is_acknowledged_by_another(bed: Be
 
 
 async def test_a_missing_notification_is_fetched_again_in_its_place(bed: Bed) -> None:
-    bed.settings["keep_alive"] = "200ms"
+    bed.settings["keep_alive"], bed.clock = "200ms", still()
     bed.server.policy.per_notification = 1
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
@@ -388,7 +393,7 @@ async def test_a_missing_notification_is_fetched_again_in_its_place(bed: Bed) ->
 
 
 async def test_a_keep_alive_tells_of_a_missing_notification_and_consumes_no_number(bed: Bed) -> None:
-    bed.settings["keep_alive"] = "100ms"
+    bed.settings["keep_alive"], bed.clock = "100ms", still()
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")
@@ -569,7 +574,7 @@ async def test_a_checkpoint_waits_until_the_gap_was_told(bed: Bed) -> None:
 
 
 async def test_a_notification_sent_twice_counts_once(bed: Bed) -> None:
-    bed.settings["keep_alive"] = "200ms"
+    bed.settings["keep_alive"], bed.clock = "200ms", still()
     bed.variable("a", Variable(value=value(0)))
     line = await begin(bed)
     await eventually(lambda: line.values("a") == [0.0], "the first value")

@@ -71,7 +71,7 @@ def reader(server: ScriptedServer, state: Path, **keys: Any) -> OpcUaReader:
         "url": server.url,
         "username": "reader",
         "password": CANARY,
-        "request_timeout": "2s",
+        "request_timeout": "60s",
     }
     signals = [OpcUaSignal(name="load", node=f"nsu={URI};s=load")]
     reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))

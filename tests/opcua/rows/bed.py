@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from adapters.base import Bench, Delivery
 from adapters.clock import Clock, SystemClock
@@ -30,14 +30,18 @@ from pipelines.batch import Flag
 from pipelines.refinery import refinery
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Refined, Treatments
-from tests.contracts.rig import eventually
+from tests.contracts.rig import PATIENCE, eventually, leap
 from tests.contracts.source import Taker
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
-from tests.opcua.scripted import URI, ScriptedServer, Variable
+from tests.opcua.scripted import URI, Ignore, ScriptedServer, Variable
 from tests.opcua.scripted.record import plain
+from tests.opcua.settling import settled
 
+Result = TypeVar("Result")
+REQUEST_TIMEOUT = 60.0
+"""s; what shall be over it leaps there (`leap`)."""
 LONG = os.environ.get("SHOPFLOOR_LONG") == "1"
 START = 1_700_000_000_000_000_000
 
@@ -145,7 +149,7 @@ class Line:
         """In the order of the journal, rows without value left out."""
         return [row.value for row in self.rows if row.signal == signal and not row.flags & Flag.NO_VALUE]
 
-    async def until(self, holds: Callable[[], bool], what: str, patience: float = 20.0) -> None:
+    async def until(self, holds: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
         """Read on until it holds."""
         deadline = asyncio.get_running_loop().time() + patience
         await self.read()
@@ -207,7 +211,10 @@ class Bed:
     def __init__(self, folder: Path, clock: Clock | None = None, served: Clock | None = None) -> None:
         self.folder, self.clock = folder, clock or SystemClock()
         self.server = ScriptedServer(served)
-        self.settings: dict[str, Any] = {"publishing_interval": "20ms", "request_timeout": "2s"}
+        self.settings: dict[str, Any] = {
+            "publishing_interval": "20ms",
+            "request_timeout": f"{REQUEST_TIMEOUT:g}s",
+        }
         self.signals: list[dict[str, Any]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self._initial: list[tuple[str, DataValue]] = []
@@ -294,18 +301,27 @@ class Taken(Taker):
         return [row.value for row in self.rows if row.signal == signal and not row.flags & Flag.NO_VALUE]
 
 
-async def passing(
-    clock: FakeClock, holds: Callable[[], bool], limit: float, step: float = 0.1, settle: int = 4
-) -> float:
+async def passing(clock: FakeClock, holds: Callable[[], bool], limit: float, step: float = 0.1) -> float:
     """Let fake time pass in steps until it holds; how much did. Fails beyond `limit`."""
     passed = 0.0
+    await settled()
     while not holds():
         assert passed <= limit + 1e-6, f"not within {limit} s"
         clock.advance(step)
         passed += step
-        for _ in range(settle):
-            await asyncio.sleep(0.001)
+        await settled()
     return passed
+
+
+async def unanswered(job: Coroutine[Any, Any, Result], silence: Ignore) -> Result:
+    """What comes of it when each question that is left without an answer is over its limit at once."""
+    task, leapt = asyncio.get_running_loop().create_task(job), 0
+    while not task.done():
+        await eventually(lambda known=leapt: task.done() or silence.seen > known, "a question or the end")  # type: ignore[misc]
+        if silence.seen > leapt:
+            leapt = silence.seen
+            leap(REQUEST_TIMEOUT)
+    return await task
 
 
 @asynccontextmanager

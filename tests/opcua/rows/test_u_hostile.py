@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from adapters.base import GRACE
 from adapters.clock import SystemClock
 from collector.health import Health
 from collector.journal.sqlite import SqliteJournal, open_journal
@@ -21,7 +20,7 @@ from collector.line import intake
 from collector.supervisor import Job, Supervisor
 from pipelines.refinery import refinery
 from pipelines.stage import Treatments
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import LEAVING, PATIENCE, Alive, eventually
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
 from tests.opcua.rows.bed import LONG, START, Bed, value
@@ -159,7 +158,7 @@ async def stored(journal: SqliteJournal, source: str) -> int:
     return 0 if account is None else account.journaled
 
 
-async def reached(journal: SqliteJournal, source: str, count: int, patience: float = 15.0) -> None:
+async def reached(journal: SqliteJournal, source: str, count: int, patience: float = PATIENCE) -> None:
     deadline = asyncio.get_running_loop().time() + patience
     while await stored(journal, source) < count:
         now = await stored(journal, source)
@@ -205,9 +204,9 @@ async def test_u22_harm_stays_with_its_source(
         assert ledger.sources["good"].journaled == 11
         assert pair.good.server.record.opened == 1
     for bed in beds:
-        await eventually(lambda now=bed: not now.server.connections, "every socket of ours is closed", GRACE)  # type: ignore[misc]
+        await eventually(lambda now=bed: not now.server.connections, "every socket of ours is closed")  # type: ignore[misc]
         await bed.server.stop()
-    await alive.nothing_left(GRACE)
+    await alive.nothing_left(LEAVING)
 
 
 async def test_u22_a_text_that_is_no_text_is_kept_and_marked(bed: Bed) -> None:
@@ -259,6 +258,6 @@ async def test_u23_many_servers_of_which_some_flap(tmp_path: Path) -> None:
         assert 2 <= most <= 4 + lasts / 0.25, "waits between attempts grow"
         assert (await journal.ledger()).unaccounted == 0
     for bed in beds:
-        await eventually(lambda now=bed: not now.server.connections, "every socket of ours is closed", GRACE)  # type: ignore[misc]
+        await eventually(lambda now=bed: not now.server.connections, "every socket of ours is closed")  # type: ignore[misc]
         await bed.server.stop()
-    await alive.nothing_left(GRACE)
+    await alive.nothing_left(LEAVING)

@@ -25,6 +25,7 @@ from tests.opcua.scripted.record import Record
 from tests.opcua.scripted.scripts import Cut, Later, Reply, Script
 from tests.opcua.scripted.space import Space
 from tests.opcua.scripted.subscription import Notice, Subscription
+from tests.servers import free_port
 
 _TICK = 0.01
 _LARGEST_MESSAGE = 64 * 2**20
@@ -118,8 +119,14 @@ class ScriptedServer:
 
     async def start(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        while self._server is None:
+            port = self.port or free_port()
+            try:
+                self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+            except OSError:
+                if self.port:
+                    raise
+        self.port = port
         self.entrance.url = self.url
         if self._ticker is None:
             self.space.started = self.clock.now()
@@ -197,6 +204,11 @@ class ScriptedServer:
                 subscription.silent = True
             else:
                 self.machine.end(subscription, code)
+
+    @property
+    def owing(self) -> int:
+        """Answers that are put off until a time has come."""
+        return sum(task.get_name() == "later" for task in self._tasks)
 
     @property
     def waiting(self) -> int:

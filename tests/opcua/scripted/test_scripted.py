@@ -13,13 +13,14 @@ from asyncua.client.client import Client
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
 from adapters.opcua.certificate import OwnCertificate, own_certificate
-from tests.contracts.rig import Alive, eventually
+from tests.contracts.rig import LEAVING, Alive, eventually
 from tests.fakes import FakeClock
 from tests.opcua import encoder as enc
 from tests.opcua.encoder import DataValue, Scalar
 from tests.opcua.scripted import URI, Identity, ScriptedServer, Slow, Variable
 from tests.opcua.scripted.codec.chunks import pieces
 from tests.opcua.scripted.subscription import LAST, Monitored, Subscription
+from tests.opcua.settling import settled
 
 START = 1_700_000_000_000_000_000
 
@@ -37,7 +38,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
     await made.start()
     yield made
     await made.stop()
-    await alive.nothing_left(5.0)
+    await alive.nothing_left(LEAVING)
 
 
 class Collected:
@@ -164,8 +165,10 @@ async def test_time_is_the_clock_that_is_handed_in() -> None:
     await client.activate_session()
     await client.get_node("i=2259").read_value()
     asked = asyncio.get_running_loop().create_task(client.get_node("ns=2;s=a").read_value())
-    await eventually(lambda: server.record.count("Read") == 2, "it is asked")
+    await eventually(lambda: server.owing == 1, "it is asked")
+    await settled()
     clock.advance(29.0)
+    await settled()
     assert not asked.done()
     clock.advance(1.1)
     assert await asked == 1.0
@@ -215,7 +218,8 @@ async def test_a_subscription_without_requests_ends_after_its_lifetime() -> None
     for passed, alive in ((590.0, 1), (20.0, 0)):
         clock.advance(passed)
         for _ in range(3):
-            await asyncio.sleep(0.001)
+            await settled()
             clock.advance(0.02)
+        await settled()
         assert len(server.subscriptions) == alive
     await server.stop()
