@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from collector.doors import shut
+
 FILE = "control.json"
 _LINE = 1 << 16
 
@@ -49,9 +51,11 @@ async def serve_control(state_dir: Path, commands: Commands) -> AsyncIterator[No
             yield
         finally:
             path.unlink(missing_ok=True)
-            server.close()
-            for task in open_clients:
-                task.cancel()
+            try:
+                await shut(server)
+            finally:
+                for task in open_clients:
+                    task.cancel()
 
 
 async def _client(

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from collector.doors import shut
 from collector.selftest.lines import read_lines
 from collector.selftest.truth import KIND
 
@@ -37,8 +38,8 @@ class Database:
     async def stop(self) -> None:
         """Refuses connections and cuts those that are open, in the middle of a request if need be."""
         if self._server is not None:
-            self._server.close()
-            for writer in self._open:
+            await shut(self._server)
+            for writer in tuple(self._open):
                 writer.transport.abort()
             await self._server.wait_closed()
             self._server = None

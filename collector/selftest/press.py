@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from collector.doors import shut
 from collector.selftest.truth import Truth
 
 WINDOW: Final = 100
@@ -139,7 +140,7 @@ async def press(truth: Truth) -> AsyncIterator[Press]:
     try:
         yield machine
     finally:
-        server.close()
+        await shut(server)
         if machine._writer is not None:  # noqa: SLF001 (its own module)
             machine._writer.close()  # noqa: SLF001
         with suppress(ConnectionError):
