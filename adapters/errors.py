@@ -19,12 +19,6 @@ class AdapterError(Exception):
         self.remedy = remedy
 
 
-def with_remedy(said: object, remedy: str) -> str:
-    """What happened and what to do about it, in one line."""
-    words = str(said)
-    return f"{words}{' ' if words.endswith('.') else ' - '}{remedy}" if remedy else words
-
-
 class NotConnected(AdapterError):
     """The peer cannot be reached or was lost, now. Trying again later is right; nothing is known of unanswered requests."""
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AdapterError, with_remedy
+from adapters.errors import AdapterError
 from collector.balance import Balance
 from collector.control import serve_control
 from collector.facts import note
@@ -26,6 +26,7 @@ from collector.signals import signals_told
 from collector.summary import summary
 from collector.system import on_hangup, tell_service_manager
 from collector.watching import watch
+from collector.words import with_remedy
 
 if TYPE_CHECKING:
     from collector.page.live import LiveView, Tile

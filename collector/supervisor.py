@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from adapters.base import Telling
 from adapters.clock import Clock
-from adapters.errors import AdapterError, Misconfigured, Throttled, with_remedy
+from adapters.errors import AdapterError, Misconfigured, Throttled
 from collector.health import Health, JobHealth, State
 from collector.journal.base import JournalFailed
-from collector.words import duration_words
+from collector.words import duration_words, with_remedy
 from pipelines.registry import KindConflict
 
 log = logging.getLogger("collector")

@@ -46,3 +46,9 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
         for char in text
     )
+
+
+def with_remedy(said: object, remedy: str) -> str:
+    """What happened and what to do about it, in one line."""
+    words = str(said)
+    return f"{words}{' ' if words.endswith('.') else ' - '}{remedy}" if remedy else words

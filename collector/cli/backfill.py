@@ -16,7 +16,7 @@ from collector.audit import note
 from collector.cli.common import accepted, add_config, add_period, load_config, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
-from collector.words import time_words
+from collector.words import time_words, with_remedy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
-    from adapters.errors import AdapterError, with_remedy
+    from adapters.errors import AdapterError
 
     last: Mapping[str, Any] = {}
     done: Mapping[str, Any] = {}

@@ -74,7 +74,7 @@ async def _work(settings: Settings, files: Sequence[Path], arguments: argparse.N
 
 def guarded(work: Coroutine[Any, Any, int]) -> int:
     """Run to the end; what makes going on impossible becomes one sentence instead of a traceback."""
-    from adapters.errors import AdapterError, with_remedy
+    from adapters.errors import AdapterError
     from collector.journal.base import JournalFailed
     from collector.journal.lock import JournalInUse
     from collector.journal.place import NetworkDrive
@@ -82,6 +82,7 @@ def guarded(work: Coroutine[Any, Any, int]) -> int:
     from collector.simulated import SimulatorsFailed
     from collector.supervisor import cause_of
     from collector.system import run
+    from collector.words import with_remedy
 
     foreseen = (AdapterError, JournalFailed, JournalInUse, NetworkDrive, NotAJournal, SimulatorsFailed)
     try:

@@ -8,11 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import with_remedy
 from collector.cli.common import add_state, buffer_file, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
-from collector.words import time_words
+from collector.words import time_words, with_remedy
 
 
 def add(commands: Any) -> None:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import with_remedy
-from collector.words import duration_words, printable, size_words, time_words
+from collector.words import duration_words, printable, size_words, time_words, with_remedy
 
 
 @pytest.mark.parametrize(
