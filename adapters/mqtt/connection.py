@@ -15,6 +15,7 @@ from paho.mqtt.client import MQTTMessageInfo
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from adapters.awake import patient
 from adapters.errors import AdapterError, NotConnected
 from adapters.mqtt import errors
 from adapters.mqtt.broker_settings import Broker
@@ -56,6 +57,7 @@ class Connection:
         self._granted: dict[int, asyncio.Future[list[int]]] = {}
         self._paused = self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self.ticked: Callable[[], None] = lambda: None
 
     async def open(self) -> Connack:
@@ -74,14 +76,14 @@ class Connection:
             )
         else:
             wire.connect(settings.host, settings.port, round(settings.keep_alive))
-        self._timer = self._loop.call_later(self._pace, self._tick)
+        self._next_tick()
         hesitant = self.version == "5" and settings.version == "auto"
         self.answer = await self._wait(self._answered, "CONNECT", HESITATION if hesitant else ANSWER)
         return self.answer
 
     async def _wait(self, answer: asyncio.Future[Any], to: str, patience: float = ANSWER) -> Any:
         try:
-            async with asyncio.timeout(patience):
+            async with patient(patience):
                 return await answer
         except TimeoutError:
             raise NotConnected(f"{self.settings.url} does not answer {to}", "See the broker's log.") from None
@@ -176,9 +178,20 @@ class Connection:
                     waiting.exception()  # looked at: nobody may be waiting for it
         self.woken.set()
 
+    def _next_tick(self) -> None:
+        self._due = self._loop.time() + self._pace
+        self._timer = self._loop.call_at(self._due, self._tick)
+
     def _tick(self) -> None:
-        """The client pings; that an answer is missing is found here, 1.5 keep-alives after the last sign of life."""
-        self._timer = self._loop.call_later(self._pace, self._tick)
+        """The client pings; that an answer is missing is found here, 1.5 keep-alives after the last sign of life.
+
+        Time in which nobody here could look (this process stood still) is no silence of the broker: it would be lost in the very
+        moment in which the ping goes out.
+        """
+        late = self._loop.time() - self._due
+        self._next_tick()
+        if late > self._pace:
+            self.wire.excuse(late)
         if self._paused:
             self.wire.pardon()
         self.wire.loop_misc()

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
+from adapters.awake import patient
 from adapters.errors import AdapterError, Misconfigured, NotConnected
 from adapters.mqtt import errors
 from adapters.mqtt.broker_settings import Broker
@@ -46,7 +47,7 @@ async def dial(settings: Broker) -> socket.socket | WebSocket:
     """The socket, non-blocking, handshakes of TLS and WebSocket done. Raises NotConnected or Misconfigured."""
     context = await asyncio.to_thread(tls_context, settings)
     try:
-        async with asyncio.timeout(3 * PATIENCE):
+        async with patient(3 * PATIENCE):
             plain = await _connect(settings)
             sock = plain if context is None else await _encrypt(plain, context, settings.host)
             return sock if settings.path is None else await _upgrade(sock, settings, settings.path)
@@ -88,7 +89,7 @@ async def _one(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: An
     with ExitStack() as undo:
         undo.callback(sock.close)
         sock.setblocking(False)
-        async with asyncio.timeout(PATIENCE):
+        async with patient(PATIENCE):
             await loop.sock_connect(sock, address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         undo.pop_all()
@@ -100,7 +101,7 @@ async def _encrypt(plain: socket.socket, context: ssl.SSLContext, host: str) -> 
         undo.callback(plain.close)
         wrapped = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
         undo.callback(wrapped.close)
-        async with asyncio.timeout(PATIENCE):
+        async with patient(PATIENCE):
             await _handshake(wrapped)
         undo.pop_all()
     return wrapped

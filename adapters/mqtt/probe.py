@@ -6,11 +6,11 @@ group (to take part would take messages away), and what it decodes goes into a r
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from adapters.awake import patient
 from adapters.base import Bench, Finding
 from adapters.clock import Clock
 from adapters.errors import AdapterError
@@ -142,7 +142,7 @@ async def _heard(visit: _Visit) -> Sequence[Finding]:
     messages: list[Message] = []
     waiting = set(range(len(templates)))
     try:
-        async with asyncio.timeout(LISTEN):
+        async with patient(LISTEN):
             while waiting and visit.connection.lost is None:
                 fresh = await _fresh(visit.connection)
                 messages += fresh[: ENOUGH - len(messages)]

@@ -7,12 +7,12 @@ order. Packets are written and counted here and not by paho, which takes an obje
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from adapters.awake import patient
 from adapters.base import Bench, Finding, Write
 from adapters.errors import AdapterError, Misconfigured, NotConnected, Rejected, Throttled
 from adapters.mqtt import errors
@@ -163,7 +163,7 @@ class Sender:
 
     async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with patient(PATIENCE):
                 await self._connection.woken.wait()
         except TimeoutError:
             url = self._connection.settings.url

@@ -1,17 +1,41 @@
-"""A mosquitto of its own for every test that asks for one."""
+"""A mosquitto of its own for every test that asks for one; brokers that may be slow; and a client library for which time passes on demand."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from paho.mqtt import client
 
+from adapters.mqtt import connection
 from tests.mqtt.peers import Mosquitto
 from tests.mqtt.taking import mosquitto
+
+Later = Callable[[float], None]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def patience_with_brokers() -> Iterator[None]:
+    """A broker on a busy machine may take longer for CONNACK than one that does not understand MQTT 5 gets before 3.1.1 is tried."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "HESITATION", 60.0)
+        yield
 
 
 @pytest.fixture
 async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
     async with mosquitto(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    """Lets seconds pass for the client library, without waiting for them."""
+    real, passed = client.time_func, [0.0]
+    monkeypatch.setattr(client, "time_func", lambda: real() + passed[0])
+
+    def pass_by(seconds: float) -> None:
+        passed[0] += seconds
+
+    return pass_by

@@ -22,13 +22,7 @@ from adapters.mqtt.settings import MqttRead, MqttSource
 from adapters.mqtt.source import MqttBroker
 from adapters.settings import Reading
 from pipelines.registry import Registry
-from tests.servers import binary
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.servers import binary, free_port
 
 
 @dataclass(slots=True)
@@ -122,8 +116,11 @@ def amqtt() -> Iterator[int]:
         process.wait()
 
 
+STARTING = 60.0  # seconds that a broker has until it listens
+
+
 def listens(port: int, process: subprocess.Popen[bytes]) -> bool:
-    for _ in range(500):
+    for _ in range(round(STARTING / 0.02)):
         if process.poll() is not None:
             return False
         with socket.socket() as probe:
@@ -135,7 +132,7 @@ def listens(port: int, process: subprocess.Popen[bytes]) -> bool:
 
 async def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
     """Whether somebody listens there before the process ends."""
-    for _ in range(500):
+    for _ in range(round(STARTING / 0.02)):
         if process.poll() is not None:
             return False
         try:
@@ -157,6 +154,7 @@ class Publisher:
         if ca is not None:
             self.client.tls_set(str(ca))
         self.client.max_inflight_messages_set(1000)
+        self.client.connect_timeout = STARTING
         if login:
             self.client.username_pw_set(login["username"], login["password"])
         self.client.connect("127.0.0.1", port)
@@ -164,13 +162,17 @@ class Publisher:
 
     async def send(self, *messages: tuple[str, bytes | str], qos: int = 1, retain: bool = False) -> None:
         infos = [self.client.publish(topic, payload, qos, retain) for topic, payload in messages]
-        for info in infos:
-            await asyncio.to_thread(info.wait_for_publish, 10)
-            assert info.is_published()
+        await asyncio.to_thread(_published, infos)
 
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+
+def _published(infos: Sequence[paho.MQTTMessageInfo]) -> None:
+    for info in infos:
+        info.wait_for_publish(60)
+        assert info.is_published()
 
 
 @dataclass(slots=True)

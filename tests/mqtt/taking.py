@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from adapters.base import Delivery, SourceSession
+from adapters.mqtt.session import MqttSession
 from tests.mqtt.peers import Mosquitto, Publisher
 
 
@@ -22,15 +23,34 @@ async def mosquitto(folder: Path, *lines: str, **options: Any) -> AsyncIterator[
         await broker.stop()
 
 
+def tick(session: MqttSession) -> None:
+    """The connection looks at its keep-alive now, and not only when its timer says so."""
+    connection = session._connection
+    assert connection._timer is not None
+    connection._timer.cancel()
+    connection._tick()
+
+
 async def take(session: SourceSession, values: int, *, acking: bool = True) -> list[Delivery]:
     """Deliveries until so many values came."""
     taken: list[Delivery] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while sum(delivery.decoded for delivery in taken) < values:
             delivery = await anext(aiter(session))
             taken.append(delivery)
             if acking:
                 await delivery.ack()
+    return taken
+
+
+async def take_until(session: SourceSession, there: Callable[[Sequence[Delivery]], bool]) -> list[Delivery]:
+    """Deliveries, acknowledged, until what came is what is waited for."""
+    taken: list[Delivery] = []
+    async with asyncio.timeout(90):
+        while not there(taken):
+            delivery = await anext(aiter(session))
+            taken.append(delivery)
+            await delivery.ack()
     return taken
 
 

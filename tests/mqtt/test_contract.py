@@ -12,7 +12,8 @@ import pytest
 from adapters.base import Source
 from tests.contracts.source import Emitted, SourceContract, SourceRig
 from tests.mqtt.certificates import authority
-from tests.mqtt.peers import Mosquitto, Publisher, Shop, free_port, password_file
+from tests.mqtt.peers import Mosquitto, Publisher, Shop, password_file
+from tests.servers import free_port
 
 READS: Sequence[dict[str, Any]] = (
     {"topic": "shop/{machine}/{signal}", "payload": "number", "adopt": True},

@@ -189,7 +189,7 @@ async def test_metadata_are_there_before_the_first_value_and_for_newcomers(tmp_p
         heard = await listener.everything()
         listener.close()
         assert [topic for topic, _ in heard] == ["acme/plant 1/m1/load/_meta", *["acme/plant 1/m1/load"] * 3]
-        newcomer = Listener(broker.port)
+        newcomer = Listener(broker.port, "newcomer")
         await eventually(lambda: bool(newcomer.messages), "the retained message comes")
         newcomer.close()
     ((topic, payload),) = newcomer.messages
@@ -272,7 +272,7 @@ async def test_a_broker_that_confirms_nothing_is_lost(monkeypatch: pytest.Monkey
         with pytest.raises(NotConnected, match="confirms nothing"):
             await write_once(publisher(registry, broker.port, version="5"), [numbers(registry, 3)])
         (link,) = broker.links
-        assert len(link.seen(PUBLISH)) == 4
+        await eventually(lambda: len(link.seen(PUBLISH)) == 4, "what was sent is read")
 
 
 async def test_limits_of_the_broker_are_kept() -> None:
@@ -368,6 +368,9 @@ async def test_killed_between_one_broker_and_the_other_nothing_is_missing(tmp_pa
                 await sender.send(*[("raw/a", json.dumps({"t": MS + n, "v": n})) for n in some])
                 if life == 0:
                     await asyncio.to_thread(running.kill)
+            await eventually(
+                lambda: any(b'"v":799.0' in payload for _, payload in listener.messages), "the last value"
+            )
             await asyncio.to_thread(running.wait_settled, "uns")
             books = await asyncio.to_thread(running.stop)
         finally:

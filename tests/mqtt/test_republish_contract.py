@@ -22,9 +22,10 @@ from pipelines.batch import Kind, batch_of
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.sink import SAMPLES, START, Place, Poisoned, SinkContract, SinkRig, contents, points
-from tests.mqtt.peers import Mosquitto, free_port
+from tests.mqtt.peers import Mosquitto
 from tests.mqtt.scripted.broker import Broker, Rules, scripted
 from tests.mqtt.scripted.codec import Packet
+from tests.servers import free_port
 
 TOPIC = "{enterprise}/{site}/{area}/{machine}/{signal}"
 
@@ -56,11 +57,17 @@ def nanoseconds(text: str) -> int:
 
 
 class Listener:
-    """A subscriber with paho's thread loop and a session that the broker keeps: it hears everything that was ever published."""
+    """A subscriber with paho's thread loop and a session that the broker keeps: it hears everything that was ever published.
 
-    def __init__(self, port: int) -> None:
-        self.messages: list[tuple[str, bytes]] = []
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, "listener", clean_session=False)
+    messages: what was heard in lives before this one, to be continued.
+    """
+
+    def __init__(
+        self, port: int, name: str = "listener", messages: list[tuple[str, bytes]] | None = None
+    ) -> None:
+        self.messages: list[tuple[str, bytes]] = [] if messages is None else messages
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, name, clean_session=False)
+        self.client.connect_timeout = 60
         self.client.reconnect_delay_set(1, 1)
         self.client.on_message = lambda _c, _d, message: self.messages.append(
             (message.topic, bytes(message.payload))
@@ -70,7 +77,7 @@ class Listener:
         self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     async def everything(self) -> list[tuple[str, bytes]]:
         """All that the broker has taken before this call: a mark comes behind it."""
@@ -112,8 +119,7 @@ class MosquittoRig(SinkRig):
     async def up(self) -> None:
         await self.broker.start()
         self.listener.close()
-        old, self.listener = self.listener, Listener(self.broker.port)
-        self.listener.messages = old.messages
+        self.listener = Listener(self.broker.port, messages=self.listener.messages)
 
     async def poison(self) -> Poisoned | None:
         """NaN and infinity, for which JSON has no word; a text that is not Unicode."""

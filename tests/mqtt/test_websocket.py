@@ -7,7 +7,7 @@ import base64
 import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,21 +15,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt import client
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from adapters.errors import Misconfigured, NotConnected
+from adapters.mqtt import probe
+from adapters.mqtt.session import MqttSession
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.websocket import Refused, WebSocket, check, hello
 from tests.fakes import eventually
 from tests.mqtt.certificates import authority
+from tests.mqtt.conftest import Later
 from tests.mqtt.peers import NUMBERS, Mosquitto, Shop
-from tests.mqtt.taking import cells, send, take
+from tests.mqtt.taking import cells, send, take, tick
 
 PINGREQ = b"\xc0\x00"
-KEEP_ALIVE = 5.0
+KEEP_ALIVE = 20.0
 
 
 @dataclass(slots=True)
@@ -76,39 +78,40 @@ async def bridged(port: int, context: ssl.SSLContext | None = None) -> AsyncIter
         0,
         ssl=context,
         subprotocols=[Subprotocol("mqtt")],
+        open_timeout=None,
         ping_interval=0.05,
-        ping_timeout=5,
+        ping_timeout=None,
     )
     async with server as running:
         bridge.port = next(iter(running.sockets)).getsockname()[1]
         yield bridge
 
 
-async def pinged(bridge: Bridge, later: Callable[[float], None]) -> None:
+async def pinged(bridge: Bridge, session: MqttSession, later: Later) -> None:
     """Both kinds of ping: the server's of the WebSocket is answered, and the client's of MQTT comes when it is time."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         await (await bridge.fronts[0].ping())
         before = bridge.asked
         later(KEEP_ALIVE)
+        tick(session)
         await eventually(lambda: bridge.asked > before)
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets seconds pass for the client library, without waiting for them."""
-    real, passed = client.time_func, [0.0]
-    monkeypatch.setattr(client, "time_func", lambda: real() + passed[0])
-
-    def pass_by(seconds: float) -> None:
-        passed[0] += seconds
-
-    return pass_by
+def brief_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here a probe need not hear anything."""
+    monkeypatch.setattr(probe, "LISTEN", 0.1)
 
 
+@pytest.mark.usefixtures("brief_look")
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_values_come_through(
-    tmp_path: Path, broker: Mosquitto, later: Callable[[float], None], version: str, encrypted: bool
+    tmp_path: Path,
+    broker: Mosquitto,
+    later: Later,
+    version: str,
+    encrypted: bool,
 ) -> None:
     ours = authority(tmp_path / "ca")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -131,7 +134,7 @@ async def test_values_come_through(
                 taken = await take(session, 501)
                 values = [value for _, _, value in cells(taken) if value < 1e9]
                 assert sorted(values) == [float(n) for n in range(start, start + 500)]
-                await pinged(bridge, later)
+                await pinged(bridge, session, later)
         findings = await source.probe()
         assert findings[0].level == "ok"
 
@@ -165,7 +168,7 @@ async def test_a_goodbye_right_behind_the_answer_is_heard(before: bytes) -> None
         left.set()
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    async with server, asyncio.timeout(30):
+    async with server, asyncio.timeout(90):
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(NotConnected, match="as soon as it is open"):
             async with Shop(1).source(NUMBERS, url=url).session(None):

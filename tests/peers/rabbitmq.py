@@ -17,8 +17,9 @@ import pytest
 from simulators.proxy.server import open_proxy
 from tests.contracts.rig import eventually
 from tests.contracts.source import SourceContract, SourceRig, key, taking
-from tests.mqtt.peers import free_port, listens
+from tests.mqtt.peers import listens
 from tests.peers.test_mqtt import BehindProxy
+from tests.servers import free_port
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # /usr/sbin/rabbitmq-server changes the user
 CONFIG = """

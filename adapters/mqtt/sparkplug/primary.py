@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from adapters.awake import patient
 from adapters.mqtt.channel import Message
 from adapters.mqtt.connection import Connection
 
@@ -78,7 +79,7 @@ class Primary:
         last = connection.publish(self.topic, said, QOS, retain=True)
         connection.resume()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with patient(PATIENCE):
                 while not (last.rc or last.is_published()):
                     answered.clear()
                     await answered.wait()

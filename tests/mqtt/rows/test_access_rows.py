@@ -13,10 +13,11 @@ from adapters.mqtt.silence import PATIENCE, Silence, suspicion
 from tests.contracts.rig import eventually
 from tests.fakes import FakeClock
 from tests.mqtt.certificates import Authority, authority
-from tests.mqtt.peers import NUMBERS, Shop, free_port
+from tests.mqtt.peers import NUMBERS, Shop
 from tests.mqtt.rows.bed import line
 from tests.mqtt.scripted.broker import Rules, scripted
 from tests.mqtt.taking import cells, mosquitto, send, take
+from tests.servers import free_port
 
 
 async def test_a_source_of_which_every_topic_is_refused_needs_attention(tmp_path: Path) -> None:

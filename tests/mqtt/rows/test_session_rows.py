@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt import client
 
 from adapters.clock import SystemClock
 from adapters.errors import Misconfigured, NotConnected
 from adapters.mqtt.rivals import SHORT, HungUp, Rivals
+from adapters.mqtt.session import MqttSession
 from simulators.proxy.server import open_proxy
 from tests.contracts.rig import eventually
 from tests.fakes import FakeClock
@@ -21,7 +23,7 @@ from tests.mqtt.peers import NUMBERS, Mosquitto, Shop
 from tests.mqtt.rows.bed import line
 from tests.mqtt.scripted import codec
 from tests.mqtt.scripted.broker import Rules, scripted
-from tests.mqtt.taking import mosquitto, send, take
+from tests.mqtt.taking import mosquitto, send, take, tick
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 TIMED: Mapping[str, Any] = {
@@ -301,7 +303,9 @@ async def test_two_collectors_with_one_client_id(tmp_path: Path) -> None:
     ):
         await eventually(lambda: "needs_attention" in (one.state, two.state), "one of them gives way")
         before = len(one.attempts) + len(two.attempts)
-        assert before <= 8
+        assert (
+            before <= 16
+        )  # a broker that closes with something unread ends a life in disorder, which proves nothing
         assert "client id 'same'" in one.error + two.error
         whole = 2 * SHORT / 5  # of the peace of 10 s and more
         began = time.monotonic()
@@ -340,24 +344,49 @@ def test_what_is_not_a_fight_is_not_called_one() -> None:
 # --- M10: half-open
 
 
+class Tocks:
+    """The client library's time, which stands still, and a connection that looks at it when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = client.time_func()
+        monkeypatch.setattr(client, "time_func", lambda: self.now)
+
+    async def tock(self, session: MqttSession, seconds: float) -> None:
+        """So long passes, and the connection looks at its keep-alive; what was sent is on its way."""
+        self.now += seconds
+        tick(session)
+        await asyncio.sleep(0)
+
+    async def until_lost(self, session: MqttSession, step: float) -> float:
+        """After how many seconds without a word from the broker the connection is told as lost."""
+        begun = self.now
+        while session._connection.lost is None and self.now - begun < 1000 * step:
+            await self.tock(session, step)
+        with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
+            await take(session, 1)
+        return session._connection.wire.silence()
+
+
+@pytest.fixture
+def tocks(monkeypatch: pytest.MonkeyPatch) -> Tocks:
+    return Tocks(monkeypatch)
+
+
 @VERSIONS
-async def test_a_half_open_connection_is_found(broker: Mosquitto, version: str) -> None:
-    """M10: nothing comes and nothing says so: found within 1.5 keep-alives (here 4 s; with the default of 20 s, 30 s)."""
+async def test_a_half_open_connection_is_found(broker: Mosquitto, version: str, tocks: Tocks) -> None:
+    """M10: nothing comes and nothing says so: found within 1.5 keep-alives (20 s, so 30 s; paho by itself takes 40)."""
     async with open_proxy(("127.0.0.1", broker.port)) as proxy:
         port = int(proxy.address.rpartition(":")[2])
-        async with Shop(port).source(NUMBERS, version=version, keep_alive="4s").session(None) as session:
+        async with Shop(port).source(NUMBERS, version=version, keep_alive="20s").session(None) as session:
             await take(session, 0)
             await send(broker.port, ("shop/m1/a", "1"))
             await take(session, 1)
             proxy.both(blackhole=True)
-            begun = time.monotonic()
-            with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
-                await take(session, 1)
-            assert time.monotonic() - begun < 7.8  # 6 s, and the machine's own delay; paho by itself takes 8
+            assert 20 < await tocks.until_lost(session, 1.0) <= 30
             proxy.clear()
 
 
-async def test_a_ping_that_is_not_answered_while_values_come_is_no_loss() -> None:
+async def test_a_ping_that_is_not_answered_while_values_come_is_no_loss(tocks: Tocks) -> None:
     """M10: a broker that is behind with pings but sends values is alive; when the values end too, it is lost."""
     async with (
         scripted(Rules(pings=False)) as broker,
@@ -367,21 +396,19 @@ async def test_a_ping_that_is_not_answered_while_values_come_is_no_loss() -> Non
         for n in range(30):
             link.publish("shop/m1/a", b"1", mid=n + 1)
             await take(session, 1)
-            await asyncio.sleep(0.1)  # the pace of the values: for three keep-alives
-        with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
-            await take(session, 1)
+            await tocks.tock(session, 0.1)  # the pace of the values: for three keep-alives
+        await eventually(lambda: bool(link.seen(codec.PINGREQ)), "a ping is due, and is sent")
+        assert await tocks.until_lost(session, 0.1) <= 1.5
 
 
-async def test_the_keep_alive_of_the_broker_counts() -> None:
+async def test_the_keep_alive_of_the_broker_counts(tocks: Tocks) -> None:
     """M10: Server Keep Alive (MQTT 5.0, 3.2.2.3.14) instead of our own; 0 would switch it off and is not taken."""
     async with scripted(Rules(props={"server_keep_alive": 1}, pings=False)) as broker:
         async with Shop(broker.port).source(NUMBERS, keep_alive="60s").session(None) as session:
-            with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
-                await take(session, 1)
+            assert await tocks.until_lost(session, 0.1) <= 1.5
         assert (await broker.link()).seen(codec.PINGREQ)
     async with (
         scripted(Rules(props={"server_keep_alive": 0}, pings=False)) as broker,
         Shop(broker.port).source(NUMBERS, keep_alive="2s").session(None) as session,
     ):
-        with pytest.raises(NotConnected, match=r"(?i)keep.alive"):
-            await take(session, 1)
+        assert await tocks.until_lost(session, 0.2) <= 3.0

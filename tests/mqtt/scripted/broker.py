@@ -13,10 +13,11 @@ import socket
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from simulators.doors import shut
 from tests.contracts.rig import eventually
 from tests.mqtt.scripted import codec
 from tests.mqtt.scripted.codec import Packet
@@ -98,6 +99,12 @@ class Link:
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Whatever is left of the connection is thrown away, and the socket closed."""
+        self._writer.transport.abort()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
 
     def seen(self, kind: int) -> list[Packet]:
         return [
@@ -220,9 +227,13 @@ async def scripted(rules: Rules | None = None, port: int = 0) -> AsyncIterator[B
     """A scripted broker on a free port; leaves when every client has gone, and fails if it has a complaint."""
     broker = Broker(rules or Rules())
     server = await asyncio.start_server(broker._play, "127.0.0.1", port, limit=1 << 20)
-    async with server:
+    try:
         broker.port = server.sockets[0].getsockname()[1]
         yield broker
         await eventually(lambda: all(link.ended.is_set() for link in broker.links), "every client has gone")
+    finally:
+        await shut(server)
+        for link in broker.links:
+            await link.gone()
     if broker.complaints:
         raise AssertionError("; ".join(broker.complaints))
