@@ -14,12 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.line.oracle import Hole, Series, Truth, from_jsonl, read_truth
+from tests.line.oracle import Hole, Series, Truth, compare, from_jsonl, read_truth
 
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
+PATIENCE = 120.0
+"""Seconds until something that must come counts as not coming: a slow and busy computer has stalls of many in it."""
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+QUIET = 2.0
+"""Seconds without anything new, while the collector answers all the time, after which nothing more is awaited."""
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """The first true answer of `condition`; fails by name when there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -60,7 +66,13 @@ class Simulation:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
-    def stop_changes(self, patience: float = 30) -> None:
+    def tell(self, command: Mapping[str, Any]) -> None:
+        """A command as a line of JSON, such as `{"inject": {"machine": "m", "fault": "cut"}}`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+
+    def stop_changes(self, patience: float = PATIENCE) -> None:
         """Nothing new from now on; what went out is delivered before the sockets close. patience: s for that."""
         assert self.process.stdin is not None
         self.process.stdin.write("stop\n")
@@ -70,24 +82,23 @@ class Simulation:
     def truth(self) -> Truth:
         return read_truth(Path(self.ready["truth"]))
 
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The rows of this kind in the truth so far; the line that is being written is left out."""
+        whole, _, _ = Path(self.ready["truth"]).read_text(encoding="utf-8").rpartition("\n")
+        return [row for line in whole.splitlines() if (row := json.loads(line))["kind"] == kind]
+
     def emitted(self) -> int:
         return Path(self.ready["truth"]).read_bytes().count(b'"kind":"value"')
 
-    def wait_until_quiet(self) -> None:
-        """All changes were made: the truth has stopped growing for a second."""
-        state = {"count": -1, "since": time.monotonic()}
-
-        def quiet() -> bool:
-            if (now := self.emitted()) != state["count"]:
-                state.update(count=now, since=time.monotonic())
-            return time.monotonic() - state["since"] > 1.5
-
-        eventually(quiet, "the simulators have made all changes", 120)
+    def wait_for_more(self, count: int) -> None:
+        """So many more values are said."""
+        before = self.emitted()
+        eventually(lambda: self.emitted() >= before + count, f"{count} more values are said")
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -143,36 +154,84 @@ class Collector:
 
         eventually(connected, f"connected: {names}; log:\n{self.log()[-2000:]}")
 
+    def wait_lost(self, source: str) -> None:
+        def lost() -> bool:
+            rows = (self.books() or {"sources": []})["sources"]
+            return any(row["name"] == source and row.get("state") != "connected" for row in rows)
+
+        eventually(lost, f"{source} is lost")
+
+    def journaled(self, *sources: str) -> int:
+        """Values in the buffer since the first start, of these sources or of all but the collector itself."""
+        rows = (self.books() or {"sources": []})["sources"]
+        wanted = [row for row in rows if (row["name"] in sources if sources else row["name"] != "collector")]
+        return sum(int(row["journaled"]) for row in wanted)
+
+    def wait_for_more(self, count: int, *sources: str) -> None:
+        """So many more values go into the buffer."""
+        before = self.journaled(*sources)
+        try:
+            eventually(lambda: self.journaled(*sources) >= before + count, f"{count} more values are stored")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.books()}; log:\n{self.log()[-2000:]}") from None
+
+    def wait_stored(self, truth: Truth, sources: Mapping[str, str] | None = None) -> Series:
+        """What is exported as soon as nothing is missing in it that was said. sources: of machines whose gap records may
+        say what is missing.
+        """
+
+        def whole() -> Series | None:
+            found = self.export()
+            missing = compare(truth, found, self.holes(sources or {})).missing
+            return None if missing else found
+
+        return dict(eventually(whole, f"everything is stored; log:\n{self.log()[-2000:]}"))
+
+    def wait_passed(self, *sinks: str) -> dict[str, Any]:
+        """These sinks have everything that is in the buffer; the books of that moment."""
+
+        def passed() -> dict[str, Any] | None:
+            books = self.books()
+            pending = [row["pending"] for row in books["sinks"] if row["name"] in sinks] if books else [1]
+            return None if any(pending) else books
+
+        return dict(eventually(passed, f"{sinks} have everything"))
+
     def wait_settled(self, *sinks: str, connected: Sequence[str] = ()) -> dict[str, Any]:
-        """Nothing new comes in for two seconds, in which these sources are connected, and these sinks have everything."""
-        state: dict[str, Any] = {"count": -1, "since": time.monotonic(), "books": None}
+        """Nothing new comes in for two seconds, in which these sources are connected, and these sinks have everything.
+
+        Where it is known what must come, `wait_stored` is right and this is not. Time in which the collector does not
+        answer does not count: it may have stood still.
+        """
+        state: dict[str, Any] = {"count": -1, "since": 0.0, "asked": 0.0, "books": None}
 
         def settled() -> bool:
-            books = self.books()
+            books, before = self.books(), state["asked"]
+            now = state["asked"] = time.monotonic()
             if books is None:
                 return False
             count = sum(row["decoded"] for row in books["sources"] if row["name"] != "collector")
             there = {row["name"] for row in books["sources"] if row.get("state") == "connected"}
-            if count != state["count"] or not there.issuperset(connected):
-                state.update(count=count, since=time.monotonic())
+            if count != state["count"] or now - before > QUIET / 2 or not there.issuperset(connected):
+                state.update(count=count, since=now)
             state["books"] = books
             pending = sum(row["pending"] for row in books["sinks"] if row["name"] in sinks)
-            return bool(time.monotonic() - state["since"] > 2.0 and pending == 0)
+            return bool(now - state["since"] > QUIET and pending == 0)
 
-        eventually(settled, "everything is stored", 90)
+        eventually(settled, "everything is stored")
         assert state["books"] is not None
         return dict(state["books"])
 
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=PATIENCE)
 
     def stop(self) -> dict[str, Any]:
         """An orderly stop; the books that it prints at the end."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        output, _ = self.process.communicate(timeout=40)
+        output, _ = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, self.log()[-3000:]
         return dict(json.loads(output.splitlines()[-1]))
 
@@ -196,7 +255,7 @@ class Collector:
             "-o",
             str(target),
         ]
-        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE)
         return from_jsonl(target)
 
     def holes(self, machines: Mapping[str, str]) -> dict[str, list[Hole]]:

@@ -39,7 +39,7 @@ def tell(machine: Machine, *events: Fields) -> None:
     async def on_its_loop() -> None:
         machine.server.machine.alarms.tell(machine.server.machine, *events)
 
-    asyncio.run_coroutine_threadsafe(on_its_loop(), machine.loop).result(10)
+    asyncio.run_coroutine_threadsafe(on_its_loop(), machine.loop).result(60)
 
 
 def column(influx: Server, field: str) -> list[tuple[int, Any]]:
@@ -69,9 +69,10 @@ def test_an_alarm_arrives_in_influxdb(tmp_path: Path, machine: Machine, influx: 
             ),
         )
         tell(machine, simple("Door", "opened", 300, START + 3 * SECOND, b"\x0c"))
-        running.wait_settled("influx")
+        name = "alarm.Spindle.OverTemp"
+        eventually(lambda: len(column(influx, f"{name}.active")) >= 3, "what was so and what changed")
+        eventually(lambda: column(influx, "alarm.Door.message"), "the event")
         books = running.stop()
-    name = "alarm.Spindle.OverTemp"
     assert column(influx, f"{name}.active")[:3] == [
         (START + SECOND, True),
         (START + 2 * SECOND, True),

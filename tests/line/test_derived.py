@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from tests.line.harness import Collector, collector, simulation
+from tests.line.harness import Collector, collector, eventually, simulation
 
 START = "2026-03-02T06:00:00Z"
 KILLS = int(os.environ.get("DERIVE_LINE_KILLS", "4"))
 SPEED = "300" if KILLS <= 10 else "30"  # a long run need not record ten million values to make its parts
 PATIENCE = 2
-MADE = ("cnc-1", "parts_made")
+COUNTER = "derived.counter"
 
 
 def configuration(written: Path, target: Path) -> Path:
@@ -45,7 +45,20 @@ def rows_of(running: Collector) -> list[dict[str, Any]]:
     return [row for line in text.splitlines() if (row := json.loads(line))["machine"] == "cnc-1"]
 
 
-@pytest.mark.timeout(180 + 15 * KILLS)
+def increments(truth: dict[int, int]) -> int:
+    """What the counter rose by."""
+    return max(truth.values()) - min(truth.values())
+
+
+def parts_told(rows: list[dict[str, Any]]) -> list[int]:
+    return [row["value"] for row in rows if row["signal"] == "parts_made"]
+
+
+def became_stale(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["signal"] == "bad_parts" and "derived" in row["flags"]]
+
+
+@pytest.mark.timeout(600 + 15 * KILLS)
 def test_increments_add_up_to_what_the_machine_made_through_kill_9(tmp_path: Path) -> None:
     chance = random.Random(4)
     with simulation(tmp_path, "cnc", "--seed", "7", "--start", START, "--speed", SPEED) as machines:
@@ -58,13 +71,13 @@ def test_increments_add_up_to_what_the_machine_made_through_kill_9(tmp_path: Pat
                 running.kill()
                 running.start()
                 running.wait_connected("cnc-1")
-            time.sleep(
-                PATIENCE + 1.5
-            )  # by the collector's clock: bad_parts has been silent for longer than that
+            running.wait_for_more(3, COUNTER)  # of this life: not all of them were made while nobody listened
+            eventually(lambda: became_stale(rows_of(running)), "bad_parts has been silent for too long")
             machines.stop_changes()
-            running.wait_settled()
+            truth = machines.truth().timed
+            made = increments(truth["cnc-1", "part_counter"])
+            eventually(lambda: sum(parts_told(rows_of(running))) == made, "every part is told")
             books = running.stop()
-        truth = machines.truth().timed
     rows = rows_of(running)
     assert_increments(truth["cnc-1", "part_counter"], rows, books)
     assert_stale(truth["cnc-1", "bad_parts"], rows)
@@ -76,7 +89,7 @@ def assert_increments(truth: dict[int, int], rows: list[dict[str, Any]], books: 
     assert len(made) >= 4, "too little was made to show anything"
     assert max(Counter(row["time"] for row in made).values()) == 1, "an increment is there twice"
     assert {row["time"] for row in made} <= set(truth)
-    assert sum(row["value"] for row in made) == max(truth.values()) - min(truth.values())
+    assert sum(row["value"] for row in made) == increments(truth)
     assert all(
         "derived" in row["flags"] and row["kind"] == "integer" and row["unit"] == "H87" for row in made
     )
@@ -86,13 +99,13 @@ def assert_increments(truth: dict[int, int], rows: list[dict[str, Any]], books: 
     assert not all("during_gap" in row["flags"] for row in made)
     events = [row for row in rows if row["signal"] == "parts_made_event"]
     assert {row["value"] for row in events} == {"during_gap"}
-    account = next(row for row in books["sources"] if row["name"] == "derived.counter")
+    account = next(row for row in books["sources"] if row["name"] == COUNTER)
     assert account["decoded"] == account["journaled"] == len(made) + len(events)
 
 
 def assert_stale(truth: dict[int, int], rows: list[dict[str, Any]]) -> None:
     """Told once per silence, at the machine's own time."""
-    stale = [row for row in rows if row["signal"] == "bad_parts" and "derived" in row["flags"]]
+    stale = became_stale(rows)
     assert stale, "bad_parts did not become stale"
     assert all(row["value"] is None and row["status_code"] == 0x809B0000 for row in stale)
     assert {row["time"] - PATIENCE * 10**9 for row in stale} <= set(truth)

@@ -49,24 +49,33 @@ def test_a_time_without_a_collector_comes_back(
         running.start()
         machine.emit(20)
         eventually(lambda: repaired(influx), "the gap is told as repaired")
-        running.wait_settled("influx")
+        eventually(lambda: good(influx) == said(machine), "every value is in the database")
+        eventually(lambda: grown(influx) == machine.count - machine.count % 2, "the increments, too")
         books = running.stop()
-    found = influx_values(influx)
-    for rest, name in enumerate("ab"):
-        numbers = [n for n in range(1, machine.count + 1) if n % 2 == rest]
-        assert {at: value for at, value in found[name].items() if value} == {
-            START + 100 * n: float(n) for n in numbers
-        }
+    assert good(influx) == said(machine)
     (plc,) = [row for row in books["sources"] if row["name"] == "plc"]
     assert books["unaccounted"] == 0
     assert plc["decoded"] >= machine.count
-    grown = query(influx.url, "shop", 'SELECT sum("made") FROM "machine"')
-    assert grown[0]["sum"] == float(machine.count - machine.count % 2)
+    assert grown(influx) == machine.count - machine.count % 2
 
 
-def influx_values(influx: Server) -> dict[str, dict[int, float]]:
+def said(machine: Machine) -> dict[str, dict[int, float]]:
+    """By signal and time, what the machine has said since its first values, which are zero."""
+    numbers = range(1, machine.count + 1)
+    return {
+        name: {START + 100 * n: float(n) for n in numbers if n % 2 == rest} for rest, name in enumerate("ab")
+    }
+
+
+def good(influx: Server) -> dict[str, dict[int, float]]:
+    """What the database has, but for zeros."""
     rows = query(influx.url, "shop", 'SELECT "a", "b" FROM "machine"')
-    return {name: {row["time"]: row[name] for row in rows if row.get(name) is not None} for name in "ab"}
+    return {name: {row["time"]: row[name] for row in rows if row.get(name)} for name in "ab"}
+
+
+def grown(influx: Server) -> float:
+    rows = query(influx.url, "shop", 'SELECT sum("made") FROM "machine"')
+    return float(rows[0]["sum"]) if rows else 0.0
 
 
 def repaired(influx: Server) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tests.line.harness import collector, simulation
+from tests.line.harness import Simulation, collector, eventually, simulation
 from tests.line.test_replay import export, verify
 from tests.mqtt.peers import Mosquitto
 from tests.simulators.runs import rows
@@ -27,20 +27,33 @@ def test_no_fault_makes_the_books_lie(tmp_path: Path, mosquitto: Mosquitto) -> N
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     broker = ("--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--faults")
     machines = ("cnc=mill", "moulding=imm", "packaging=pack", "--face", "imm=mqtt")
-    with simulation(tmp_path, *machines, *broker, *faults, "--seed", "42", "--duration", "14s") as simulated:
-        with collector(simulated.config) as running:
-            running.wait_connected("mill", "broker", "pack")
-            simulated.go()
-            simulated.process.wait(90)
-            books = running.wait_settled()
-            running.stop()
+    data = tmp_path / "data.jsonl"
+    with (
+        simulation(tmp_path, *machines, *broker, *faults, "--seed", "42") as simulated,
+        collector(simulated.config) as running,
+    ):
+        running.wait_connected("mill", "broker", "pack")
+        simulated.go()
         truth = Path(simulated.ready["truth"])
+        eventually(lambda: over(simulated) == len(FAULTS), "every fault has come and gone")
+        for source in ("mill", "broker", "pack"):
+            running.wait_connected(source)
+            running.wait_for_more(20, source)
+        simulated.stop_changes()
+        whole = lambda: verify(str(truth), export(simulated.config, data))[0] == 0  # noqa: E731 - asked again and again
+        eventually(whole, f"what is missing is explained; {running.log()[-2000:]}")
+        books = running.stop()
     assert books["unaccounted"] == 0
-    code, found, words = verify(str(truth), export(simulated.config, tmp_path / "data.jsonl"))
+    code, found, words = verify(str(truth), export(simulated.config, data))
     assert code == 0, f"{found}\n{words}\n{running.log()[-2000:]}"
     assert found["expected"] > 1500
     assert found["found"] > 0.6 * found["expected"]
     assert_that_all_came_to_pass(truth)
+
+
+def over(simulated: Simulation) -> int:
+    """How many faults have ended."""
+    return [row["event"] for row in simulated.told("fault")].count("stop")
 
 
 def assert_that_all_came_to_pass(truth: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.line.harness import collector
+from tests.line.harness import Collector, collector, eventually
 from tests.mqtt.peers import Mosquitto, Publisher
 from tests.mqtt.test_okuma import expected, lines
 
@@ -55,6 +55,11 @@ def stored(path: Path, timed: set[str]) -> Counter[Row]:
     return rows
 
 
+def decoded(running: Collector) -> int:
+    rows = (running.books() or {"sources": []})["sources"]
+    return sum(int(row["decoded"]) for row in rows if row["name"] == "broker")
+
+
 CONFIG = """
 version: 1
 page: off
@@ -78,7 +83,10 @@ def test_a_real_machine_is_stored_completely(
         publisher = Publisher(mosquitto.port)
         asyncio.run(publisher.send(*[("shdr/okuma", line) for line in lines]))
         publisher.close()
-        books = running.wait_settled()
+        said_in_all = sum(len(expected(line)) for line in lines)
+        eventually(lambda: decoded(running) >= said_in_all, "every line")
+        books = running.books()
+        assert books is not None
         running.export()  # before the stop, which states that nothing has a value any more
         running.stop()
     source = next(row for row in books["sources"] if row["name"] == "broker")

@@ -18,7 +18,7 @@ CONFIG = """
 version: 1
 page: off
 sources:
-  plc: {{type: opcua, url: "{url}", security: none, publishing_interval: 50ms, hold: 60s}}
+  plc: {{type: opcua, url: "{url}", security: none, publishing_interval: 50ms, hold: 10min}}
 machines:
   - id: m
     read: [{{source: plc, signals: [
@@ -40,7 +40,7 @@ class Machine:
         self._do(self.server.start)
 
     def _do(self, job: Callable[[], Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(job(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(job(), self.loop).result(60)
 
     def emit(self, count: int) -> None:
         async def all_of_them() -> None:

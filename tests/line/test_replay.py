@@ -14,7 +14,7 @@ import pytest
 
 from tests.influxdb.peers import Server
 from tests.line.conftest import Extra, v1
-from tests.line.harness import ENVIRONMENT, collector
+from tests.line.harness import ENVIRONMENT, PATIENCE, collector, eventually
 from tests.mqtt.peers import Mosquitto
 from tests.simulators.test_replay import recording
 
@@ -42,18 +42,20 @@ def replaying(name: str, folder: Path, *arguments: str) -> Iterator[tuple[dict[s
             yield json.loads(read.readline()), go
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def verify(truth: str, data: str) -> tuple[int, dict[str, int], str]:
     command = [sys.executable, "-P", "-m", "simulators", "verify", truth, "--against", data, "--json"]
-    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, env=ENVIRONMENT, text=True, timeout=PATIENCE, check=False
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
 def export(config: Path, target: Path) -> str:
     command = [sys.executable, "-P", "-m", "collector", "export", str(config), "-o", str(target)]
-    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE)
     return str(target)
 
 
@@ -89,7 +91,11 @@ def test_a_recording_is_stored_as_it_was_played(
         with collector(config, extra(v1(influx.url))) as running:
             running.wait_connected("influx", "broker" if over_mqtt else "replay")
             finished = go()
-            books = running.wait_settled("influx")
+            live = str(tmp_path / "live.jsonl")
+            eventually(
+                lambda: verify(ready["truth"], export(config, Path(live)))[0] == 0, "everything is stored"
+            )
+            books = running.wait_passed("influx")
             running.stop()
     assert books["unaccounted"] == 0
     assert sum(finished["emitted"].values()) >= 800

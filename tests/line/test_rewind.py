@@ -30,7 +30,7 @@ from tests.fakes import eventually as eventually_true
 from tests.influxdb.peers import Server
 from tests.line.conftest import Extra, v1
 from tests.line.databases import influx as ask_influx
-from tests.line.harness import ENVIRONMENT, Collector, collector, eventually, simulation
+from tests.line.harness import ENVIRONMENT, PATIENCE, Collector, collector, eventually, simulation
 from tests.mqtt.peers import Mosquitto
 
 MEASUREMENTS = ("quality", "collector_gap", "collector_canary")
@@ -62,7 +62,7 @@ def rewind(running: Collector, *arguments: str, sink: str = "influx") -> tuple[i
         capture_output=True,
         env=ENVIRONMENT,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {"words": done.stderr}
@@ -81,9 +81,10 @@ def test_a_database_made_anew_gets_everything_back(
         with collector(machines.config, more) as running:
             running.wait_connected("influx", "broker")
             machines.go()
-            eventually(lambda: machines.emitted() > 1500, "there is something to lose", 60)
+            eventually(lambda: machines.emitted() > 1500, "there is something to lose")
             machines.stop_changes()
-            books = running.wait_settled("influx")
+            running.wait_stored(machines.truth())
+            books = running.wait_passed("influx")
             before = rows(influx.url)
             if not running_meanwhile:
                 running.stop()

@@ -25,7 +25,7 @@ from adapters.memory.source import MemorySource
 from collector.assembly import Line
 from collector.health import Health
 from collector.journal.base import Ledger
-from collector.journal.sqlite import SqliteJournal, open_journal
+from collector.journal.sqlite import open_journal
 from collector.run import Plant, Running
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.stage import Refine, Refined, Treatments
@@ -103,16 +103,21 @@ class LossyLine(Line):
         return lossy
 
 
+def held(sink: MemorySink, archive: MemoryArchive) -> tuple[int, int]:
+    """Values of the machine, up to the last one sent: the row without a value that follows when the collector stops is none."""
+    in_sink = len({key for key in sink.rows if key.point == 0 and key.at < T0 + VALUES * 1000})
+    in_archive = sum(
+        int(np.count_nonzero((entry.batch.points == 0) & (entry.batch.at < T0 + VALUES * 1000)))
+        for file in tuple(archive.files.values())
+        for entry in file
+    )
+    return in_sink, in_archive
+
+
 class Outcome:
     def __init__(self, ledger: Ledger, sink: MemorySink, archive: MemoryArchive) -> None:
         self.unaccounted = ledger.unaccounted
-        # Up to the last value sent: the row without a value that follows when the collector stops is not one of them.
-        self.in_sink = len({key for key in sink.rows if key.point == 0 and key.at < T0 + VALUES * 1000})
-        self.in_archive = sum(
-            int(np.count_nonzero((entry.batch.points == 0) & (entry.batch.at < T0 + VALUES * 1000)))
-            for file in archive.files.values()
-            for entry in file
-        )
+        self.in_sink, self.in_archive = held(sink, archive)
 
     @property
     def noticed(self) -> bool:
@@ -138,15 +143,16 @@ async def run(folder: Path, saboteur: str) -> Outcome:
         peer.send(
             batch_of(Kind.NUMBER, [point] * VALUES, np.arange(VALUES) * 1000 + T0, range(VALUES), received=T0)
         )
-        await _work(Running(made, journal, Health(), SystemClock(), folder), journal)
+        await _work(Running(made, journal, Health(), SystemClock(), folder), kept, archive)
         return Outcome(await journal.ledger(), kept, archive)
 
 
-async def _work(running: Running, journal: SqliteJournal) -> None:
+async def _work(running: Running, sink: MemorySink, archive: MemoryArchive) -> None:
+    """Until the values are in both places, all of them or all but the one that was taken away."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Plant(running).work(stop))
-        await eventually(lambda: journal.tail.position >= 3)  # tick, connected, values
+        await eventually(lambda: min(held(sink, archive)) >= VALUES - 1)
         stop.set()
 
 

@@ -12,16 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.line.harness import ENVIRONMENT, Collector, Simulation, collector, eventually, simulation
+from tests.line.harness import ENVIRONMENT, PATIENCE, Collector, collector, eventually, simulation
 
 LONG = os.environ.get("SHOPFLOOR_LONG") == "1"
 CHANGE = {"machine": "mill", "fault": "certificate_change"}
-
-
-def tell(machines: Simulation, command: dict[str, Any]) -> None:
-    assert machines.process.stdin is not None
-    machines.process.stdin.write(json.dumps(command) + "\n")
-    machines.process.stdin.flush()
 
 
 def source(running: Collector) -> dict[str, Any]:
@@ -43,7 +37,9 @@ def come_back(running: Collector) -> None:
 
 def verified(truth: str, data: Path) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "simulators", "verify", truth, "--against", str(data), "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     counts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return counts
@@ -63,18 +59,16 @@ def test_a_stranger_is_let_in_and_a_changed_certificate_is_refused(tmp_path: Pat
         refused.rename(trusted / refused.name)
         come_back(running)
         machines.go()
-        assert "SignAndEncrypt Aes256_Sha256_RsaPss, user anna" in json.dumps(source(running))
-        before = source(running)["decoded"]
-        eventually(lambda: source(running)["decoded"] > before + 50, "values come")
-        tell(machines, {"inject": CHANGE})
+        says(running, "SignAndEncrypt Aes256_Sha256_RsaPss, user anna")
+        running.wait_for_more(50, "mill")
+        machines.tell({"inject": CHANGE})
         says(running, "certificate changed")
         assert "collector trust mill" in json.dumps(source(running))
-        tell(machines, {"clear": CHANGE})
+        machines.tell({"clear": CHANGE})
         come_back(running)
-        before = source(running)["decoded"]
-        eventually(lambda: source(running)["decoded"] > before + 50, "values come again")
+        running.wait_for_more(50, "mill")
         machines.stop_changes()
-        running.wait_settled()
+        running.wait_stored(machines.truth(), {"mill": "mill"})
         running.stop()
         running.export()
     assert "right" not in running.log()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.influxdb.peers import Server
 from tests.line.conftest import Extra, v1
-from tests.line.harness import Simulation, collector, eventually, simulation
+from tests.line.harness import collector, simulation
 from tests.line.test_replay import export, verify
 from tests.mqtt.peers import Mosquitto
 
@@ -23,14 +23,15 @@ def test_a_kill_is_explained_by_the_collectors_own_gap_records(
         with collector(machines.config, config) as running:
             running.wait_connected("cnc-1", "broker", "influx")
             machines.go()
-            go_on(machines, 1000)
+            machines.wait_for_more(1000)
             running.kill()
-            go_on(machines, 500)  # what the CNC says now is lost
+            machines.wait_for_more(500)  # what the CNC says now is lost
             running.start()
             running.wait_connected("cnc-1", "broker", "influx")
-            go_on(machines, 500)
+            machines.wait_for_more(500)
             machines.stop_changes()
-            running.wait_settled("influx")
+            running.wait_stored(machines.truth(), {"cnc-1": "cnc-1"})
+            running.wait_passed("influx")
             running.stop()
     truth = machines.ready["truth"]
     for data in (export(machines.config, tmp_path / "data.parquet"), f"{influx.url}?db=shop"):
@@ -38,9 +39,3 @@ def test_a_kill_is_explained_by_the_collectors_own_gap_records(
         assert code == 0, (data, found, words)
         assert found["explained"] > 0
         assert found["expected"] == found["found"] + found["explained"]
-
-
-def go_on(machines: Simulation, count: int) -> None:
-    """So many more values are said."""
-    before = machines.emitted()
-    eventually(lambda: machines.emitted() >= before + count, f"{count} more values")

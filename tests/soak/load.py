@@ -56,7 +56,7 @@ def _load(face: str, options: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
 
 
 def configuration(url: str, broker: str, rate: Rate) -> Mapping[str, Any]:
