@@ -16,6 +16,7 @@ import msgspec
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
+from simulators.awake import patient
 from simulators.clock import MILLISECOND
 from simulators.errors import SimulatorError
 from simulators.faces.base import CONNECTED_S, unlike
@@ -243,7 +244,7 @@ async def open_publisher(address: Address, truth: Truth, client_id: str) -> Asyn
 
 async def _first_connection(publisher: Publisher, address: Address) -> None:
     try:
-        async with asyncio.timeout(CONNECT_S):
+        async with patient(CONNECT_S):
             await publisher.connected.wait()
     except TimeoutError:
         raise SimulatorError(

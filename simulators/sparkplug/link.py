@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+from simulators.awake import patient
 from simulators.broker.packets import GOODBYE, packet, text
 from simulators.errors import SimulatorError
 from simulators.faces.broker import Address
@@ -87,7 +88,7 @@ class Link(asyncio.Protocol):
         coming: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[answer].append(coming)
         self._transport.write(content)
-        async with asyncio.timeout(ANSWER):
+        async with patient(ANSWER):
             return await coming
 
     async def subscribe(self, topics: Sequence[str]) -> None:
@@ -119,7 +120,7 @@ class Link(asyncio.Protocol):
 async def open_link(address: Address, client_id: str, will: Will | None, heard: Heard) -> Link:
     """A connection that the broker has accepted, with a clean session and without keep-alive."""
     try:
-        async with asyncio.timeout(ANSWER):
+        async with patient(ANSWER):
             _, link = await asyncio.get_running_loop().create_connection(lambda: Link(heard), *address)
         answer = await link.ask(connect(client_id, will), _CONNACK)
     except (OSError, TimeoutError) as error:

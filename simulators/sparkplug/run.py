@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from simulators import stdin
+from simulators.awake import patient
 from simulators.clock import wall_ns
 from simulators.errors import SimulatorError
 from simulators.runner import first_of, say, stop_signals
@@ -23,6 +24,9 @@ from simulators.sparkplug.model import DataType
 from simulators.truth import open_truth
 
 AGAIN = 0.5  # s until a lost connection is tried again
+FAREWELL = (
+    5.0  # s that the broker has to read our last words; to cut it short may make it speak the will after all
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ async def end(edge: Edge) -> None:
     edge.leave()
     if edge.link is not None:
         try:
-            async with asyncio.timeout(2):
+            async with patient(FAREWELL):
                 await edge.link.lost.wait()
         except TimeoutError:
             edge.link.abort()

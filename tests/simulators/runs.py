@@ -41,8 +41,10 @@ def column(run: Run, signal: str) -> list[Any]:
 
 
 def rows(truth: Path, row_kind: str = "value") -> Iterator[dict[str, Any]]:
-    """The rows of one kind in a truth file."""
-    for line in truth.read_text(encoding="utf-8").splitlines():
+    """The rows of one kind in a truth file; of one that is still written, as far as its lines are whole."""
+    for line in truth.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            return
         row = json.loads(line)
         if row["kind"] == row_kind:
             yield row

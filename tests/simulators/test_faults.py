@@ -327,7 +327,7 @@ async def test_faults_on_the_way_need_and_have_a_door(tmp_path: Path) -> None:
         await workshop.engine.stop(Wish("l", "refuse"))
         reader, writer = await asyncio.open_connection(host, int(port))
         door = workshop.engine.doors["l"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while not door.open_connections:
                 await asyncio.sleep(0.01)
         await workshop.engine.start(Wish("l", "cut"))

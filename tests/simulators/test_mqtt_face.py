@@ -3,9 +3,8 @@
 import asyncio
 import json
 import socket
-import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from simulators.faces import mqtt
 from simulators.faces.broker import Address, parse
 from simulators.machines import kind
 from simulators.workshop import Plan, open_workshop
-from tests.servers import binary
+from tests.mqtt.peers import Mosquitto
 from tests.simulators.runs import START, rows
 
 SECOND = 1_000_000_000
@@ -103,10 +102,10 @@ def key(row: Row) -> tuple[str, ...]:
     return tuple(map(str, row))
 
 
-async def until(true: Any, seconds: float = 30.0) -> None:
+async def until(true: Any, seconds: float = 90.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
 
 async def test_received_equals_truth_with_the_own_broker(tmp_path: Path) -> None:
@@ -147,56 +146,32 @@ async def test_the_own_broker_keeps_messages_for_a_collector_that_restarts(tmp_p
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator["Mosquitto"]:
-    server = Mosquitto(tmp_path)
-    server.start()
+async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    """It keeps its sessions over a clean stop."""
+    server = Mosquitto(tmp_path, ["max_queued_messages 0"])
+    await server.start()
     yield server
-    server.stop()
-
-
-class Mosquitto:
-    """A broker that keeps its sessions over a clean stop."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = Address("127.0.0.1", free.getsockname()[1])
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(
-            f"listener {self.address.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nmax_queued_messages 0\nuser root\n"
-        )
-        self.program = binary("mosquitto")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen([self.program, "-c", self.config], stderr=subprocess.DEVNULL)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(30)
-            self.process = None
+    await server.stop()
 
 
 @pytest.mark.server("mosquitto")
 async def test_what_is_told_is_received_although_the_broker_was_away(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    stop = asyncio.Event()
-    async with open_workshop(plan(tmp_path, broker=mosquitto.address)) as workshop:
-        with subscriber(mosquitto.address) as stranger:
+    stop, address = asyncio.Event(), Address("127.0.0.1", mosquitto.port)
+    async with open_workshop(plan(tmp_path, broker=address)) as workshop:
+        with subscriber(address) as stranger:
             await until(stranger.subscribed.is_set)
             async with asyncio.TaskGroup() as group:
                 group.create_task(
                     drive(workshop.units, RealClock(20), workshop.truth, stop, origin_ns=START)
                 )  # fmt: skip
                 await until(lambda: len(stranger.messages) > 100)
-                mosquitto.stop()
+                await mosquitto.stop()
                 assert workshop.publisher is not None
+                await until(lambda: not workshop.publisher.connected.is_set())
                 await until(lambda: workshop.publisher.pending > 100)
-                assert not workshop.publisher.connected.is_set()
-                mosquitto.start()
+                await mosquitto.start()
                 await until(lambda: workshop.publisher.connected.is_set() and workshop.publisher.pending < 20)
                 stop.set()
             await workshop.drain()

@@ -81,7 +81,7 @@ class Ear:
         return [tuple(e[name] for name in wanted) for e in self.events if e["ConditionName"]]
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while len(self.events) < count:
                 await asyncio.sleep(0.01)
 
@@ -381,7 +381,7 @@ async def test_a_milling_machine_tells_alerts_of_its_specification(tmp_path: Pat
         face: Any = workshop.units[0].face
         workshop.units[0].model.faults["coolant_loss"] = 1.0
         await face._vivid.look(START + SECOND)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while not told:
                 await asyncio.sleep(0.01)
     assert told == [[alert, "1400", ua.NodeId.from_string(f"ns={vendor};s=Coolant")]]

@@ -74,7 +74,7 @@ async def test_received_equals_truth(workshop: Workshop, client: Client, tmp_pat
     await workshop.drain()
     names = {s.address: s.name for s in workshop.units[0].model.signals}
     truth = [(r["signal"], r["t"], r["value"]) for r in rows(tmp_path / "truth.jsonl")]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while len(listener.received) < len(truth):  # acknowledged is not yet handed to the handler
             await asyncio.sleep(0.01)
     received = [(names[node], t, value) for node, t, value in listener.received]

@@ -14,7 +14,7 @@ from simulators.proxy.link import Tee
 from simulators.proxy.server import Proxy, open_proxy
 from tests.mqtt.peers import Mosquitto
 
-SOON = 15.0
+SOON = 60.0
 PASSWORD = "correct-horse"
 
 

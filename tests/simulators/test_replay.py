@@ -73,11 +73,11 @@ def subscriber(port: int, topic: str) -> Iterator[Callable[[int], list[tuple[str
     client.connect("127.0.0.1", port)
     client.loop_start()
     client.subscribe(topic, 1)
-    assert ready.wait(30)
+    assert ready.wait(90)
 
     def wait(count: int) -> list[tuple[str, bytes]]:
         with more:
-            assert more.wait_for(lambda: len(got) >= count, 60)
+            assert more.wait_for(lambda: len(got) >= count, 120)
         return got
 
     try:
@@ -310,7 +310,7 @@ async def test_a_table_becomes_nodes(start: Start, tmp_path: Path, ending: str) 
     assert truth == [row[:3] for row in wanted]
     say(process, "stop")
     assert line(process)["event"] == "stopped"
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
 
 
 async def test_speed_and_loop_move_the_times_on(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from simulators.broker.packets import packet
 from simulators.load.edges import Edges
 from simulators.load.packets import Round, acknowledged
 from simulators.load.series import Series
-from tests.servers import binary
+from tests.servers import binary, free_port
 from tests.simulators.sparkplug import reader
 
 START = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
@@ -133,9 +133,7 @@ def test_acknowledgements_must_come_in_order() -> None:
 
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     settings = folder / "mosquitto.conf"
     lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0"]
     settings.write_text("\n".join([*lines, "max_inflight_messages 0"]) + "\n")
@@ -148,7 +146,7 @@ def mosquitto(folder: Path) -> Iterator[int]:
 
 
 def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -168,7 +166,7 @@ def subscriber(port: int, topic: str) -> Iterator[queue.Queue[tuple[str, bytes]]
     client.subscribe(topic, qos=1)
     client.loop_start()
     try:
-        assert subscribed.get(timeout=20)
+        assert subscribed.get(timeout=90)
         yield got
     finally:
         client.disconnect()
@@ -195,9 +193,9 @@ def test_every_message_arrives_as_stated(tmp_path: Path, qos: int) -> None:
             f"--broker=mqtt://127.0.0.1:{port}",
             *options,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
-        received = [got.get(timeout=20) for _ in range(2000)]
+        received = [got.get(timeout=90) for _ in range(2000)]
     events = {line["event"]: line for line in lines}
     assert events["finished"]["emitted"] == events["finished"]["sent"] == 2000
     assert events["finished"]["acknowledged"] == 2000 * qos
@@ -223,9 +221,9 @@ def test_many_values_per_message_arrive_as_stated(tmp_path: Path, form: str) -> 
             f"--broker=mqtt://127.0.0.1:{port}",
             *options,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
         events = {line["event"]: line for line in map(json.loads, done.stdout.splitlines())}
-        received = [got.get(timeout=20) for _ in range(400 + 20 * (form == "sparkplug"))]
+        received = [got.get(timeout=90) for _ in range(400 + 20 * (form == "sparkplug"))]
     assert (events["finished"]["sent"], events["finished"]["values"]) == (400, 4000)
     assert 0 < events["finished"]["cpu_ms"] < 60_000
     start = events["emitting"]["start_ns"] // 1_000_000
@@ -261,7 +259,7 @@ def test_what_cannot_be_sent_is_said_in_words(tmp_path: Path, options: list[str]
             f"--broker=mqtt://127.0.0.1:{port}",
             *options,
         ]
-        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert refused.returncode == 1
     assert words in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -269,7 +267,7 @@ def test_what_cannot_be_sent_is_said_in_words(tmp_path: Path, options: list[str]
 
 def test_no_broker_is_said_in_words() -> None:
     command = [sys.executable, "-m", "simulators.load", "mqtt", "--broker=mqtt://127.0.0.1:1"]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert refused.returncode == 1
     assert "does not answer" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -52,7 +52,7 @@ async def subscribe(client: Client, handler: Any, variables: int) -> Any:
 
 
 async def until_settled(server: LoadServer) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not server.settled:
             server.moved.clear()
             await server.moved.wait()
@@ -68,7 +68,7 @@ async def test_every_value_arrives_as_stated(per_notification: int, order: Any) 
         async with Client(server.url, timeout=20) as client:
             subscription = await subscribe(client, handler, 100)
             await emit(server, 0.5, 0.0, asyncio.Event())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 await handler.enough.wait()
             await until_settled(server)
             await subscription.delete()
@@ -89,7 +89,7 @@ async def test_shuffled_means_another_order_every_tick() -> None:
         async with Client(server.url, timeout=20) as client:
             await subscribe(client, handler, 50)
             await emit(server, 0.03, 0.0, asyncio.Event())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 await handler.enough.wait()
     orders = {tuple(name for name, _, _ in handler.got[at : at + 50]) for at in (0, 50, 100)}
     assert len(orders) == 3
@@ -218,7 +218,7 @@ def test_the_command_says_ready_and_reports_when_stopped() -> None:
 @pytest.mark.parametrize("wrong", [["--hz=7"], ["--variables=0"], ["--per-notification=3000"]])
 def test_what_cannot_be_is_refused_in_words(wrong: list[str]) -> None:
     command = [sys.executable, "-m", "simulators.load", "opcua", *wrong]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert refused.returncode == 1
     assert refused.stderr.startswith("simulators.load: ")
     assert "Traceback" not in refused.stderr
@@ -237,7 +237,7 @@ async def test_two_sessions_with_subscriptions_of_their_own_get_everything() -> 
             await subscribe(client, handler, 40)
         assert server.complete.is_set()
         await emit(server, 0.5, 0.0, asyncio.Event())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             await asyncio.gather(*(handler.enough.wait() for handler in handlers))
         await until_settled(server)
         assert sorted(map(repr, handlers[0].got)) == sorted(map(repr, handlers[1].got))
