@@ -97,7 +97,7 @@ def theirs(command: Sequence[str], bodies: Sequence[bytes]) -> list[list[dict[st
         input="".join(f"{body.hex()}\n" for body in bodies),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
         check=True,
         env={**os.environ, "NODE_PATH": str(NODE), "NODE_NO_WARNINGS": "1"},
     )
@@ -111,6 +111,7 @@ def as_waves(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "value": [cell if cell.startswith("x") else bits(float(cell)) for cell in row["value"]]}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("oracle", ["python-opcua", "node-opcua"])
 def test_others_read_the_same(oracle: str) -> None:
     command = (

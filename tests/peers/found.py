@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 PEERS = HERE.parent.parent / ".peers"
 PYTHON = PEERS / "venv" / "bin" / "python"
 NODE = PEERS / "node" / "node_modules"
-PATIENCE = 60.0  # s; node-opcua reads its address space from XML first
+PATIENCE = 300.0  # s; node-opcua reads its address space from XML first
 
 
 def python(script: str) -> list[str]:
@@ -102,7 +102,7 @@ class Peer:
         assert self.process.stdout is not None
         self.process.stdin.close()
         try:
-            self.process.wait(5)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

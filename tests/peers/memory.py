@@ -18,9 +18,10 @@ from pipelines.registry import Registry
 from tests.contracts.source import Taker
 from tests.peers import found
 from tests.peers.found import Peer
-from tests.peers.opcua import free_port
+from tests.servers import free_port
 
 URI = "urn:test:peer"
+PATIENT = {"publishing_interval": "50ms", "keep_alive": "10s", "request_timeout": "60s"}
 
 
 class MemoryServer:
@@ -43,7 +44,7 @@ class MemoryServer:
     def source(self, registry: Registry, read: dict[str, Any], **wishes: Any) -> OpcUaReader:
         reading = Reading(machine="m", tags={}, read=OpcUaRead.model_validate({"source": "plc", **read}))
         settings = OpcUaSource.model_validate(
-            {"type": "opcua", "url": self.url, "security": "none", "publishing_interval": "50ms", **wishes}
+            {"type": "opcua", "url": self.url, "security": "none", **PATIENT, **wishes}
         )
         return OpcUaReader(
             "plc", settings, (reading,), Bench(registry, SystemClock(), str(self.folder / "ours"))

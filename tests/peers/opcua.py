@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ from adapters.opcua.source import OpcUaReader
 from adapters.settings import Reading
 from pipelines.registry import Registry
 from simulators.proxy.server import Proxy
+from tests.contracts.rig import eventually
 from tests.contracts.source import Emitted, SourceRig
+from tests.opcua.settling import settled
 from tests.peers import found
 from tests.peers.found import Peer
 from tests.servers import free_port
@@ -70,9 +73,10 @@ class PeerRig(SourceRig):
     bound = 100
     restates = True
 
-    def __init__(self, server: Server, proxy: Proxy) -> None:
+    def __init__(self, server: Server, proxy: Proxy, down: bytearray) -> None:
+        """down: what the proxy has seen of the server."""
         self.registry = Registry()
-        self.server, self.proxy = server, proxy
+        self.server, self.proxy, self.down = server, proxy, down
         self.initial = list(server.last.items())
         self.wishes: dict[str, Any] = {"security": "none"}
 
@@ -88,7 +92,13 @@ class PeerRig(SourceRig):
         ]
         read = OpcUaRead.model_validate({"source": "plc", "signals": signals})
         reading = Reading(machine="m", tags={}, read=read)
-        wishes = {"publishing_interval": "50ms", "keep_alive": "1s", "unacknowledged": 10, **self.wishes}
+        wishes = {
+            "publishing_interval": "50ms",
+            "keep_alive": "10s",
+            "request_timeout": "60s",
+            "unacknowledged": 10,
+            **self.wishes,
+        }
         settings = OpcUaSource.model_validate({"type": "opcua", "url": url, **wishes})
         return OpcUaReader(
             "plc",
@@ -107,6 +117,12 @@ class PeerRig(SourceRig):
             made.append(Emitted(name, at * 1_000_000, value))
         await asyncio.to_thread(self.server.write, rows)
         return made
+
+    async def arrived(self, emitted: Sequence[Emitted]) -> None:
+        """The numbers have passed the proxy, as they stand in a notification, and nothing is left in a socket."""
+        marks = [struct.pack("<d", value.value) for value in emitted]
+        await eventually(lambda: all(mark in self.down for mark in marks), "it is on the wire")
+        await settled()
 
     async def cut(self) -> None:
         await self.proxy.set_door("closed")

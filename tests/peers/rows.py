@@ -22,6 +22,7 @@ from pipelines.batch import Flag
 from pipelines.registry import Registry
 from simulators.proxy.server import Proxy
 from tests.contracts.rig import eventually
+from tests.fakes import FakeClock
 from tests.opcua.rows.bed import Hurried, Line
 from tests.peers.opcua import START_MS, URI, Server
 
@@ -29,6 +30,7 @@ REQUESTS: Final = {
     "CreateSession": 461,
     "CreateSubscription": 787,
     "CreateMonitoredItems": 751,
+    "Publish": 826,
     "Republish": 832,
     "PublishResponse": 829,
 }
@@ -59,9 +61,14 @@ class Wire:
         return sum(way[at - 24 : at - 20] == b"MSGF" for at in _places(way, mark))
 
     @property
-    def channels(self) -> int:
-        """OpenSecureChannel requests, renewals included."""
-        return self.up.count(b"OPNF")
+    def waiting(self) -> int:
+        """PublishRequests that the server has not answered."""
+        return self.count("Publish") - self.count("PublishResponse")
+
+    @property
+    def granted(self) -> int:
+        """Answers to OpenSecureChannel, renewals included."""
+        return self.down.count(b"OPNF")
 
 
 def _places(where: bytearray, mark: bytes) -> Iterable[int]:
@@ -74,12 +81,19 @@ def _places(where: bytearray, mark: bytes) -> Iterable[int]:
 class PeerBed:
     """How one running server is read in one test; its values outlive the test."""
 
+    REQUEST_TIMEOUT: Final = 60.0
+
     def __init__(self, server: Server, proxy: Proxy, wire: Wire, folder: Path) -> None:
         self.server, self.proxy, self.wire, self.folder = server, proxy, wire, folder
         self.clock: Clock = SystemClock()
         self.settings: dict[str, Any] = {"security": "none"}
         self.signals: dict[str, dict[str, Any]] = {}
         self._told: dict[str, list[Told]] = {}
+
+    def stand_still(self) -> FakeClock:
+        """Time passes for the collector when the test lets it: how slow this server is today decides nothing."""
+        self.clock = clock = FakeClock(SystemClock().now())
+        return clock
 
     def read(self, *names: str, **signal: Any) -> None:
         """Have these signals read."""
@@ -135,8 +149,8 @@ class PeerBed:
         read = OpcUaRead.model_validate({"source": "plc", "signals": list(self.signals.values())})
         wishes = {
             "publishing_interval": "50ms",
-            "keep_alive": "300ms",
-            "request_timeout": "2s",
+            "keep_alive": "10s",
+            "request_timeout": f"{self.REQUEST_TIMEOUT:g}s",
             "unacknowledged": 10,
         }
         settings = {
@@ -183,7 +197,7 @@ class PeerLine(Line):
         """The newest value of these signals (of all, if none is named) is stored."""
         bed, wanted = self.bed, names or tuple(self.bed.signals)
         await self.until(
-            lambda: all(self.values(n)[-1:] == [bed.latest(n)] for n in wanted), "present values", 15.0
+            lambda: all(self.values(n)[-1:] == [bed.latest(n)] for n in wanted), "present values"
         )
 
     async def conserved(self) -> None:

@@ -16,6 +16,7 @@ from simulators.proxy.server import open_proxy
 from tests.contracts.rig import eventually
 from tests.contracts.source import SourceContract, taking
 from tests.peers.opcua import START_MS, PeerRig, Server
+from tests.servers import free_port
 
 CANNOT: Mapping[str, str] = {
     "test_law_5_what_was_not_acknowledged_comes_again": "says redelivers = False (adapters/opcua/README.md)",
@@ -29,8 +30,14 @@ CANNOT: Mapping[str, str] = {
 async def rig(server: Server) -> AsyncIterator[PeerRig]:
     if any(value is None for value in server.last.values()):
         raise AssertionError("a test left a signal without a value")
-    async with open_proxy(("127.0.0.1", server.port)) as proxy:
-        rig = PeerRig(server, proxy)
+    down = bytearray()
+
+    def heard(direction: str, _: int, content: bytes) -> None:
+        if direction == "down":
+            down.extend(content)
+
+    async with open_proxy(("127.0.0.1", server.port), port=free_port(), tee=heard) as proxy:
+        rig = PeerRig(server, proxy, down)
         yield rig
     await rig.emit(3)  # after a test of bad values every signal has a good one
     await asyncio.sleep(0)

@@ -27,7 +27,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import Taker, conserved
 from tests.peers import found
 from tests.peers.found import Peer
-from tests.peers.opcua import free_port
+from tests.servers import free_port
 
 pytestmark = pytest.mark.xdist_group("peers-companions")
 SEED = int(os.environ.get("SEED", "1"))
@@ -96,7 +96,13 @@ def reader(url: str, cases: list[Case], registry: Registry) -> OpcUaReader:
         for case in cases
     ]
     read = OpcUaRead.model_validate({"source": "plc", "signals": signals})
-    given = {"type": "opcua", "url": url, "security": "none", "publishing_interval": "50ms"}
+    given = {
+        "type": "opcua",
+        "url": url,
+        "security": "none",
+        "publishing_interval": "50ms",
+        "request_timeout": "60s",
+    }
     reading = Reading(machine="m", tags={}, read=read)
     return OpcUaReader("plc", OpcUaSource.model_validate(given), (reading,), Bench(registry, SystemClock()))
 
@@ -120,9 +126,7 @@ async def taken(companions: Companions) -> Taker:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(line.run(reader(companions.url, companions.cases, registry)))
         try:
-            await eventually(
-                lambda: line.error is not None or len(line.rows) >= len(wanted), "everything", 40.0
-            )
+            await eventually(lambda: line.error is not None or len(line.rows) >= len(wanted), "everything")
         finally:
             task.cancel()
     assert line.error is None, repr(line.error)

@@ -25,7 +25,12 @@ from tests.peers.opcua import Server
     indirect=True,
 )
 async def test_what_foreign_servers_say(server: Server, tmp_path: Path) -> None:
-    keys = {"type": "opcua", "url": f"opc.tcp://127.0.0.1:{server.port}/", "security": "none"}
+    keys = {
+        "type": "opcua",
+        "url": f"opc.tcp://127.0.0.1:{server.port}/",
+        "security": "none",
+        "request_timeout": "60s",
+    }
     gate = Gate("plc", OpcUaSource.model_validate(keys), str(tmp_path), SystemClock().wall_now)
     report = await discover(gate, "plc", keys, Wishes(watch=0.0), silent)
     names = {s["name"] for m in report.proposal.machines for read in m.reads for s in read.signals}

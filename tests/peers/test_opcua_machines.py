@@ -124,7 +124,12 @@ async def test_discover_names_the_specifications(tmp_path: Path) -> None:
     """And says that they are used, not only loaded; what it proposes has the units of the standard's nodes."""
     async with open_workshop(plan(tmp_path, machines=MACHINES)) as workshop:
         for kind, name in MACHINES:
-            keys = {"type": "opcua", "url": workshop.endpoints[name], "security": "none"}
+            keys = {
+                "type": "opcua",
+                "url": workshop.endpoints[name],
+                "security": "none",
+                "request_timeout": "60s",
+            }
             gate = Gate(name, OpcUaSource.model_validate(keys), str(tmp_path), SystemClock().wall_now)
             report = await discover(gate, name, keys, Wishes(watch=0.0), silent)
             said = report.facts["companion specifications"]

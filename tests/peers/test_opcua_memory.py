@@ -48,7 +48,7 @@ async def test_a_simple_event(server: MemoryServer) -> None:
     async with taking(source, registry) as line:
         await eventually(lambda: line.session is not None, "the session opens")
         await server.tell(["event", "too quiet", 299], ["event", "the door is open", 300])
-        await eventually(lambda: "the door is open" in said(line, ".message"), "the severe one arrives", 10)
+        await eventually(lambda: "the door is open" in said(line, ".message"), "the severe one arrives")
     assert "too quiet" not in said(line, ".message")
     assert 300 in said(line, ".severity")
     assert all(conserved(delivery) for delivery in line.deliveries)
@@ -62,7 +62,7 @@ async def test_a_condition_that_is_told_by_hand(server: MemoryServer) -> None:
         await server.tell(
             ["alarm", True, False, "high"], ["alarm", True, True, "seen"], ["alarm", False, True, "normal"]
         )
-        await eventually(lambda: len(said(line, "level.LevelAlarm.active")) >= 3, "three states", 10)
+        await eventually(lambda: len(said(line, "level.LevelAlarm.active")) >= 3, "three states")
     assert said(line, "level.LevelAlarm.active")[-3:] == [True, True, False]
     assert said(line, "level.LevelAlarm.acked")[-3:] == [False, True, True]
     assert said(line, "level.LevelAlarm.message")[-3:] == ["high", "seen", "normal"]
@@ -77,16 +77,16 @@ async def test_a_real_alarm_is_raised_acknowledged_and_over(server: MemoryServer
     async with taking(server.source(registry, {"events": [{}]}), registry) as line:
         await eventually(lambda: line.session is not None, "the session opens")
         await server.tell(["level", 0.95, now + 1000])
-        await eventually(lambda: last(line, f"{name}.active") is True, f"raised: {line.rows}", 10)
+        await eventually(lambda: last(line, f"{name}.active") is True, f"raised: {line.rows}")
         assert last(line, f"{name}.acked") is False
         assert last(line, f"{name}.severity") > 0
         await _acknowledge(server, bytes.fromhex(last(line, f"{name}.event_id")))
-        await eventually(lambda: last(line, f"{name}.acked") is True, "acknowledged", 10)
+        await eventually(lambda: last(line, f"{name}.acked") is True, "acknowledged")
         assert last(line, f"{name}.active") is True
         checkpoint = line.checkpoint
     await server.tell(["level", 0.5, now + 2000])
     async with taking(server.source(registry, {"events": [{}]}), registry, checkpoint) as again:
-        await eventually(lambda: last(again, f"{name}.active") is False, "over", 10)
+        await eventually(lambda: last(again, f"{name}.active") is False, "over")
 
 
 async def _acknowledge(server: MemoryServer, event_id: bytes) -> None:
@@ -111,11 +111,11 @@ async def test_values_of_a_time_in_which_nobody_listened(server: MemoryServer) -
     read = {"signals": [{"name": "kept", "node": "nsu=urn:test:peer;s=kept", "every": "0s"}]}
     async with taking(server.source(registry, read), registry) as line:
         await server.tell(["kept", 1.0, START_MS + 1])
-        await eventually(lambda: 1 in stored(line), "a value", 10)
+        await eventually(lambda: 1 in stored(line), "a value")
         checkpoint = line.checkpoint
     await server.tell(*(["kept", float(n), START_MS + n] for n in range(2, 3000)))
     async with taking(server.source(registry, read), registry, checkpoint) as again:
-        await eventually(lambda: any(gap.reason == "repaired" for gap in again.gaps), "repaired", 20)
+        await eventually(lambda: any(gap.reason == "repaired" for gap in again.gaps), "repaired")
     assert recalled(again)[-2997:] == list(range(2, 2999)), "three pages, in order"
     assert stored(again) | {1: 1.0} == {n: float(n) for n in range(1, 3000)}
 
@@ -125,11 +125,9 @@ async def test_values_that_the_server_dropped_from_its_queue(server: MemoryServe
     registry = Registry()
     read = {"signals": [{"name": "kept", "path": "Tank/kept", "every": "0s", "queue": 2}]}
     async with taking(server.source(registry, read), registry) as line:
-        await eventually(lambda: bool(stored(line)), "the first value", 10)
+        await eventually(lambda: bool(stored(line)), "the first value")
         await server.tell(*(["kept", float(n), START_MS + n] for n in range(1, 1501)))
-        await eventually(
-            lambda: any(gap.reason == "repaired" for gap in line.gaps), f"repaired: {line.gaps}", 20
-        )
+        await eventually(lambda: any(gap.reason == "repaired" for gap in line.gaps), f"repaired: {line.gaps}")
     assert [gap.reason for gap in line.gaps] == ["server_queue_overflow", "repaired"]
     assert set(stored(line)) >= set(range(1, 1501))
     assert all(value == float(ms) for ms, value in stored(line).items() if ms > 0)

@@ -37,7 +37,12 @@ async def test_paths_and_patterns(server: Server) -> None:
     registry = Registry()
     read = OpcUaRead.model_validate({"source": "plc", "signals": wanted})
     settings = OpcUaSource.model_validate(
-        {"type": "opcua", "url": f"opc.tcp://127.0.0.1:{server.port}/", "security": "none"}
+        {
+            "type": "opcua",
+            "url": f"opc.tcp://127.0.0.1:{server.port}/",
+            "security": "none",
+            "request_timeout": "60s",
+        }
     )
     source = OpcUaReader(
         "plc", settings, (Reading(machine="m", tags={}, read=read),), Bench(registry, SystemClock())

@@ -14,15 +14,18 @@ from asyncua.ua import status_codes
 
 from adapters.clock import SystemClock
 from adapters.errors import Misconfigured
+from adapters.opcua.publishing import IN_FLIGHT
 from pipelines import quality
 from pipelines.batch import Flag
 from pipelines.registry import Registry
 from simulators.proxy.server import open_proxy
-from tests.contracts.rig import eventually
-from tests.opcua.rows.bed import LONG, Hurried, within
+from tests.contracts.rig import eventually, leap
+from tests.opcua.rows.bed import LONG, Hurried, let
+from tests.opcua.settling import settled
 from tests.peers.opcua import SIGNALS, START_MS, Server
 from tests.peers.rows import PeerBed, Wire
 from tests.peers.test_opcua import fingerprint
+from tests.servers import free_port
 
 MORE, LIMIT = 40, 20
 OPTIONS = {"more": MORE, "limit": LIMIT, "lifetime": 600_000}
@@ -48,7 +51,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 async def bed(server: Server, tmp_path: Path) -> AsyncIterator[PeerBed]:
     wire = Wire()
-    async with open_proxy(("127.0.0.1", server.port), tee=wire) as proxy:
+    async with open_proxy(("127.0.0.1", server.port), port=free_port(), tee=wire) as proxy:
         yield PeerBed(server, proxy, wire, tmp_path)
     await asyncio.to_thread(server.do, "end", silently=True)  # what it keeps for a collector that comes back
 
@@ -107,17 +110,27 @@ class PeerRows:
 
     async def test_u2_a_dead_line(self, bed: PeerBed) -> None:
         """U2: bytes vanish and nobody says so: noticed within two and a half keep-alives, and not before two."""
-        bed.settings |= {"keep_alive": "500ms", "request_timeout": "500ms"}
+        clock = bed.stand_still()
+        bed.settings["keep_alive"] = "60s"
         bed.read(*SIGNALS)
         async with bed.line() as line:
             await line.runs()
-            await asyncio.sleep(1.2)  # two keep-alives in which nothing happens: nobody may be impatient
-            assert bed.proxy.connections == 1
+            assert line.facts["keep_alive"] == "60 s"
+            await let(clock, 119.0, 7.0)  # in which the server has no time to say that it is there
+            await bed.emit(*SIGNALS)
+            await line.runs()
+            assert bed.proxy.connections == 1, "nobody may be impatient"
             bed.proxy.both(blackhole=True)
-            began = asyncio.get_running_loop().time()
-            async with within(2.5 * 0.5 + 0.5):  # from the last word on, which came before
-                await eventually(lambda: line.state != "connected", "the loss is noticed")
-            assert asyncio.get_running_loop().time() - began >= 0.4
+            asked = bed.proxy.up.counts.swallowed
+            await let(clock, 119.0, 7.0)
+            assert line.state == "connected"
+            await let(clock, 2.0)
+            await eventually(
+                lambda: bed.proxy.up.counts.swallowed > asked, "whether anybody is there is asked"
+            )
+            leap(bed.REQUEST_TIMEOUT)
+            await let(clock, 24.0)
+            await eventually(lambda: line.state != "connected", "the loss is noticed")
             bed.proxy.clear()
             bed.proxy.reset()
             await bed.emit(*SIGNALS, count=3)
@@ -225,13 +238,20 @@ class PeerRows:
 
     async def test_u7_a_subscription_that_died_silently(self, bed: PeerBed) -> None:
         """U7: gone at the server, the session lives, nobody says a word: noticed within two and a half keep-alives."""
+        clock = bed.stand_still()
+        bed.settings["keep_alive"] = "60s"
         bed.read(*SIGNALS)
         async with bed.line() as line:
             await line.runs()
+            assert line.facts["keep_alive"] == "60 s"
             await asyncio.to_thread(bed.server.do, "end", silently=True)
-            async with within(2.5 * 0.3 + 0.5):
-                await bed.emit(*SIGNALS, count=2)
-                await eventually(lambda: bed.wire.count("CreateSubscription") == 2, "there is another one")
+            await bed.emit(*SIGNALS, count=2)
+            await settled()
+            await let(clock, 119.0, 7.0)
+            assert bed.wire.count("CreateSubscription") == 1
+            await let(clock, 2.0)
+            await let(clock, 24.0)
+            await eventually(lambda: bed.wire.count("CreateSubscription") == 2, "there is another one")
             await bed.emit(*SIGNALS, count=3)
             await line.runs()
             await line.conserved()
@@ -240,6 +260,7 @@ class PeerRows:
 
     async def test_u9_keep_alives_as_this_server_numbers_them(self, bed: PeerBed) -> None:
         """U9: values, keep-alives, values: nothing counts as missing, nothing is asked for again."""
+        bed.stand_still()  # a server that has no time for its keep-alives is another test
         bed.settings |= {"publishing_interval": "50ms", "keep_alive": "100ms"}
         bed.read(*SIGNALS)
         async with bed.line() as line:
@@ -362,16 +383,19 @@ class PeerRows:
 
     async def test_u17_what_the_server_makes_of_wishes(self, bed: PeerBed) -> None:
         """U17: an interval that it does not give: used as revised, and told."""
-        bed.settings |= {"publishing_interval": "5ms", "keep_alive": "100ms"}
+        clock = bed.stand_still()
+        bed.settings |= {"publishing_interval": "5ms", "keep_alive": "5s"}
         bed.read("load", every="1ms")
         async with bed.line() as line:
             await line.runs()
             assert line.facts["publishing_interval"] == "0.05 s (asked for 0.005 s)"
             assert "instead of 0.001 s" in line.facts["revised"]
-            await asyncio.sleep(1.0)  # had the keep-alive of 0.1 s counted that was asked for: silence
+            assert line.facts["keep_alive"].startswith("50 s")
+            await let(clock, 99.0, 7.0)  # had the keep-alive of 5 s counted that was asked for: silence
             await bed.emit("load")
             await line.runs()
             await line.conserved()
+        assert bed.wire.count("CreateSubscription") == 1
         assert bed.proxy.connections == 1
 
     async def test_u18_calls_are_as_small_as_the_server_says(self, bed: PeerBed) -> None:
@@ -415,20 +439,27 @@ class PeerRows:
 
         def hasty(client: Client, *args: Any, **more: Any) -> None:
             made(client, *args, **more)
-            client.secure_channel_timeout = 2500
+            client.secure_channel_timeout = 60_000
 
         monkeypatch.setattr(Client, "__init__", hasty)
-        bed.clock = Hurried(6)
+        clock = bed.stand_still()
+        bed.settings["keep_alive"] = "60s"
         if self.SECURE:
             pin = {"server_certificate_sha256": fingerprint(bed.server)}
             bed.settings |= {"security": "sign_and_encrypt", **pin}
         bed.read(*SIGNALS)
         async with bed.line() as line:
             await line.runs()
-            connections, begun = bed.proxy.connections, bed.wire.channels
-            while bed.wire.channels < begun + 4:
-                await bed.emit(*SIGNALS)
-                await line.runs()
+            connections, begun = bed.proxy.connections, bed.wire.granted
+            for number in range(1, 5):
+                await let(clock, 45.1, 7.0)  # three quarters of a lifetime
+                await eventually(lambda n=number: bed.wire.granted == begun + n, "it has new keys")  # type: ignore[misc]
+                await settled()
+                for _ in range(2 * (IN_FLIGHT + 1)):
+                    # node-opcua answers with the keys of the request: none may wait there over two renewals, which
+                    # are an hour in truth
+                    await bed.emit(*SIGNALS)
+                    await line.runs()
             await bed.emit(*SIGNALS, count=3)
             await line.runs()
             await line.conserved()
@@ -449,7 +480,7 @@ class PeerRows:
                 connections, signed = bed.proxy.connections, bed.wire.count("CreateSession")
                 bed.proxy.to = ("127.0.0.1", renewed.port)
                 bed.proxy.reset()
-                await eventually(lambda: line.state == "needs_attention", "it is a clear state", 20.0)
+                await eventually(lambda: line.state == "needs_attention", "it is a clear state")
                 assert "certificate" in line.health["plc"].error
                 assert bed.proxy.connections - connections <= 3
                 assert bed.wire.count("CreateSession") == signed == 0, "nothing is asked in clear"
@@ -474,7 +505,8 @@ class PeerRows:
             beds = [bed]
             for number in range(3):
                 wire = Wire()
-                proxy = await stack.enter_async_context(open_proxy(("127.0.0.1", bed.server.port), tee=wire))
+                to = ("127.0.0.1", bed.server.port)
+                proxy = await stack.enter_async_context(open_proxy(to, port=free_port(), tee=wire))
                 folder = tmp_path / f"line{number}"
                 folder.mkdir()
                 beds.append(PeerBed(bed.server, proxy, wire, folder))
@@ -496,13 +528,20 @@ class PeerRows:
 
     async def test_u24_the_collector_stands_still(self, bed: PeerBed) -> None:
         """U24: no journal for many keep-alives, far more values than may be unacknowledged: the subscription lives."""
+        clock = bed.stand_still()
         bed.read(*SIGNALS)
         async with bed.line() as line:
             await line.runs()
             line.gate.clear()
+            while bed.wire.waiting:
+                said = bed.wire.count("PublishResponse")
+                await bed.emit(*SIGNALS)
+                await eventually(lambda n=said: bed.wire.count("PublishResponse") > n, "it is said")  # type: ignore[misc]
+                await settled()
             for _ in range(600 if LONG else 20):
                 await bed.emit(*SIGNALS)
-                await asyncio.sleep(1.0 if LONG else 0.06)
+                await let(clock, 30.0, 10.0)  # three keep-alives
+            assert line.state == "connected"
             line.gate.set()
             await line.runs()
             await line.conserved()

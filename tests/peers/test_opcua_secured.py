@@ -20,7 +20,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import Taker, conserved
 from tests.peers import found
 from tests.peers.found import Peer
-from tests.peers.opcua import free_port
+from tests.servers import free_port
 
 TOOL = {
     "Tool.Number": 7,
@@ -100,7 +100,7 @@ async def collected(file: Path, wanted: int) -> dict[str, Any]:
     task = asyncio.get_running_loop().create_task(
         taker.run(source.build(name, settings.readings(name), bench))
     )
-    await eventually(lambda: taker.error is not None or len(taker.rows) >= wanted, "the values", 30.0)
+    await eventually(lambda: taker.error is not None or len(taker.rows) >= wanted, "the values")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert taker.error is None

@@ -9,6 +9,7 @@ async function enter(url, userName, password, mode, policy, folder) {
   await manager.initialize();
   const client = OPCUAClient.create({
     applicationName: "enter", clientCertificateManager: manager, endpointMustExist: true, connectionStrategy: { maxRetry: 0 },
+    defaultTransactionTimeout: 300000, transportTimeout: 300000,
     securityMode: MessageSecurityMode[mode], securityPolicy: SecurityPolicy[policy],
   });
   try {

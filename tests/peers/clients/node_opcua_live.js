@@ -11,11 +11,11 @@ async function write(session, nodeId, dataType, value) {
 }
 
 async function main(url, setting, remembered, from, to) {
-  const client = OPCUAClient.create({ endpointMustExist: false, connectionStrategy: { maxRetry: 1 } });
+  const client = OPCUAClient.create({ endpointMustExist: false, connectionStrategy: { maxRetry: 1 }, defaultTransactionTimeout: 300000, transportTimeout: 300000 });
   await client.connect(url);
   const session = await client.createSession();
   const list = await installAlarmMonitoring(session);
-  for (let n = 0; n < 500 && list.length < 2; n++) await pause(10);
+  for (let n = 0; n < 12000 && list.length < 2; n++) await pause(10);
   const told = () => list.alarms().map((alarm) => {
     const f = alarm.fields;
     return {
@@ -26,7 +26,7 @@ async function main(url, setting, remembered, from, to) {
   const alarms = told();
   const jam = list.alarms().find((alarm) => alarm.fields.conditionName.value === "PartStuck");
   const acknowledged = (await session.acknowledgeCondition(jam.conditionId, jam.eventId, "seen")).name;
-  for (let n = 0; n < 500 && !list.alarms().find((each) => each.fields.conditionName.value === "PartStuck" && each.fields.ackedState.id.value); n++) await pause(10);
+  for (let n = 0; n < 12000 && !list.alarms().find((each) => each.fields.conditionName.value === "PartStuck" && each.fields.ackedState.id.value); n++) await pause(10);
   const after = told();
   const written = [await write(session, setting, DataType.Float, 50), await write(session, setting, DataType.Float, 500), await write(session, setting, DataType.Double, 50)];
   const history = await session.readHistoryValue(remembered, new Date(from), new Date(to));

@@ -15,7 +15,7 @@ async function browse(session, nodes) {
 }
 
 async function main(url) {
-  const client = OPCUAClient.create({ endpointMustExist: false, connectionStrategy: { maxRetry: 1 } });
+  const client = OPCUAClient.create({ endpointMustExist: false, connectionStrategy: { maxRetry: 1 }, defaultTransactionTimeout: 300000, transportTimeout: 300000 });
   await client.connect(url);
   const session = await client.createSession();
   const uris = await session.readNamespaceArray();

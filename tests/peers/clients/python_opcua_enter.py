@@ -8,7 +8,7 @@ from opcua import Client  # type: ignore[import-not-found]  # lives in .peers on
 
 
 def enter(folder: str, url: str, login: tuple[str, str], mode: str, policy: str) -> dict[str, Any]:
-    client = Client(url, timeout=5)
+    client = Client(url, timeout=300)
     client.set_security_string(f"{policy},{mode},{folder}/c.der,{folder}/c.pem")
     client.set_user(login[0])
     client.set_password(login[1])

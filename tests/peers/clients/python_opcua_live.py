@@ -19,7 +19,7 @@ class Ear:
         self.events.append(event)
 
     def until(self, count: int) -> None:
-        for _ in range(500):
+        for _ in range(12_000):
             if len(self.events) >= count:
                 return
             time.sleep(0.01)
@@ -72,7 +72,7 @@ def status(call: Any) -> str:
 
 
 def main(url: str, setting: str, remembered: str, begins: str, ends: str) -> None:
-    client, ear = Client(url), Ear()
+    client, ear = Client(url, timeout=300), Ear()
     client.connect()
     try:
         subscription, events = listen(client, ear)

@@ -10,7 +10,7 @@ HIERARCHICAL, SERVER = 33, 2253
 
 
 def main(url: str) -> None:
-    client = Client(url)
+    client = Client(url, timeout=300)
     client.connect()
     try:
         uris = client.get_namespace_array()
