@@ -166,7 +166,7 @@ def test_two_runs_tell_the_same_truth(start: Start, tmp_path: Path) -> None:
 
 
 def test_after_the_last_change_it_keeps_serving(start: Start) -> None:
-    process = start("run", "cnc=mill", "cnc", "--face", "jsonl", "--max-changes", "30", "--hold")
+    process = start("run", "cnc=mill", "cnc", "--max-changes", "30", "--hold")
     ready = line(process)
     assert ready["machines"] == ["mill", "cnc-1"]
     say(process, "go")

@@ -299,7 +299,8 @@ async def test_a_table_becomes_nodes(start: Start, tmp_path: Path, ending: str) 
         subscription = await client.create_subscription(20, listener)
         await subscription.subscribe_data_change(nodes, queuesize=100)
         say(process, "go")
-        assert line(process)["emitted"] == {"m1": 7}
+        done = await asyncio.to_thread(line, process)  # it waits for this client, which lives in this loop
+        assert done["emitted"] == {"m1": 7}
         while len(listener.got) < 4 + 7:
             await asyncio.sleep(0.02)
         await subscription.delete()
