@@ -18,7 +18,7 @@ from tests.opcua.encoder import DataValue, Scalar
 from tests.opcua.scripted import DOUBLE, ScriptedServer, Unsupported, Variable
 
 Json = dict[str, Any]
-PATIENCE = 20.0
+PATIENCE = 90.0
 
 
 def number(value: float, at: int) -> DataValue:

@@ -8,7 +8,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from ruamel.yaml import YAML
 from collector.cli.exits import Exit
 from collector.dry_run import rows
 from config.load import load
-from tests.line.harness import ENVIRONMENT, Collector, Simulation, collector, simulation
+from tests.line.harness import ENVIRONMENT, PATIENCE, Collector, Simulation, collector, eventually, simulation
 
 
-def command(*words: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+def command(*words: str | Path, seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "collector", *map(str, words)],
         capture_output=True,
@@ -33,19 +32,21 @@ def command(*words: str | Path, seconds: float = 60) -> subprocess.CompletedProc
 
 
 def run_until(
-    holds: Callable[[], bool], *words: str | Path, folder: Path | None = None, seconds: float = 60
-) -> None:
-    """`collector run` in `folder` until what it stores is enough, however long a busy computer takes for it."""
+    holds: Callable[[], object], *words: str | Path, folder: Path | None = None, verb: str = "run"
+) -> str:
+    """`collector run` in `folder` until what it stores is enough, however long a busy computer takes for it; its output."""
     environment = ENVIRONMENT if folder is None else {**ENVIRONMENT, "TMPDIR": str(folder)}
-    line = [sys.executable, "-P", "-m", "collector", "run", *map(str, words)]
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL, cwd=folder, env=environment) as running:
-        end = time.monotonic() + seconds
+    line = [sys.executable, "-P", "-m", "collector", verb, *map(str, words)]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, env=environment, text=True
+    ) as running:
         try:
-            while running.poll() is None and not holds():
-                assert time.monotonic() < end, "it has not stored enough"
+            eventually(lambda: running.poll() is not None or holds(), "it has stored enough")
         finally:
             running.terminate()
-        assert running.wait(30) == Exit.OK
+        said, _ = running.communicate(timeout=PATIENCE)
+        assert running.returncode == Exit.OK
+        return said
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,7 @@ def test_tap_shows_what_flows(running: Collector) -> None:
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_export_while_it_runs(running: Collector, tmp_path: Path, ending: str) -> None:
+    eventually(lambda: running.journaled("cnc-1") > 100, "there is something of each signal")
     target = tmp_path / f"values.{ending}"
     done = command("export", *running.config, "--machine", "cnc-1", "--signal", "spindle_*", "-o", target)
     assert done.returncode == Exit.OK, done.stderr
@@ -188,11 +190,27 @@ def test_once_stores_something_of_every_source_and_ends(workshop: Simulation, tm
 def test_a_dry_run_prints_and_stores_nothing(workshop: Simulation, tmp_path: Path) -> None:
     config = tmp_path / "collector.yaml"
     config.write_text(workshop.config.read_text())
-    done = command("run", "--dry-run", "--for", "6s", "--json", config)
-    assert done.returncode == Exit.OK, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {row["machine"] for row in rows} >= {"cnc-1", "energy-1", "compressor-1"}
+    seen = said_by({"cnc-1", "energy-1", "compressor-1"}, "run", "--dry-run", "--json", config)
+    assert seen == {"cnc-1", "energy-1", "compressor-1"}
+    assert command("run", "--dry-run", "--for", "100ms", config).returncode == Exit.OK
     assert [path.name for path in tmp_path.iterdir()] == ["collector.yaml"]
+
+
+def said_by(wanted: set[str], *words: str | Path) -> set[str]:
+    """The machines of `wanted` that have said something when all of them have, or when it ends by itself."""
+    line, seen = [sys.executable, "-P", "-m", "collector", *map(str, words)], set[str]()
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for row in map(json.loads, process.stdout):
+            seen |= wanted & {row["machine"]}
+            if seen == wanted:
+                break
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == Exit.OK
+    return seen
 
 
 async def test_a_dry_run_trusts_whom_the_collector_trusts(workshop: Simulation, tmp_path: Path) -> None:
@@ -207,7 +225,7 @@ async def test_a_dry_run_trusts_whom_the_collector_trusts(workshop: Simulation, 
     assert trusted.returncode == Exit.OK, trusted.stderr
     settings, stop = load([config]).settings, asyncio.Event()
     assert settings is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         async for row in rows(settings, stop):
             if row["machine"] == "cnc-1":
                 stop.set()
@@ -231,13 +249,25 @@ def test_schema_is_the_committed_one() -> None:
 
 
 def test_the_demo_ends_with_balanced_books(tmp_path: Path) -> None:
-    done = command("demo", "--for", "8s", "--json", "--dir", tmp_path / "kept")
-    assert done.returncode == Exit.OK, done.stderr
-    books = json.loads(done.stdout)
+    config = tmp_path / "kept" / "collector.yaml"
+    said = run_until(
+        lambda: enough(Collector(config)), "--json", "--dir", config.parent, "--for", "10min", verb="demo"
+    )
+    books = json.loads(said)
     assert books["unaccounted"] == 0
     assert {row["name"] for row in books["sources"]} == {"cnc-1", "broker", "collector"}
     assert all(row["decoded"] > 0 for row in books["sources"])
     history = next(row for row in books["sinks"] if row["name"] == "history")
     assert history["stored"] == history["journaled"] > 100
-    exported = command("export", tmp_path / "kept" / "collector.yaml").stdout
+    exported = command("export", config).stdout
     assert exported.count("\n") == history["stored"] + 1
+
+
+def enough(demo: Collector) -> bool:
+    return demo.journaled("cnc-1") > 100 and demo.journaled("broker") > 20
+
+
+def test_the_demo_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    done = command("demo", "--for", "1s", "--json", "--dir", tmp_path / "kept")
+    assert done.returncode == Exit.OK, done.stderr
+    assert json.loads(done.stdout)["unaccounted"] == 0

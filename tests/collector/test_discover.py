@@ -24,7 +24,7 @@ from adapters.discovery import Reference
 from collector.cli.exits import Exit
 from collector.discover import Typed, Unusable, target_of
 from tests.collector.test_commands import command, run_until
-from tests.line.harness import Simulation, simulation
+from tests.line.harness import PATIENCE, Simulation, simulation
 from tests.mqtt.peers import Mosquitto
 
 
@@ -118,7 +118,7 @@ def simulating(*options: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -170,8 +170,8 @@ def assert_nothing_known_is_changed(before: str, after: str, known: set[str]) ->
 
 
 def written_and_run(url: str, file: Path) -> None:
-    look = ("discover", url, "--for", "1200ms", "--write", file, "--rebirth", "--name", "hall")
-    first = command(*look, "--json")
+    look = ("discover", url, "--write", file, "--rebirth", "--name", "hall")
+    first = command(*look, "--for", "6s", "--json")  # everybody speaks several times, also on a busy computer
     assert first.returncode == Exit.OK, first.stderr
     found = json.loads(first.stdout)
     assert {each["topic"] for each in found["topics"]} >= {
@@ -192,7 +192,7 @@ def written_and_run(url: str, file: Path) -> None:
     mine = text.replace("name: running}", "name: mine, item: running}") + "# mine\n"
     assert mine.count("mine,") == 2
     file.write_text(mine)
-    assert command(*look).returncode == Exit.OK
+    assert command(*look, "--for", "1200ms").returncode == Exit.OK
     known = {each["topic"].rpartition("/")[2] for each in found["topics"]}
     assert_nothing_known_is_changed(mine, file.read_text(), known | {"running"})
     assert command("check", file).returncode == Exit.OK

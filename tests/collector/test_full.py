@@ -82,7 +82,7 @@ async def test_a_full_buffer_is_begun_with_emptied_and_ended(
     floor.state.mkdir(mode=0o700)
     await filled(floor.state, reserve=reserve)
     database.rule = lambda *_: refusal(503, "down")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         async with floor.at_work():
             await floor.until("the sink has tried", lambda books: state(books, "influxdb") == "waiting")
     database.rule = lambda *_: None

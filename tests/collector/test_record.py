@@ -18,6 +18,7 @@ from collector.record import EPOCH_NS, recorded
 from simulators.recording.rows import rows as played
 from tests.collector.test_commands import run_until
 from tests.collector.test_with_sim import OWN
+from tests.line.harness import PATIENCE
 
 VALUES = st.one_of(st.floats(allow_nan=False), st.integers(), st.booleans(), st.text(max_size=8), st.none())
 ROWS = st.lists(
@@ -71,7 +72,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "collector", *arguments],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "TMPDIR": str(folder)},
+        cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE, env={**os.environ, "TMPDIR": str(folder)},
     )  # fmt: skip
 
 

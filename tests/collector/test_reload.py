@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from collector import facts
+from collector import facts, reload
 from collector.configured import changes, hash_of
 from collector.journal.reader import JournalReader
 from config.load import load
-from tests.collector.floor import Floor, influx, machine, number, opcua, plc, row, state
+from tests.collector.floor import PATIENCE, Floor, influx, machine, number, opcua, plc, row, state
 from tests.config.samples import GOOD, SAMPLES
+from tests.fakes import eventually
 from tests.influxdb.fake import Fake, fake, refusal
 from tests.mqtt.peers import Mosquitto, Publisher
 from tests.opcua.scripted import Refuse, ScriptedServer, codes
@@ -123,14 +124,16 @@ async def test_another_label_is_what_people_read_from_then_on(floor: Floor, left
 
     async def label() -> str:
         rows = (await floor.ask("status", signals=True))["signals"]
-        return str(next(row["label"] for row in rows if (row["machine"], row["signal"]) == ("press", "a")))
+        return next(
+            (str(row["label"]) for row in rows if (row["machine"], row["signal"]) == ("press", "a")), ""
+        )
 
     async with floor.at_work():
         await floor.connected("left", "right")
         for given, wanted in (({}, "Druk"), ({"label": "Perskracht"}, "Perskracht"), ({}, "Druk")):
             floor.config["machines"][0] = machine("press", "left", "a", **given)
             await floor.reload()
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(PATIENCE):
                 while await label() != wanted:
                     await asyncio.sleep(0.02)
         assert (await floor.status())["unaccounted"] == 0
@@ -145,7 +148,7 @@ async def test_a_removed_machine_is_gone_and_said_to_be(
         del floor.config["machines"][0]
         outcome = await floor.reload()
         assert outcome["stopped"] == ["left"]
-        assert left.connections == []
+        await eventually(lambda: left.connections == [])
         assert "CloseSession" in left.record.requests[-3:]
         assert state(await floor.status(), "left") in ("None", "absent")  # its books stay, its state is gone
         assert len(right.connections) == 1
@@ -358,7 +361,7 @@ async def test_a_topic_that_left_is_unsubscribed_and_a_source_that_left_is_forgo
             await publisher.send(("hall/heat", "1"), ("hall/power", "2"))
             found = await floor.until("power arrives", lambda books: row(books, "hall")["decoded"] > decoded)
             assert row(found, "hall")["decoded"] == decoded + 1
-            assert "Received UNSUBSCRIBE from shopfloor-hall" in log.read_text()
+            await eventually(lambda: "Received UNSUBSCRIBE from shopfloor-hall" in log.read_text())
             floor.config["machines"].pop()
             del floor.config["sources"]["hall"]
             assert (await floor.reload())["stopped"] == ["hall"]
@@ -383,7 +386,7 @@ async def kept_by(broker: Mosquitto, client_id: str) -> bool:
     client.connect("127.0.0.1", broker.port, clean_start=False)
     client.loop_start()
     try:
-        return await asyncio.wait_for(answered, 10)
+        return await asyncio.wait_for(answered, PATIENCE)
     finally:
         client.disconnect()
         client.loop_stop()
@@ -400,9 +403,10 @@ async def test_watching_applies_what_was_saved_and_not_what_is_half_saved(
             "it is applied", lambda b: b["config"]["hash"] != before["config"]["hash"]
         )
         floor.write("version: 1\nsources: [")
-        broken = await floor.until("it is rejected", lambda books: books["config"]["rejected"])
+        await floor.until("it is rejected", lambda books: books["config"]["rejected"])
+        broken = await floor.connected("left")
         assert broken["config"]["hash"] == changed["config"]["hash"]
-        assert state(broken, "left") == "connected"
+        assert broken["config"]["rejected"]
 
 
 async def test_the_clock_of_an_untouched_machine_is_told_of_as_before(
@@ -416,7 +420,7 @@ async def test_the_clock_of_an_untouched_machine_is_told_of_as_before(
         floor.config["machines"][0] = machine("press", "left", "a", "b")
         assert (await floor.reload())["untouched"] == ["right"]
         late = time.time_ns() // 10**9 * 10**9 - 1000 * 10**9
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(PATIENCE):
             while not any(999.0 < seconds < 1100.0 for seconds in own_values(floor, "skew.right")):
                 late += 1000
                 right.emit(
@@ -438,9 +442,9 @@ def own_values(floor: Floor, signal: str) -> list[float]:
     ]
 
 
-async def test_told_to_stop_in_the_middle_of_a_reload(floor: Floor) -> None:
-    """A machine that takes the connection and says nothing: its probe takes 15 s, and nobody waits for that."""
-
+async def test_told_to_stop_in_the_middle_of_a_reload(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that takes the connection and says nothing: its probe takes 15 s (here an hour), and nobody waits for that."""
+    monkeypatch.setattr(reload, "PROBE_PATIENCE", 3_600.0)
     asked = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -452,15 +456,11 @@ async def test_told_to_stop_in_the_middle_of_a_reload(floor: Floor) -> None:
     url = f"opc.tcp://127.0.0.1:{deaf.sockets[0].getsockname()[1]}"
     floor.config["sources"]["deaf"] = {"type": "opcua", "url": url, "security": "none"}
     floor.config["machines"].append(machine("saw", "deaf", "a"))
-    async with asyncio.TaskGroup() as tasks, deaf:
-        async with floor.at_work() as stop:
-            await floor.connected("left", "right")
-            reloading = tasks.create_task(floor.reload())
-            await asked.wait()
-            began = time.monotonic()
-            stop.set()
-        took = time.monotonic() - began
-    assert took < 12.0, "as long as the probe"
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks, deaf, floor.at_work() as stop:
+        await floor.connected("left", "right")
+        reloading = tasks.create_task(floor.reload())
+        await asked.wait()
+        stop.set()
     (problem,) = reloading.result()["problems"]
     assert "being stopped" in problem["message"]
 
