@@ -321,7 +321,7 @@ def test_a_frozen_process_comes_back_to_a_machine(tmp_path: Path) -> None:
             lambda: newest(process) > since, "what is said now is stored, and not what was in the socket"
         )
         machine.stop_changes()
-        process.wait_stored(machine.truth(), {"cnc-1": "cnc-1", "x": "collector"})
+        process.wait_stored(machine.truth(), {"cnc-1": ("cnc-1", "collector")})
         books = process.stop()
         assert books["unaccounted"] == 0
         holes = [hole for source in ("cnc-1", "collector") for hole in process.holes({"x": source})["x"]]

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from adapters.settings import parse_duration
 from collector.run import DRAIN, SEALING
 from simulators.health import trouble
+from tests.line.harness import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "systemd" / "shopfloor-collector.service"
@@ -105,10 +106,10 @@ def test_the_simulators_image_starts_is_well_and_stops(tmp_path: Path) -> None:
         assert running.stdout is not None
         ready = json.loads(running.stdout.readline())
         port = ready["endpoints"]["control"].rpartition(":")[2]
-        assert trouble(int(port)) == ""
+        eventually(lambda: trouble(int(port)) == "", "it is well")
         assert ready["endpoints"]["cnc-1"].startswith("opc.tcp://localhost:")
         running.terminate()
-        assert running.wait(30) == 0
+        assert running.wait(120) == 0
     assert "Does a run with --control" in trouble(int(port))
     assert {"collector.yaml", "truth.jsonl"} <= {path.name for path in tmp_path.iterdir()}
 

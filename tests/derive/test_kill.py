@@ -114,7 +114,7 @@ async def finish(path: Path, oracle: Oracle) -> int:
     """Let both derivations come to the end; how many readings there are."""
     clock = SystemClock()
     async with open_journal(path, followers=FOLLOWERS, clock=clock, window=0.0) as journal:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(180), asyncio.TaskGroup() as tasks:
             builds = child.builds(journal)
             jobs = [tasks.create_task(derive(journal, build, clock, lambda _: None)) for build in builds]
             while await pending(journal):
@@ -131,7 +131,7 @@ async def pending(journal: SqliteJournal) -> int:
     return sum(sinks[name].pending for name in FOLLOWERS[:2])
 
 
-@pytest.mark.timeout(60 + 15 * KILLS)
+@pytest.mark.timeout(600 + 30 * KILLS)
 async def test_derived_values_are_exactly_once_through_kill_9(tmp_path: Path) -> None:
     path, oracle, dice = tmp_path / "journal.db", Oracle(), random.Random(os.environ.get("SEED", "11"))
     kills = 0

@@ -48,7 +48,7 @@ class Line:
     async def account(self, name: str) -> SinkAccount:
         return (await self.journal.ledger()).sinks[name]
 
-    async def drained(self, name: str, patience: float = 30.0) -> SinkAccount:
+    async def drained(self, name: str, patience: float = 120.0) -> SinkAccount:
         """Waits until the sink has everything."""
         async with asyncio.timeout(patience):
             while (account := await self.account(name)).pending:
@@ -59,7 +59,7 @@ class Line:
     async def drained_after(self, name: str, pauses: FakeClock, step: float = 4.0) -> float:
         """As `drained`, letting the supervisor's time pass: how much of it, in s."""
         passed = 0.0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while (await self.account(name)).pending:
                 if pauses.sleeping:
                     pauses.advance(step)

@@ -145,7 +145,7 @@ async def test_no_answer_takes_for_ever(rig: FakeV2Rig, answer: Answer) -> None:
         began = time.monotonic()
         with pytest.raises(NotConnected):
             await write(batches)
-        assert time.monotonic() - began < 10.0
+        assert time.monotonic() - began < 20.0
 
 
 async def test_leaving_in_the_middle_of_a_short_write(rig: FakeV2Rig) -> None:
@@ -157,7 +157,7 @@ async def test_leaving_in_the_middle_of_a_short_write(rig: FakeV2Rig) -> None:
             rig.server.script.append(Answer(hangs=True))
             await write(batches)
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         task = group.create_task(endlessly())
         while len(rig.server.writes) < 2:
             await asyncio.sleep(0.01)

@@ -6,7 +6,6 @@ import asyncio
 import email.utils
 import inspect
 import socket
-import time
 from collections.abc import AsyncIterator
 from http.client import BadStatusLine
 from pathlib import Path
@@ -17,7 +16,6 @@ import urllib3
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NameResolutionError, ProtocolError
 
-from adapters.base import GRACE
 from adapters.errors import AdapterError, Misconfigured, NotConnected, Rejected, Throttled
 from adapters.influxdb.answers import retry_after
 from adapters.influxdb.border import BORDER, translate
@@ -272,12 +270,11 @@ async def test_v1_sends_user_and_password_in_a_header_and_never_in_the_address(r
 async def test_leaving_does_not_wait_for_a_server_that_never_answers(rig: FakeV2Rig) -> None:
     alive = Alive()
     rig.server.script.append(Answer(hangs=True))
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(write_once(rig.sink(), some_numbers(rig.registry, 3)))
+    sink = rig.settings(timeout="5min").build(bench(rig.registry))
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        task = group.create_task(write_once(sink, some_numbers(rig.registry, 3)))
         await eventually(lambda: bool(rig.server.writes), "the request is under way")
-        began = time.monotonic()
         task.cancel()
-    assert time.monotonic() - began < GRACE
     await rig.server.stop()
     left = [thing for thing in alive.left() if not thing.startswith(("socket", "task"))]
     assert left == []
@@ -293,19 +290,14 @@ async def test_a_slow_server_ends_by_the_timeout(rig: FakeV2Rig) -> None:
 
 async def test_the_loop_is_not_blocked_while_a_server_thinks(rig: FakeV2Rig) -> None:
     rig.server.script.append(Answer(hangs=True))
-    sink = rig.settings(timeout="500ms").build(bench(rig.registry))
+    sink = rig.settings(timeout="5min").build(bench(rig.registry))
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(asyncio.wait_for(_fails(sink, rig), 10))
-        turns = 0
-        while not task.done():
+        task = group.create_task(write_once(sink, some_numbers(rig.registry, 3)))
+        await eventually(lambda: bool(rig.server.writes), "the request is under way")
+        for _ in range(20):
             await asyncio.sleep(0.01)
-            turns += 1
-    assert turns > 10
-
-
-async def _fails(sink: Any, rig: FakeV2Rig) -> None:
-    with pytest.raises(NotConnected):
-        await write_once(sink, some_numbers(rig.registry, 3))
+        assert not task.done()
+        task.cancel()
 
 
 async def test_plain_http_where_tls_was_asked_for(rig: FakeV2Rig) -> None:
@@ -453,8 +445,8 @@ async def test_victoria_metrics_over_api_v2(tmp_path: Path) -> None:
 
 def _exported(url: str) -> str:
     with urllib3.PoolManager(retries=False) as pool:
-        pool.request("GET", f"{url}/internal/force_flush", timeout=10)
-        found = pool.request("GET", url + '/api/v1/export?match={__name__="machine_load"}', timeout=10)
+        pool.request("GET", f"{url}/internal/force_flush", timeout=90)
+        found = pool.request("GET", url + '/api/v1/export?match={__name__="machine_load"}', timeout=90)
     return found.data.decode()
 
 

@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 FAILED: Final = 3
 """Exit code of a child whose journal said that the disk failed."""
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 180.0
 _ANY_TRACER: Final = (0x59616D61, ctypes.c_ulong(-1))
 """prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY): where Yama lets only ancestors trace."""
 

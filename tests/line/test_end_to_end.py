@@ -52,7 +52,7 @@ def test_every_value_arrives_everywhere(
     run = ("--seed", "7", "--start", START, "--speed", "20")
     with (
         simulation(tmp_path, *MACHINES, *run, *broker(mosquitto)) as machines,
-        collector(machines.config, config) as running,
+        collector(machines.deepen(), config) as running,
     ):
         running.wait_connected("cnc-1", "broker", "influx", "victoria")
         machines.go()
@@ -120,7 +120,7 @@ def test_killed_at_random_moments(tmp_path: Path, mosquitto: Mosquitto, influx: 
     run = ("--seed", "8", "--start", START, "--speed", "2", *broker(mosquitto))
     with (
         simulation(tmp_path, *MACHINES, *run) as machines,
-        collector(machines.config, extra(v1(influx.url))) as running,
+        collector(machines.deepen(), extra(v1(influx.url))) as running,
     ):
         running.wait_connected("cnc-1", "broker", "influx")
         machines.go()
@@ -156,7 +156,7 @@ def test_the_database_goes_and_comes_back(
     run = ("--seed", "9", "--start", START, "--speed", "10", *broker(mosquitto))
     with (
         simulation(tmp_path, *MACHINES, *run) as machines,
-        collector(machines.config, extra(v1(influx.url))) as running,
+        collector(machines.deepen(), extra(v1(influx.url))) as running,
     ):
         running.wait_connected("cnc-1", "broker", "influx")
         machines.go()

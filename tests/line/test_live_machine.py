@@ -34,7 +34,7 @@ def lived(folder: Path) -> Ran:
     data = folder / "data.jsonl"
     with (
         simulation(folder, "cnc=mill", "robot=bot", *time) as simulated,
-        collector(simulated.config) as running,
+        collector(simulated.deepen()) as running,
     ):
         running.wait_connected("mill", "bot")
         simulated.go()

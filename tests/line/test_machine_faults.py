@@ -30,7 +30,7 @@ def test_no_fault_makes_the_books_lie(tmp_path: Path, mosquitto: Mosquitto) -> N
     data = tmp_path / "data.jsonl"
     with (
         simulation(tmp_path, *machines, *broker, *faults, "--seed", "42") as simulated,
-        collector(simulated.config) as running,
+        collector(simulated.deepen()) as running,
     ):
         running.wait_connected("mill", "broker", "pack")
         simulated.go()

@@ -20,7 +20,7 @@ def test_a_kill_is_explained_by_the_collectors_own_gap_records(
     run = ("--seed", "11", "--start", START, "--speed", "5", *broker)
     with simulation(tmp_path, "cnc", "energy", "compressor", *run) as machines:
         config = extra(v1(influx.url))
-        with collector(machines.config, config) as running:
+        with collector(machines.deepen(), config) as running:
             running.wait_connected("cnc-1", "broker", "influx")
             machines.go()
             machines.wait_for_more(1000)

@@ -41,7 +41,7 @@ class Page:
         if self._session:
             message["sessionId"] = self._session
         self._writer.write(json.dumps(message).encode() + b"\0")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 answer = json.loads((await self._reader.readuntil(b"\0"))[:-1])
                 if answer.get("id") == self._number:
@@ -81,7 +81,7 @@ class Page:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, condition: str, seconds: float = 20) -> None:
+    async def until(self, condition: str, seconds: float = 90) -> None:
         """Wait for a JavaScript condition (one that throws is not true yet); say what was shown when it never comes."""
         probe = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
         try:

@@ -29,7 +29,7 @@ async def send(url: str, *lines: str) -> Answer:
     reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
     try:
         writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()
@@ -47,7 +47,7 @@ class Stream:
 
     async def event(self) -> tuple[str, dict[str, Any]]:
         """The next event; raises IncompleteReadError when the stream has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while True:
                 line = (await self.reader.readuntil(b"\n")).decode().strip()
                 if line.startswith("event: "):
@@ -58,7 +58,7 @@ class Stream:
     async def ended_well(self) -> bool:
         """Whether the server ends the stream with its last chunk (RFC 9112, 7.1) and not with a cut."""
         tail = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while piece := await self.reader.read(65536):
                 tail = (tail + piece)[-5:]
         return tail == b"0\r\n\r\n"
