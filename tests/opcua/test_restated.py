@@ -13,7 +13,7 @@ from pipelines.batch import Flag
 from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.opcua.opened import opened
-from tests.opcua.rows.bed import START, Bed, Taken, value
+from tests.opcua.rows.bed import START, Bed, Hurried, Taken, value
 from tests.opcua.scripted import Refuse, Variable
 from tests.opcua.test_resumption import first_life
 
@@ -71,6 +71,7 @@ async def test_what_has_changed_since_is_left_to_the_subscription(bed: Bed) -> N
 
 
 async def test_a_server_that_is_too_busy_is_asked_again(bed: Bed) -> None:
+    bed.clock = Hurried()
     bed.variable("stands", Variable(value=value(7)))
     registry = Registry()
     checkpoint = await first_life(bed, registry)

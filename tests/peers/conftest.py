@@ -1,4 +1,4 @@
-"""A server of somebody else for a module of tests, by the parameter `server`: its kind."""
+"""A server of somebody else for the tests of this folder that change nothing but its values, by the parameter `server`: its kind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LIMIT))
 
 
-@pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(request.param, tmp_path_factory.mktemp("peer"))
-    yield server
-    server.peer.stop()
+@pytest.fixture(scope="package")
+def servers() -> Iterator[dict[str, Server]]:
+    """Those that run, by kind: to start one takes seconds, and whatever was written into it is known here."""
+    made: dict[str, Server] = {}
+    yield made
+    for server in made.values():
+        server.peer.stop()
+
+
+@pytest.fixture
+def server(
+    request: pytest.FixtureRequest, servers: dict[str, Server], tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    if request.param not in servers:
+        servers[request.param] = Server(request.param, tmp_path_factory.mktemp("peer"))
+    return servers[request.param]

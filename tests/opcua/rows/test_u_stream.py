@@ -89,6 +89,7 @@ async def forward(bed: Bed, to: int) -> None:
 async def test_u10_numbers_go_round(bed: Bed, script: Any, number: int) -> None:
     """U10: 4294967295 is followed by 1, also where one is missing, comes twice or too early around it."""
     bed.server.policy.per_notification = 1
+    bed.settings["keep_alive"] = "1s"  # the last of the missing are told by one
     bed.variable("a", Variable(value=value(0)))
     bed.server.scripts.extend([script(begins=number)] if script else [])
     async with bed.line() as line:
