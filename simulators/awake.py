@@ -1,8 +1,11 @@
 """Patience that counts the time in which this process was awake.
 
-`asyncio.timeout` counts the clock. Where everything stood still for a while (a paused virtual machine, a computer that slept, a disk that held
-all up), its time is over in the very turn of the event loop in which the answer could have been read: a peer that did answer is
-called silent, and the truth would not have what it got. Here a turn counts for at most STEP seconds, however long the world stood still before it, and what has come is read first.
+`asyncio.timeout` counts the clock. Where everything stood still for a while (a paused virtual machine, a computer that
+slept, a disk that held all up), its time is over in the very turn of the event loop in which the answer could have been
+read: a peer that did answer is called silent, and its truth is lost. Here a turn counts for at most STEP seconds,
+however long the world stood still before it, and what has come is read first.
+
+A twin of `adapters/awake.py`, on purpose: the simulators import nothing of the collector, nor it of them.
 """
 
 from __future__ import annotations

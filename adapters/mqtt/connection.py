@@ -185,8 +185,8 @@ class Connection:
     def _tick(self) -> None:
         """The client pings; that an answer is missing is found here, 1.5 keep-alives after the last sign of life.
 
-        Time in which nobody here could look (this process stood still) is no silence of the broker: it would be lost in the very
-        moment in which the ping goes out.
+        Time in which nobody here could look (this process stood still) is no silence of the broker: the connection
+        would be lost in the very moment in which the ping goes out.
         """
         late = self._loop.time() - self._due
         self._next_tick()

@@ -2,8 +2,10 @@
 
 A copy has its own nodes, references and attributes, and shares the values in them: a write puts another value into an
 attribute and leaves the old one as it was. Only the bit masks, which the library changes in place, are copied too.
+Of six thousand nodes a server needs some hundred: each is copied when somebody first asks for it.
 """
 
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
@@ -26,7 +28,7 @@ class Nursery:
     """Gives birth to servers; the first takes its time. keys: of all that it gives birth to."""
 
     def __init__(self) -> None:
-        self._pristine: list[NodeData] | None = None
+        self._pristine: dict[ua.NodeId, NodeData] = {}
         self.keys = Keys()
 
     async def server(self) -> SimServer:
@@ -37,12 +39,60 @@ class Nursery:
 
     async def furnish(self, space: AddressSpace) -> None:
         """Fill an empty address space."""
-        if self._pristine is None:
+        if not self._pristine:
             model = InternalServer()
             await model.load_standard_address_space()
-            self._pristine = [model.aspace[node] for node in model.aspace.keys()]  # noqa: SIM118 - no mapping
-        for node in self._pristine:
-            space[node.nodeid] = _copy(node)
+            self._pristine = {node: model.aspace[node] for node in model.aspace.keys()}  # noqa: SIM118 - no mapping
+        space._nodes = Lent(self._pristine)  # noqa: SLF001 - where the library puts its own lazy nodes (a shelf)
+
+
+class Lent(dict[ua.NodeId, NodeData]):
+    """The nodes of one server. Those that nobody has asked for are still the pristine ones, which nobody may change."""
+
+    def __init__(self, pristine: Mapping[ua.NodeId, NodeData]) -> None:
+        super().__init__()
+        self._lent = dict(pristine)
+
+    def __missing__(self, key: ua.NodeId) -> NodeData:
+        made = _copy(self._lent.pop(key))
+        super().__setitem__(key, made)
+        return made
+
+    def get(self, key: ua.NodeId, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __setitem__(self, key: ua.NodeId, node: NodeData) -> None:
+        self._lent.pop(key, None)
+        super().__setitem__(key, node)
+
+    def __delitem__(self, key: ua.NodeId) -> None:
+        if self._lent.pop(key, None) is None:
+            super().__delitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._lent
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._lent)
+
+    def __iter__(self) -> Iterator[ua.NodeId]:
+        return iter((*self._lent, *super().__iter__()))
+
+    def keys(self) -> Any:
+        return KeysView(self)
+
+    def values(self) -> Any:
+        return ValuesView(self)
+
+    def items(self) -> Any:
+        return ItemsView(self)
+
+    def clear(self) -> None:
+        self._lent.clear()
+        super().clear()
 
 
 class _Copied(InternalServer):

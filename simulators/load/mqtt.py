@@ -21,7 +21,7 @@ from simulators.runner import say, stop_signals
 
 SLICES = 10  # turns per round: a rate is a stream, not a burst every tick
 CONNECTED = b"\x20\x02\x00\x00"  # CONNACK, accepted (3.2)
-ANSWER = 5.0  # s
+ANSWER = 60.0  # s
 
 
 @dataclass(frozen=True, slots=True)

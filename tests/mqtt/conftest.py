@@ -1,4 +1,4 @@
-"""A mosquitto of its own for every test that asks for one; brokers that may be slow; and a client library for which time passes on demand."""
+"""A mosquitto for every test that asks for one, brokers that may be slow, and a client library whose time is ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Later = Callable[[float], None]
 
 @pytest.fixture(scope="package", autouse=True)
 def patience_with_brokers() -> Iterator[None]:
-    """A broker on a busy machine may take longer for CONNACK than one that does not understand MQTT 5 gets before 3.1.1 is tried."""
+    """On a busy machine CONNACK may take longer than a broker gets that does not understand MQTT 5, before 3.1.1."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "HESITATION", 60.0)
         yield

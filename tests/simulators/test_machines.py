@@ -23,8 +23,8 @@ ALL = tuple(KINDS)
 
 @pytest.fixture(scope="module")
 def shift() -> Run:
-    """An hour and a half of milling."""
-    return run("cnc", 7, 5400)
+    """Three quarters of an hour of milling."""
+    return run("cnc", 7, 2700)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -190,7 +190,7 @@ def test_counters_only_go_up(shift: Run) -> None:
         assert counts == sorted(counts), counter
     last: dict[str, Any] = {**shift.model.values}
     assert last["part_counter"] == int(last["good_parts"]) + int(last["bad_parts"])
-    assert int(last["part_counter"]) > 20
+    assert int(last["part_counter"]) > 10
 
 
 def test_temperatures_stay_what_a_machine_survives(shift: Run) -> None:

@@ -78,8 +78,7 @@ CLOCKED = ("bdSeq", "Node Control/Rebirth")
 
 
 @pytest.mark.timeout(300)
-async def test_two_workshops_of_one_seed_are_the_same(tmp_path: Path) -> None:
-    nursery = Nursery()
+async def test_two_workshops_of_one_seed_are_the_same(tmp_path: Path, nursery: Nursery) -> None:
     one, two = await lived(tmp_path / "one", nursery), await lived(tmp_path / "two", nursery)
     assert set(one.told) == set(two.told)
     for sort in one.told:

@@ -122,11 +122,6 @@ class Bed:
         return list(rows(self.truth, kind))
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Nursery:
-    return Nursery()
-
-
 @pytest.fixture
 async def bed(tmp_path: Path, nursery: Nursery) -> AsyncIterator[Bed]:
     machines = (("robot", "robot-1"),)

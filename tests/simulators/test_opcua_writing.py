@@ -48,11 +48,6 @@ class Bed(NamedTuple):
         return [(r["machine"], r["signal"], r["value"], r["by"], r["t"]) for r in rows(self.truth, "written")]
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Nursery:
-    return Nursery()
-
-
 @pytest.fixture
 async def bed(tmp_path: Path, nursery: Nursery) -> AsyncIterator[Bed]:
     clock, stop = DrivenClock(), asyncio.Event()

@@ -42,11 +42,6 @@ CLIENT_URI = "urn:test:client"
 ANNA, BEN = Account("anna", "right"), Account("ben", "strong", operator=True)
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Nursery:
-    return Nursery()
-
-
 def plan(folder: Path, security: Security, **more: Any) -> Plan:
     return Plan(
         machines=(("legacy", "l"),), seed=1, truth=folder / "truth", config=folder / "run" / "collector.yaml",

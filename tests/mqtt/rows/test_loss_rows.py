@@ -35,7 +35,7 @@ def resident() -> int:
 
 
 async def test_a_blocked_journal(tmp_path: Path, later: Later) -> None:
-    """M3: at most Receive Maximum in flight, no acknowledgement, no disconnection over three keep-alives, memory flat; then everything, once."""
+    """M3: at most Receive Maximum in flight, not acknowledged, connected over three keep-alives; then everything, once."""
     async with (
         mosquitto(tmp_path, "max_queued_messages 0") as broker,
         line(tmp_path, broker.port, NUMBERS, receive_maximum=100) as running,
