@@ -19,7 +19,7 @@ def load(wish: Wish) -> Iterator[Row]:
 
 
 def _measured(folder: Path, wish: Wish) -> Row:
-    command = python("-m", "simulators.load", "opcua", *wish.load_options(settle=1, drain=5), "--stay")
+    command = python("-m", "simulators.load", "opcua", *wish.load_options(settle=1, drain=60), "--stay")
     with child("load", command, MEASURED, folder) as server:
         url = str(server.event("ready", START_UP)["url"])
         sink = python("-m", "benchmarks.sink", url, str(wish.variables))

@@ -11,7 +11,7 @@ from benchmarks.servers import Database
 from simulators.load.series import Series
 
 START_UP = 90.0  # s until everything is subscribed
-PATIENCE = 10.0  # s without a new value in the database, after which the rest counts as lost
+PATIENCE = 60.0  # s without a new value in the database, after which the rest counts as lost
 LOOK = 0.1
 STILL = 2.0  # s; the collector collects for 0.2 s, the scripts for 1 s
 TRICKLE = 50  # values
@@ -45,6 +45,8 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
     end = _arrived(subject.process, database, before + ticks * wish.variables)
     load_cpu, finished = load.cpu() - load_begin, load.event("finished", START_UP)
     rss = subject.process.peak_mb()
+    emitted = int(finished["emitted"]) * subject.per_message
+    _complete(database, series, ticks, emitted, wish)
     subject.process.stop()
     stored = database.stored(series, ticks, wish.types)
     if not stored.right:
@@ -54,9 +56,9 @@ def measure(subject: Subject, load: Child, database: Database, wish: Wish) -> Ro
         values_per_s=round(stored.right / (end.moment - begin.moment), 1),
         cpu_us_per_value=round((end.cpu - begin.cpu) / stored.right * 1e6, 3),
         rss_mb=round(rss, 1),
-        lost=int(finished["emitted"]) * subject.per_message - stored.right,
+        lost=emitted - stored.right,
         baseline=subject.baseline,
-        emitted=int(finished["emitted"]) * subject.per_message,
+        emitted=emitted,
         extra=stored.wrong,
         dropped_by_server=int(finished.get("dropped", 0)),
         unaccounted=unaccounted(subject.process),
@@ -77,6 +79,16 @@ def _arrived(process: Child, database: Database, target: int) -> Arrived:
         if now >= seen + TRICKLE:
             seen, last = now, Arrived(time.monotonic(), process.cpu())
     return last
+
+
+def _complete(database: Database, series: Series, ticks: int, emitted: int, wish: Wish) -> None:
+    """Wait until everything is there, or nothing more has come for so long that it will not: a machine may stand still."""
+    right, since = -1, time.monotonic()
+    while right < emitted and time.monotonic() - since < PATIENCE:
+        if (now := database.stored(series, ticks, wish.types).right) > right:
+            right, since = now, time.monotonic()
+        else:
+            time.sleep(LOOK)
 
 
 def unaccounted(process: Child) -> int | None:

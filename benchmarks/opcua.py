@@ -37,7 +37,7 @@ def _run(name: str, start: Start, wish: Wish, *, baseline: bool) -> Row:
 
 
 def _load(folder: Path, wish: Wish) -> AbstractContextManager[Child]:
-    options = wish.load_options(settle=2, drain=3)
+    options = wish.load_options(settle=2, drain=60)
     return child("load", python("-m", "simulators.load", "opcua", *options, "--stay"), OTHERS, folder)
 
 

@@ -18,7 +18,7 @@ from benchmarks.process import OTHERS, CannotMeasure, Child, child, free_port, l
 from simulators.load.mix import Types, exact, types_of
 from simulators.load.series import Series, name_of, variable_of
 
-START = 20.0  # s
+START = 90.0  # s
 _INSERTED = re.compile(r'^vm_rows_inserted_total\{type="influx"\} (\S+)$', re.MULTILINE)
 _PATHS = {"victoria-metrics": "/usr/bin/victoria-metrics", "mosquitto": "/usr/sbin/mosquitto"}
 

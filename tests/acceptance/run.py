@@ -80,17 +80,23 @@ def _lived(
     folder: Path, scenario: Mapping[str, Any], broker: Sequence[str], url: str, told: Callable[[str], None]
 ) -> Ran:
     plan, extra = folder / "scenario.yaml", folder / "extra.yaml"
-    plan.write_text(json.dumps(scenario), encoding="utf-8")
+    endless = {key: value for key, value in scenario.items() if key != "duration"}
+    plan.write_text(json.dumps(endless), encoding="utf-8")
     extra.write_text(json.dumps(_extra(url)), encoding="utf-8")
     seconds = arguments.seconds(scenario["duration"])
     with (
-        simulation(folder, str(plan), *broker, *_patience(seconds), kind=Scenario) as workshop,
+        simulation(folder, str(plan), *broker, kind=Scenario) as workshop,
         collector(workshop.config, extra) as running,
     ):
-        running.wait_connected(*_sources(workshop.config), "influx")
+        sources = _sources(workshop.config)
+        running.wait_connected(*sources, "influx")
         told("the workshop is open, the collector is connected")
         workshop.go()
-        _wait(workshop, running, seconds, told)
+        _wait(workshop, running, seconds, len(scenario["faults"]), told)
+        for source in sources:  # a reader that a busy computer has thrown out comes back first
+            running.wait_connected(source)
+            running.wait_for_more(1, source)
+        workshop.stop_changes(600)
         books = running.wait_settled("influx")
         running.stop()
         exported = _export(folder, workshop.config, extra)
@@ -98,23 +104,24 @@ def _lived(
     return Ran(folder, Path(workshop.ready["truth"]), stored, books, running.log())
 
 
-def _patience(seconds: float) -> Sequence[str]:
-    """For readers that a busy computer has thrown out; what the connection before a cut still owes is waited for in vain."""
-    return ("--grace", "10s") if seconds > 60 else ()
-
-
-def _wait(workshop: Simulation, running: Collector, seconds: float, told: Callable[[str], None]) -> None:
-    """Until the workshop closes by itself."""
-    began = time.monotonic()
-    while workshop.process.poll() is None:
+def _wait(
+    workshop: Simulation, running: Collector, seconds: float, faults: int, told: Callable[[str], None]
+) -> None:
+    """So long, and until every fault has come and gone."""
+    began, said = time.monotonic(), 0
+    while (at := time.monotonic() - began) < seconds or _over(workshop) < faults:
         assert running.process is not None
         assert running.process.poll() is None, running.log()[-3000:]
-        at = time.monotonic() - began
-        assert at < seconds * 1.5 + 60, "the workshop does not end"
-        try:
-            workshop.process.wait(30)
-        except subprocess.TimeoutExpired:
+        assert workshop.process.poll() is None, "the workshop closed"
+        assert at < seconds * 1.5 + 120, "the faults do not end"
+        if at // 30 > said:
+            said += 1
             told(f"{at / 60:.1f} min: {workshop.emitted():,} values said")
+        time.sleep(0.2)
+
+
+def _over(workshop: Simulation) -> int:
+    return [row["event"] for row in workshop.told("fault")].count("stop")
 
 
 def _extra(url: str) -> Mapping[str, Any]:

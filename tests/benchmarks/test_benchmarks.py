@@ -18,13 +18,15 @@ from benchmarks.servers import Database, Stored, database
 from simulators.load.series import Series, name_of
 from tests.servers import binary
 
+pytestmark = pytest.mark.timeout(1200)
+
 KEYS = {"name", "values_per_s", "cpu_us_per_value", "rss_mb", "lost", "baseline"}
 ROOT = Path(__file__).parent.parent.parent
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, cwd=ROOT)
 
 
 @pytest.mark.server("victoria-metrics")
@@ -111,7 +113,7 @@ def write(store: Database, series: Series, points: list[tuple[int, int, float]])
 
     lines = [f"machine,machine=m1 {name_of(v)}={value!r} {series.at(t)}" for v, t, value in points]
     url = f"{store.url}/api/v2/write?org=o&bucket=b&precision=ns"
-    urllib.request.urlopen(url, "\n".join(lines).encode(), timeout=20).close()
+    urllib.request.urlopen(url, "\n".join(lines).encode(), timeout=120).close()
 
 
 @pytest.mark.server("victoria-metrics")
@@ -139,7 +141,7 @@ shutil.which = lambda *_: None
 from benchmarks.__main__ import main
 sys.exit(main(["opcua"]))"""
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "victoria-metrics is not installed" in done.stderr
     assert "Traceback" not in done.stderr
@@ -150,9 +152,9 @@ def test_cpu_and_memory_are_those_of_the_child(tmp_path: Path) -> None:
 data = bytearray(100_000_000)
 sum(range(20_000_000))
 print('{"event": "done"}', flush=True)
-time.sleep(60)"""
+time.sleep(600)"""
     with child("busy", python("-c", code), 0, tmp_path) as busy:
-        busy.event("done", 60)
+        busy.event("done", 300)
         assert busy.cpu() > 0.1
         assert busy.peak_mb() > 100
         process = busy.process
@@ -165,15 +167,15 @@ def test_a_child_that_ends_early_shows_its_words(tmp_path: Path) -> None:
         child("short", python("-c", code), 0, tmp_path) as short,
         pytest.raises(CannotMeasure, match="no such thing"),
     ):
-        short.event("ready", 30)
+        short.event("ready", 300)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 def test_a_child_is_pinned_and_we_are_not(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
-    code = "import json, os, time; print(json.dumps({'event': 'on', 'cores': list(os.sched_getaffinity(0))}), flush=True); time.sleep(60)"
+    code = "import json, os, time; print(json.dumps({'event': 'on', 'cores': list(os.sched_getaffinity(0))}), flush=True); time.sleep(600)"
     with child("pinned", python("-c", code), 0, tmp_path) as pinned:
-        assert pinned.event("on", 30)["cores"] == [0]
+        assert pinned.event("on", 300)["cores"] == [0]
     assert os.sched_getaffinity(0) == before
 
 
@@ -203,17 +205,17 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_no_process_and_no_file(tmp_path: Path, asked: signal.Signals) -> None:
     binary("victoria-metrics")
-    command = [sys.executable, "-m", "benchmarks", "opcua", "--seconds=60"]
+    command = [sys.executable, "-m", "benchmarks", "opcua", "--seconds=600"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(started := children(process.pid)) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert len(started) == 3  # database, load, collector
         process.send_signal(asked)
-        assert process.wait(60) == 130
+        assert process.wait(300) == 130
     deadline = (
-        time.monotonic() + 10
+        time.monotonic() + 120
     )  # who was told to end a moment before its parent has ended or is about to
     while any(map(alive, started)) and time.monotonic() < deadline:
         time.sleep(0.05)

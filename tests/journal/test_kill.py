@@ -27,6 +27,12 @@ READY = 60.0
 """s, the 99th percentile: no start waits for anything. How fast one is stands in benchmarks/README.md."""
 
 
+def everybody_worked(oracle: Oracle) -> bool:
+    """Every source has appended, and every follower has committed."""
+    appended = [end > n * STRIDE for n, end in enumerate(oracle.appended.values())]
+    return all([*appended, oracle.committed["sink"], oracle.committed["archive"]])
+
+
 @pytest.mark.timeout(300 + 4 * KILLS)
 @pytest.mark.parametrize("shard", range(SHARDS))
 async def test_p1_everything_acknowledged_survives_kill_9(
@@ -36,14 +42,16 @@ async def test_p1_everything_acknowledged_survives_kill_9(
     path, oracle = tmp_path / "journal.db", Oracle()
     dice = random.Random(f"{os.environ.get('SEED', '7')}-{shard}")
     with Nursery() as nursery:
-        for _ in range(KILLS // SHARDS):
+        for kill in range(2 * KILLS // SHARDS):
+            if kill >= KILLS // SHARDS and everybody_worked(oracle):
+                break
             latest = max(0.15, 3 * median(oracle.ready or [0.0]))
+            # Where nobody has got so far in all these lives, the computer is busy, and lives are longer.
+            latest *= 2 ** min(6, max(0, kill - KILLS // SHARDS))
             assert nursery.death(path, dice.randrange(2**32), after=dice.uniform(0, latest)) == -SIGKILL
             oracle.listen(path)
             await check(path, oracle)
-    assert all(end > n * STRIDE for n, end in enumerate(oracle.appended.values()))
-    assert oracle.committed["sink"] > 0
-    assert oracle.committed["archive"] > 0
+    assert everybody_worked(oracle), "too little happened to show anything"
     async with open_journal(path, followers=["sink"], clock=SystemClock()) as journal:
         assert (await journal.ledger()).tail >= oracle.committed["sink"]
     p99 = sorted(oracle.ready)[int(len(oracle.ready) * 0.99)]

@@ -22,7 +22,7 @@ from tests.line.harness import collector, simulation
 from tests.line.oracle import Hole, Series, Truth, compare, read_truth
 from tests.mqtt.peers import Mosquitto
 
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "12"))
 MACHINES = ("cnc", "energy", "compressor")
 SOURCES = {"cnc-1": "cnc-1", "energy-1": "broker", "compressor-1": "broker"}
 START = (
