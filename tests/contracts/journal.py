@@ -119,7 +119,7 @@ async def turns() -> None:
 
 async def presses(journal: Journal) -> None:
     """Returns when the journal is full, and whoever is to wait does."""
-    await asyncio.wait_for(journal.pressed.wait(), 60)
+    await asyncio.wait_for(journal.pressed.wait(), 300)
 
 
 def values_of(batches: Iterable[Batch]) -> list[float]:
@@ -651,7 +651,7 @@ class JournalLaws:
         async with rig.open_small("slow") as journal, asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(fed(journal, noise(80_000)))
             await presses(journal)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(300):
                 said = await append(journal, [1.0], source="collector", own=True)
             assert not feeding.done()
             while not feeding.done():
@@ -731,7 +731,7 @@ async def _drained(
 ) -> list[tuple[str, float]]:
     """So many values with their machines, as a sink takes them; the derivation goes on behind its append."""
     seen: list[tuple[str, float]] = []
-    async with asyncio.timeout(60), aclosing(following(journal, follower, values=4000)) as slices:
+    async with asyncio.timeout(300), aclosing(following(journal, follower, values=4000)) as slices:
         while len(seen) < count:
             one = await anext(slices)
             for batch in one.batches:

@@ -64,7 +64,7 @@ class RealServer:
         self._run(self._write(name, number, at))
 
     def _run(self, job: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(job, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(300)
 
     async def _start(self) -> None:
         server = self._server = Server(user_manager=self.users)  # type: ignore[arg-type]

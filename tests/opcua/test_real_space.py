@@ -24,8 +24,8 @@ from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.sink import write_once
 from tests.contracts.source import Taker
-from tests.influxdb.peers import free_port
 from tests.influxdb.rigs import InfluxV1Rig
+from tests.servers import free_port
 
 URI = "urn:test:shop"
 SIGNALS: Sequence[dict[str, Any]] = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -28,16 +27,15 @@ from pipelines.registry import Registry
 from tests.contracts.rig import eventually
 from tests.contracts.source import Taker
 from tests.opcua.real import URI, RealServer
+from tests.servers import free_port
 
 EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (asyncua's server wants times without zone, meaning UTC)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     made = RealServer(tmp_path_factory.mktemp("server"))
-    made.start(port)
+    made.start(free_port())
     yield made
     made.stop()
 

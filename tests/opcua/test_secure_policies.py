@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from adapters.settings import Reading
 from pipelines.registry import Registry
 from tests.opcua.certificates import Wish, make
 from tests.opcua.real import URI, RealServer
+from tests.servers import free_port
 
 Kind = ua.SecurityPolicyType
 PERSON = make(Wish(name="reader", uri=None, hosts=(), key=9))
@@ -72,10 +72,8 @@ class ManyDoors(RealServer):
 
 
 def served(folder: Path, doors: tuple[ua.SecurityPolicyType, ...]) -> ManyDoors:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     made = ManyDoors(folder, doors)
-    made.start(port)
+    made.start(free_port())
     return made
 
 

@@ -67,7 +67,7 @@ async def test_u3_after_a_restart_all_tags_are_back(bed: Bed, count: int) -> Non
             bed.emit(name)  # nobody sees the first of the two
             bed.emit(name)
         await bed.server.start()
-        async with within(15.0):
+        async with within(15.0, line):
             await line.until(lambda: len(line.rows) == 2 * count, "every tag is back")
         await line.stop()
         verdict = await line.verdict()
@@ -104,7 +104,7 @@ async def test_u6_a_subscription_that_ended_is_made_anew(bed: Bed, way: str, pro
     names = bed.variables(3)
     async with bed.line(SystemClock()) as line:
         await line.until(lambda: len(line.rows) == len(names), "the first values")
-        async with within(5.0):
+        async with within(5.0, line):
             provoke(bed.server)
             for name in names:
                 bed.emit(name, count=2)

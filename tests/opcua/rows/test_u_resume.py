@@ -40,7 +40,7 @@ async def test_u1_a_reset_in_the_middle_of_a_message_loses_nothing(bed: Bed, for
         await line.until(lambda: len(line.rows) == len(names), "the first values")
         for _ in range(3):
             bed.server.scripts.append(Torn())
-            async with within(5.0):
+            async with within(5.0, line):
                 for name in names * 5:
                     bed.emit(name, count=5)
                     await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_u8_what_the_server_no_longer_has_is_a_gap_and_present_values(bed:
         bed.emit("a")
         bed.emit("b")
         bed.emit("a")
-        async with within(1.0):
+        async with within(1.0, line):
             await line.until(lambda: bool(line.gaps), "the gap is told")
             await line.until(lambda: line.values("b") == [0.0, 2.0], "the present value of the other one")
         await line.stop()

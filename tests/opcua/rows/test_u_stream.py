@@ -44,7 +44,7 @@ async def test_u8_a_missing_message_is_had_again_at_once(bed: Bed) -> None:
         await line.until(lambda: line.values("a") == [0.0], "the first value")
         bed.server.scripts.append(Swallow(3))
         bed.emit(count=10)
-        async with within(1.0):
+        async with within(1.0, line):
             await line.until(lambda: len(line.values("a")) == 11, "all values are stored")
         await line.stop()
         assert line.values("a") == [float(n) for n in range(11)]
