@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Misconfigured, NotConnected
-from adapters.mqtt import connection
+from adapters.mqtt import connection, probe
 from pipelines.batch import Flag, Kind
 from tests.contracts.rig import eventually
 from tests.mqtt.conftest import Later
@@ -319,7 +319,10 @@ async def test_a_refusal_of_mqtt_5_in_any_form_leads_to_311(answer: bytes) -> No
                     pytest.fail("connected")
 
 
-async def test_a_probe_says_what_it_found_and_leaves_nothing(broker: Mosquitto) -> None:
+async def test_a_probe_says_what_it_found_and_leaves_nothing(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "LISTEN", 3.0)
     await send(broker.port, ("shop/m1/a", "1"), ("shop/m1/bad", "1,5"), retain=True)
     shop = Shop(broker.port)
     listed = {"topic": NUMBERS["topic"], "payload": "number", "signals": [{"name": "x"}, {"name": "y"}]}

@@ -43,7 +43,7 @@ class MqttRig(SourceRig):
         return Publisher(self.broker.port)
 
     def _source(self, port: int) -> Source:
-        settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
+        settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "30s"}
         self.shop.port = port
         return self.shop.source(*READS, **settings)
 
@@ -114,7 +114,7 @@ class TlsRig(MqttRig):
         return Publisher(self.broker.port, ca=self.ca, **LOGIN)
 
     def _source(self, port: int) -> Source:
-        settings: dict[str, Any] = {"receive_maximum": 64, "keep_alive": "5s", **LOGIN, "ca": str(self.ca)}
+        settings: dict[str, Any] = {"receive_maximum": 64, "keep_alive": "30s", **LOGIN, "ca": str(self.ca)}
         return self.shop.source(*READS, url=f"mqtts://127.0.0.1:{port}", **settings)
 
 

@@ -82,7 +82,7 @@ async def test_published_line_by_line_it_arrives_completely(lines: list[bytes], 
     rows: Counter[tuple[str, Any]] = Counter()
     decoded = 0
     source = shop.source({"topic": "shdr/{machine}", "payload": "shdr", "adopt": True})
-    async with source.session(None) as session, asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with source.session(None) as session, asyncio.timeout(200), asyncio.TaskGroup() as group:
         await anext(aiter(session))
         group.create_task(publisher.send(*[("shdr/m1", line) for line in lines]))
         while decoded < 26_064:

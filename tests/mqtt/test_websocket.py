@@ -20,7 +20,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from adapters.errors import Misconfigured, NotConnected
-from adapters.mqtt import probe
 from adapters.mqtt.session import MqttSession
 from adapters.mqtt.settings import MqttSource
 from adapters.mqtt.websocket import Refused, WebSocket, check, hello
@@ -97,13 +96,6 @@ async def pinged(bridge: Bridge, session: MqttSession, later: Later) -> None:
         await eventually(lambda: bridge.asked > before)
 
 
-@pytest.fixture
-def brief_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here a probe need not hear anything."""
-    monkeypatch.setattr(probe, "LISTEN", 0.1)
-
-
-@pytest.mark.usefixtures("brief_look")
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_values_come_through(

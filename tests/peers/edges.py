@@ -13,6 +13,7 @@ import json
 import struct
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +127,12 @@ async def record(name: str, broker: Mosquitto) -> list[Message]:
     session, heard = SESSIONS[name], list[tuple[str, bytes]]()
     ear = paho.Client(CallbackAPIVersion.VERSION2)
     ear.on_message = lambda _client, _data, message: heard.append((message.topic, bytes(message.payload)))
+    subscribed = threading.Event()
+    ear.on_subscribe = lambda *_: subscribed.set()
     ear.connect("127.0.0.1", broker.port)
     ear.loop_start()
     ear.subscribe("spBv1.0/#", qos=0)
+    assert await asyncio.to_thread(subscribed.wait, 60), "no SUBACK: births would not be heard"
     peer = await asyncio.to_thread(Peer, session.command(), broker.folder / f"{name}.log")
     try:
         births = {"node": [["Version", "String", "1.0"]], "device": session.numbered(session.device)}

@@ -47,7 +47,7 @@ class BehindProxy(MqttRig):
         self.publisher = Publisher(port)
 
     def _source(self, port: int) -> Source:
-        settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "5s"}
+        settings: dict[str, Any] = {"version": self.version, "receive_maximum": 64, "keep_alive": "30s"}
         self.shop.port = port
         return self.shop.source(*READS, **settings, client_id=self.client)
 

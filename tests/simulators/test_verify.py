@@ -351,7 +351,7 @@ def influx(tmp_path: Path) -> Iterator[Server]:
 
 def ask(server: Server, path: str, body: bytes) -> None:
     with urllib.request.urlopen(
-        urllib.request.Request(f"{server.url}/{path}", data=body), timeout=20
+        urllib.request.Request(f"{server.url}/{path}", data=body), timeout=90
     ) as answer:
         answer.read()
 

@@ -52,13 +52,13 @@ async def test_a_topic_that_the_access_list_keeps_silent_is_suspected(
     async with mosquitto(tmp_path, f"acl_file {tmp_path / 'acl'}") as broker:
         shut, opened = ({**NUMBERS, "topic": f"{name}/{{signal}}"} for name in ("shut", "open"))
         source = Shop(broker.port).source(shut, opened)
-        source._memory.silence._patience = 0.5  # instead of a minute
         with caplog.at_level(logging.WARNING):
             async with source.session(None) as session:
                 assert session.facts["subscriptions"] == "2", "granted, both"
                 await take(session, 0)
                 await send(broker.port, ("shut/a", "1"), ("open/a", "2"))
                 assert [value for _, _, value in cells(await take(session, 1))] == [2.0]
+                source._memory.silence._patience = 0.0  # instead of a minute
                 await eventually(lambda: "silent_topics" in session.facts, "the suspicion")
                 said = session.facts["silent_topics"]
                 assert "shut/+" in said
