@@ -12,9 +12,12 @@ import select
 import stat
 import struct
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.contracts.rig import PATIENCE
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes that are not yet sent
 
@@ -22,8 +25,9 @@ _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes that are not yet sent
 async def settled() -> None:
     """Nothing is in a socket of this process, no thread works for the loop, and no turn of it brings anything."""
     jobs = watched()
-    quiet = 0
+    quiet, deadline = 0, time.monotonic() + PATIENCE
     while quiet < 2:
+        assert time.monotonic() < deadline, f"something moves all the time: {jobs or 'sockets or the loop'}"
         await asyncio.sleep(0)
         quiet = 0 if _moving(jobs) else quiet + 1
         if quiet == 1:  # the kernel may hand over a moment later what is on its way to another socket of ours

@@ -422,13 +422,15 @@ class PeerRows:
                 await line.runs()
             still = {"speed", "temperature"}
 
-            def beating() -> set[str]:
-                return {row.signal for row in line.rows if row.flags & Flag.HEARTBEAT}
+            def beats() -> list[tuple[str, Any]]:
+                return [(row.signal, row.value) for row in line.rows if row.flags & Flag.HEARTBEAT]
 
-            await line.until(lambda: beating() == still, "both are read again")
+            latest = {name: bed.latest(name) for name in still}
+            await line.until(lambda: dict(beats()) == latest, "both are read again")
             await line.conserved()
-            beats = [row for row in line.rows if row.flags & Flag.HEARTBEAT]
-            assert {(row.signal, row.value) for row in beats} == {(name, bed.latest(name)) for name in still}
+            assert dict(beats()) == latest
+            told = {(name, value) for (name, _), (value, _) in bed.emitted().items() if name in still}
+            assert set(beats()) <= told, "of earlier values where the machine took more than a second"
             assert line.facts["polling"].startswith(f"{2 + MORE} signals")
         assert bed.wire.count("CreateMonitoredItems") == 1
         assert line.gaps == []
