@@ -15,7 +15,7 @@ from tests.contracts.rig import eventually
 from tests.mqtt.conftest import Later
 from tests.mqtt.peers import NUMBERS, Mosquitto, Publisher, Shop, amqtt, password_file
 from tests.mqtt.scripted.broker import Rules, scripted
-from tests.mqtt.taking import cells, last_checkpoint, mosquitto, send, take, take_until
+from tests.mqtt.taking import cells, last_checkpoint, mosquitto, send, take, take_until, tick
 from tests.servers import free_port
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
@@ -101,6 +101,7 @@ async def test_reading_stops_at_the_bound_and_pings_go_on(tmp_path: Path, later:
         before = log.read_text().count(said)
         for n in range(1, 4):
             later(20.0)
+            tick(session)
             await eventually(
                 lambda n=n: log.read_text().count(said) == before + n,  # type: ignore[misc]
                 "a ping of a reader that stands, once in a keep-alive",
@@ -295,7 +296,7 @@ async def test_topic_bytes_that_are_not_utf8_are_refused() -> None:
 
 async def test_a_broker_of_311_only_is_used_with_311_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """amqtt knows no MQTT 5: it reads a longer CONNECT than was sent, and never answers."""
-    monkeypatch.setattr(connection, "HESITATION", 2.0)
+    monkeypatch.setattr(connection, "HESITATION", 0.2)
     with amqtt() as port:
         async with Shop(port).source(NUMBERS).session(None) as session:
             assert session.facts["protocol"] == "MQTT 3.1.1"

@@ -112,10 +112,10 @@ def test_only_changes_are_reported(name: str) -> None:
     [("cnc", 20), ("energy", 20), ("compressor", 20), ("moulding", 20), ("robot", 20), ("packaging", 8), ("legacy", 4)],
 )  # fmt: skip
 def test_states_follow_each_other_without_a_hole(name: str, states: int) -> None:
-    done = run(name, 5, 1800)
+    done = run(name, 5, 900)
     assert len(done.states) > states
     assert done.states[0].begin == START
-    assert done.states[-1].end == START + 1800 * 10**9
+    assert done.states[-1].end == START + 900 * 10**9
     for before, after in pairwise(done.states):
         assert before.begin < before.end == after.begin
         assert before.state != after.state
