@@ -42,6 +42,7 @@ from pipelines.identity import Learned
 from pipelines.stage import Refined, Refusal
 from tests.fakes import FakeClock
 from tests.influxdb.peers import Server, influxd
+from tests.journal.starting import memory
 from tests.line.conftest import started, v1
 from tests.line.databases import influx as ask_influx
 from tests.line.harness import Collector, collector, eventually
@@ -221,7 +222,7 @@ class MemoryBooks(Books):
 
 class SqliteBooks(Books):
     async def enter(self, stack: AsyncExitStack) -> Journal:
-        folder = tempfile.mkdtemp(prefix="quarantine-")
+        folder = tempfile.mkdtemp(prefix="quarantine-", dir=memory())
         stack.callback(shutil.rmtree, folder)
         opening = open_journal(Path(folder) / "j.db", followers=["sink"], clock=self.clock, window=0.0)
         return await stack.enter_async_context(opening)

@@ -43,6 +43,7 @@ from pipelines.stage import Reason, Refined
 from tests.contracts.journal import START, following, next_range, numbers, refine, refusal
 from tests.fakes import FakeClock
 from tests.journal.platter import Image, Platter
+from tests.journal.starting import memory
 from tests.journal.test_power import laid_out
 from tests.journal.test_power_faults import NoSpace, Once, io_error
 from tests.journal.vfs import Disk, living, no_fault
@@ -111,7 +112,7 @@ class JournalMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.runner = asyncio.Runner()
-        self.folder = Path(tempfile.mkdtemp(prefix="journal-machine-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="journal-machine-", dir=memory()))
         self.images = 0
         self.path = self.folder / "0" / "journal.db"
         self.path.parent.mkdir()

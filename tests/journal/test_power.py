@@ -22,6 +22,7 @@ from collector.journal.sqlite import open_journal
 from collector.journal.store import Store
 from tests.fakes import FakeClock
 from tests.journal.platter import Image, Platter
+from tests.journal.starting import memory
 from tests.journal.vfs import Disk, living
 from tests.journal.workload import FOLLOWERS, History, small, verify, work
 
@@ -35,8 +36,7 @@ ROUNDS = 8
 @pytest.fixture
 def ram() -> Iterator[Path]:
     """A folder in memory where there is one: a real disk would flush for nothing."""
-    fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="power-", dir=fast) as folder:
+    with tempfile.TemporaryDirectory(prefix="power-", dir=memory()) as folder:
         yield Path(folder)
 
 

@@ -9,12 +9,9 @@ import pytest
 from collector.journal.base import SinkAccount
 from pipelines.stage import Gap
 from tests.contracts.journal import START, append, refusal, seen_by, take
-from tests.journal.test_damage import edit, filled, opened
+from tests.journal.test_damage import edit, filled, opened, path
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
+__all__ = ["path"]
 
 
 @pytest.mark.parametrize(
