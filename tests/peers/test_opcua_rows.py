@@ -20,7 +20,9 @@ from pipelines.batch import Flag
 from pipelines.registry import Registry
 from simulators.proxy.server import open_proxy
 from tests.contracts.rig import eventually, leap
+from tests.opcua.certificates import Wish, make
 from tests.opcua.rows.bed import LONG, Hurried, let
+from tests.opcua.scripted import Identity, ScriptedServer
 from tests.opcua.settling import settled
 from tests.peers.opcua import SIGNALS, START_MS, Server
 from tests.peers.rows import PeerBed, Wire
@@ -468,14 +470,16 @@ class PeerRows:
         assert line.gaps == []
         assert bed.proxy.connections == connections
 
-    async def test_u20_the_certificate_is_another_one(self, bed: PeerBed, tmp_path: Path) -> None:
+    async def test_u20_the_certificate_is_another_one(self, bed: PeerBed) -> None:
         """U20: pinned, and renewed by nobody's authority: a clear state, no storm, no credential."""
         pin = {"server_certificate_sha256": fingerprint(bed.server)}
         bed.settings |= {"security": "sign_and_encrypt", "username": "reader", "password": "right", **pin}
         bed.read(*SIGNALS)
-        folder = tmp_path / "renewed"
-        folder.mkdir()
-        renewed = await asyncio.to_thread(Server, self.KIND, folder, **OPTIONS)
+        other = make(Wish(key=2))
+        renewed = ScriptedServer(
+            identity=Identity(other.der, other.key)
+        )  # what answers is its certificate only
+        await renewed.start()
         try:
             async with bed.line() as line:
                 await line.runs()
@@ -486,8 +490,9 @@ class PeerRows:
                 assert "certificate" in line.health["plc"].error
                 assert bed.proxy.connections - connections <= 3
                 assert bed.wire.count("CreateSession") == signed == 0, "nothing is asked in clear"
+            assert set(renewed.record.requests) == {"GetEndpoints"}
         finally:
-            await asyncio.to_thread(renewed.peer.stop)
+            await renewed.stop()
 
     async def test_u21_a_stranger_gets_no_credential(self, bed: PeerBed) -> None:
         """U21: another certificate than the one that is known: nobody signs in, not even a secure channel begins."""
