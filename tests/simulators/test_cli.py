@@ -87,7 +87,7 @@ def test_a_run_from_ready_to_stopped(start: Start, tmp_path: Path) -> None:
 async def test_hold_serves_first_values_and_starts_at_go(start: Start, tmp_path: Path) -> None:
     process = start("run", "cnc", "--hold", "--duration", "500ms", "--dir", str(tmp_path / "d"), *AT)
     ready = line(process)
-    async with Client(ready["endpoints"]["cnc-1"], timeout=20) as client:
+    async with Client(ready["endpoints"]["cnc-1"], timeout=90) as client:
         index = await client.get_namespace_index("urn:shopfloor:sim:cnc")
         assert await client.get_node(f"ns={index};s=Program.Name").read_value() == "O2040_FLANGE"
         truth = tmp_path / "d" / "truth.jsonl"

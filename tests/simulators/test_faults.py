@@ -297,12 +297,12 @@ async def test_a_server_that_is_built_anew_is_not_stepped_under_its_hands(
 
 
 async def _index(url: str) -> int:
-    async with Client(url, timeout=20) as client:
+    async with Client(url, timeout=90) as client:
         return int(await client.get_namespace_index("urn:shopfloor:sim:legacy"))
 
 
 async def _read(url: str, name: str) -> Any:
-    async with Client(url, timeout=20) as client:
+    async with Client(url, timeout=90) as client:
         index = await client.get_namespace_index("urn:shopfloor:sim:legacy")
         return await client.get_node(f"ns={index};s={name}").read_value()
 
@@ -311,7 +311,7 @@ async def test_opcua_quality_is_a_status(tmp_path: Path) -> None:
     async with driven(tmp_path, (("legacy", "l"),), faces={"l": "opcua"}) as (workshop, clock):
         await workshop.engine.start(Wish("l", "uncertain", "pulses"))
         await clock.advance(1)
-        async with Client(workshop.endpoints["l"], timeout=20) as client:
+        async with Client(workshop.endpoints["l"], timeout=90) as client:
             index = await client.get_namespace_index("urn:shopfloor:sim:legacy")
             data = await client.get_node(f"ns={index};s=pulses").read_data_value(raise_on_bad_status=False)
             assert data.StatusCode is not None

@@ -129,7 +129,7 @@ async def bed(tmp_path: Path, nursery: Nursery) -> AsyncIterator[Bed]:
     opened = open_workshop(plan(tmp_path, machines=machines), nursery)
     async with opened as workshop, asyncio.TaskGroup() as group:
         group.create_task(workshop.drive(clock, stop, origin_ns=START))
-        async with Client(workshop.endpoints["robot-1"], timeout=20) as client:
+        async with Client(workshop.endpoints["robot-1"], timeout=90) as client:
             yield Bed(workshop, clock, client, tmp_path / "truth.jsonl")
         stop.set()
 
@@ -210,7 +210,7 @@ async def test_a_refresh_tells_what_is_retained_and_nothing_else(bed: Bed) -> No
             await bed.client.get_node(node(2782)).call_method(node(12912 if wrong[1:] else 3875), *given)
     with pytest.raises(UaStatusCodeError, match="BadMonitoredItemIdInvalid"):
         await bed.refresh(subscription, 4711)
-    async with Client(bed.workshop.endpoints["robot-1"], timeout=20) as stranger:
+    async with Client(bed.workshop.endpoints["robot-1"], timeout=90) as stranger:
         theirs = ua.Variant(subscription.subscription_id, ua.VariantType.UInt32)
         with pytest.raises(UaStatusCodeError, match="BadSubscriptionIdInvalid"):
             await stranger.get_node(node(2782)).call_method(node(3875), theirs)
@@ -354,7 +354,7 @@ async def test_a_milling_machine_tells_alerts_of_its_specification(tmp_path: Pat
     """AlertType with its ErrorCode (OPC 40501-1, 9.1), also at `Notification/Messages`, where the specification has them."""
     async with (
         open_workshop(plan(tmp_path), nursery) as workshop,
-        Client(workshop.endpoints["cnc-1"], timeout=20) as client,
+        Client(workshop.endpoints["cnc-1"], timeout=90) as client,
     ):
         index = await client.get_namespace_index("http://opcfoundation.org/UA/MachineTool/")
         vendor = await client.get_namespace_index("urn:shopfloor:sim:cnc")

@@ -34,7 +34,7 @@ async def workshop(tmp_path: Path) -> AsyncIterator[Workshop]:
 
 @pytest.fixture
 async def client(workshop: Workshop) -> AsyncIterator[Client]:
-    async with Client(workshop.endpoints["cnc-1"], timeout=20) as connected:
+    async with Client(workshop.endpoints["cnc-1"], timeout=90) as connected:
         yield connected
 
 

@@ -55,7 +55,7 @@ async def bed(tmp_path: Path, nursery: Nursery) -> AsyncIterator[Bed]:
     async with opened as workshop, asyncio.TaskGroup() as group, AsyncExitStack() as stack:
         group.create_task(workshop.drive(clock, stop, origin_ns=START))
         clients = {
-            m: await stack.enter_async_context(Client(workshop.endpoints[m], timeout=20)) for _, m in MACHINES
+            m: await stack.enter_async_context(Client(workshop.endpoints[m], timeout=90)) for _, m in MACHINES
         }
         stack.callback(stop.set)
         yield Bed(workshop, clock, clients, tmp_path / "truth.jsonl")
@@ -157,7 +157,7 @@ async def test_a_machine_that_makes_no_further_step_takes_nothing(tmp_path: Path
         later = workshop.units[1]
         later.left = None
         driving = group.create_task(workshop.drive(clock, stop, origin_ns=START))
-        async with Client(workshop.endpoints["spent"], timeout=20) as client:
+        async with Client(workshop.endpoints["spent"], timeout=90) as client:
             override = client.get_node(node_id("Motion.SpeedOverride", 2))
             await clock.advance(1.5)
             said = [await write(override, 50.0, ua.VariantType.Float)]
@@ -230,7 +230,7 @@ async def test_only_operators_write_and_acknowledge(tmp_path: Path, nursery: Nur
 
 
 async def signed_in(url: str, folder: Path, who: str, password: str) -> Client:
-    client = Client(url, timeout=20)
+    client = Client(url, timeout=90)
     client.application_uri = CLIENT_URI
     if who:
         client.set_user(who)

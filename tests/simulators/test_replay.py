@@ -286,7 +286,7 @@ async def test_a_table_becomes_nodes(start: Start, tmp_path: Path, ending: str) 
     ready = line(process)
     assert (ready["machines"], ready["signals"], ready["values"]) == (["m1"], 4, 8)
     listener = Listener()
-    async with Client(ready["endpoints"]["replay"], timeout=20) as client:
+    async with Client(ready["endpoints"]["replay"], timeout=90) as client:
         index = await client.get_namespace_index("urn:shopfloor:replay")
         nodes = [client.get_node(f"ns={index};s=m1/{name}") for name in ("load", "count", "on", "tool")]
         kinds = [await node.read_data_type_as_variant_type() for node in nodes]

@@ -69,7 +69,7 @@ async def enter(
     password: str = "", shown: Identity | None = None,
 ) -> Any:  # fmt: skip
     """Read one value as a client does."""
-    client = Client(workshop.endpoints["l"], timeout=20)
+    client = Client(workshop.endpoints["l"], timeout=90)
     client.application_uri = CLIENT_URI
     if user:
         client.set_user(user)
@@ -91,7 +91,7 @@ async def test_left_out_everything_is_offered_and_the_configuration_asks_for_not
     opened: Any, tmp_path: Path
 ) -> None:
     async with opened(Security()) as workshop:
-        async with Client(workshop.endpoints["l"], timeout=20) as client:
+        async with Client(workshop.endpoints["l"], timeout=90) as client:
             found = await client.get_endpoints()
         seen = {(str(e.SecurityMode.name), str(e.SecurityPolicyUri).rpartition("#")[2]) for e in found}
         assert seen == {("None_", "None"), *((mode, policy) for mode in MODES for policy in ALL)}
@@ -137,7 +137,7 @@ def test_who_is_an_operator() -> None:
 
 async def plain_session(url: str) -> None:
     """As a client that does not look what is offered."""
-    client = Client(url, timeout=20)
+    client = Client(url, timeout=90)
     await client.connect_socket()
     try:
         await client.send_hello()
@@ -164,7 +164,7 @@ async def test_no_side_door_without_security(opened: Any, tmp_path: Path) -> Non
 
 async def test_nobody_guesses_the_name_of_a_session(opened: Any) -> None:
     """The library's server counts them from 1000 on (decisions/0007)."""
-    async with opened(Security()) as workshop, Client(workshop.endpoints["l"], timeout=20) as client:
+    async with opened(Security()) as workshop, Client(workshop.endpoints["l"], timeout=90) as client:
         assert client.uaclient.session.authentication_token.NodeIdType is ua.NodeIdType.Guid
 
 
@@ -413,7 +413,7 @@ def test_the_command_line_refuses_in_words(
 
 async def shown(workshop: Workshop) -> x509.Certificate:
     """The certificate that all endpoints show."""
-    async with Client(workshop.endpoints["l"], timeout=20) as client:
+    async with Client(workshop.endpoints["l"], timeout=90) as client:
         found = await client.get_endpoints()
     (der,) = {e.ServerCertificate for e in found}
     return x509.load_der_x509_certificate(der)
@@ -471,7 +471,7 @@ async def test_faults_of_the_server_do_not_undo_each_other(opened: Any) -> None:
         await engine.stop(Fault("l", "restart"))
         other = await shown(workshop)
         assert print_of(other) != print_of(own)
-        async with Client(workshop.endpoints["l"], timeout=20) as client:
+        async with Client(workshop.endpoints["l"], timeout=90) as client:
             index = await client.get_namespace_index("urn:shopfloor:sim:legacy")
             assert index == 3
             red = client.get_node(f"ns={index};s=light_red")

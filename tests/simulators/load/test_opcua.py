@@ -65,7 +65,7 @@ async def test_every_value_arrives_as_stated(per_notification: int, order: Any) 
     load = Load(variables=100, hz=20, per_notification=per_notification, order=order)
     async with serving(load) as server:
         handler = Handler(wanted=100 * 10)
-        async with Client(server.url, timeout=20) as client:
+        async with Client(server.url, timeout=90) as client:
             subscription = await subscribe(client, handler, 100)
             await emit(server, 0.5, 0.0, asyncio.Event())
             async with asyncio.timeout(90):
@@ -86,7 +86,7 @@ async def test_every_value_arrives_as_stated(per_notification: int, order: Any) 
 async def test_shuffled_means_another_order_every_tick() -> None:
     async with serving(Load(variables=50, hz=100, per_notification=50, order="shuffled")) as server:
         handler = Handler(wanted=150)
-        async with Client(server.url, timeout=20) as client:
+        async with Client(server.url, timeout=90) as client:
             await subscribe(client, handler, 50)
             await emit(server, 0.03, 0.0, asyncio.Event())
             async with asyncio.timeout(90):
@@ -99,7 +99,7 @@ async def test_shuffled_means_another_order_every_tick() -> None:
 async def test_what_nobody_asks_for_is_dropped_and_counted() -> None:
     async with (
         serving(Load(variables=20, hz=100, per_notification=10, queue=0.05)) as server,
-        Client(server.url, timeout=20) as client,
+        Client(server.url, timeout=90) as client,
     ):
         parameters = ua.CreateSubscriptionParameters(RequestedPublishingInterval=100, PublishingEnabled=True)
         made = await create_without_publishing(client, parameters)
@@ -155,7 +155,7 @@ async def ask(client: Client, request: Any, answer: Any) -> Any:
 async def test_the_same_notification_can_be_asked_for_again() -> None:
     async with (
         serving(Load(variables=10, hz=100, per_notification=10)) as server,
-        Client(server.url, timeout=20) as client,
+        Client(server.url, timeout=90) as client,
     ):
         made = await create_without_publishing(client, ua.CreateSubscriptionParameters())
         await monitor_raw(client, made, 10)
@@ -171,7 +171,7 @@ async def test_the_same_notification_can_be_asked_for_again() -> None:
 
 
 async def test_unknown_nodes_and_services_are_refused() -> None:
-    async with serving(Load(variables=10)) as server, Client(server.url, timeout=20) as client:
+    async with serving(Load(variables=10)) as server, Client(server.url, timeout=90) as client:
         with pytest.raises(UaStatusCodeError, match="BadServiceUnsupported"):
             await client.nodes.objects.get_children()
         with pytest.raises(UaStatusCodeError, match="BadNodeIdUnknown"):
@@ -180,7 +180,7 @@ async def test_unknown_nodes_and_services_are_refused() -> None:
 
 
 async def test_a_read_longer_than_a_chunk_is_answered_whole() -> None:
-    async with serving(Load(variables=8000)) as server, Client(server.url, timeout=20) as client:
+    async with serving(Load(variables=8000)) as server, Client(server.url, timeout=90) as client:
         nodes = [client.get_node(f"ns=2;s={name_of(number)}") for number in range(8000)]
         assert await client.read_values(nodes) == [100_000.0 + number for number in range(8000)]
 
@@ -228,8 +228,8 @@ async def test_two_sessions_with_subscriptions_of_their_own_get_everything() -> 
     """Each has its own queues, its own handles and its own requests; what both get is the same."""
     async with (
         serving(Load(variables=40, hz=20, per_notification=15, subscribers=2, types="mixed")) as server,
-        Client(server.url, timeout=20) as one,
-        Client(server.url, timeout=20) as other,
+        Client(server.url, timeout=90) as one,
+        Client(server.url, timeout=90) as other,
     ):
         handlers = [Handler(wanted=400), Handler(wanted=400)]
         for client, handler in zip((one, other), handlers, strict=True):
@@ -249,8 +249,8 @@ async def test_two_sessions_with_subscriptions_of_their_own_get_everything() -> 
 
 
 async def test_a_subscription_outlives_its_session_and_can_be_taken_over() -> None:
-    async with serving(Load(variables=10, hz=100)) as server, Client(server.url, timeout=20) as heir:
-        async with Client(server.url, timeout=20) as client:
+    async with serving(Load(variables=10, hz=100)) as server, Client(server.url, timeout=90) as heir:
+        async with Client(server.url, timeout=90) as client:
             made = await create_without_publishing(
                 client, ua.CreateSubscriptionParameters(RequestedLifetimeCount=1000)
             )
@@ -271,19 +271,19 @@ async def test_a_subscription_outlives_its_session_and_can_be_taken_over() -> No
 
 async def test_who_is_gone_is_forgotten_when_the_next_one_subscribes() -> None:
     async with serving(Load(variables=10, hz=100)) as server:
-        async with Client(server.url, timeout=20) as client:
+        async with Client(server.url, timeout=90) as client:
             made = await create_without_publishing(client, ua.CreateSubscriptionParameters())
             await monitor_raw(client, made, 10)
             await emit(server, 0.02, 0.0, asyncio.Event())
             client.disconnect_socket()
-        async with Client(server.url, timeout=20) as other:
+        async with Client(server.url, timeout=90) as other:
             await create_without_publishing(other, ua.CreateSubscriptionParameters())
             assert server.report()["dropped"] == 20
             assert len(server.subscriptions) == 1
 
 
 async def test_the_client_limits_the_values_of_a_notification() -> None:
-    async with serving(Load(variables=10, hz=100)) as server, Client(server.url, timeout=20) as client:
+    async with serving(Load(variables=10, hz=100)) as server, Client(server.url, timeout=90) as client:
         wish = ua.CreateSubscriptionParameters(MaxNotificationsPerPublish=4)
         await monitor_raw(client, await create_without_publishing(client, wish), 10)
         await emit(server, 0.01, 0.0, asyncio.Event())

@@ -46,7 +46,7 @@ async def served(folder: Path, *kinds: str) -> AsyncIterator[tuple[Workshop, dic
     """Machines of these kinds, and a client of each."""
     machines = tuple((kind, f"{kind}-1") for kind in kinds)
     async with open_workshop(plan(folder, machines=machines)) as workshop, AsyncExitStack() as stack:
-        opened = {kind: Client(workshop.endpoints[machine], timeout=20) for kind, machine in machines}
+        opened = {kind: Client(workshop.endpoints[machine], timeout=90) for kind, machine in machines}
         yield workshop, {kind: await stack.enter_async_context(client) for kind, client in opened.items()}
 
 

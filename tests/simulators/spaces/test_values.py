@@ -195,5 +195,5 @@ async def test_a_server_that_comes_back_with_other_numbers_has_it_all_again(tmp_
 
 
 async def _whole(workshop: Workshop) -> tuple[Seen, list[str]]:
-    async with Client(workshop.endpoints["packaging-1"], timeout=20) as client:
+    async with Client(workshop.endpoints["packaging-1"], timeout=90) as client:
         return await look(client), await client.get_namespace_array()
