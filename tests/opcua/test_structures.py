@@ -27,6 +27,7 @@ from tests.opcua.encoder import Array, Scalar
 from tests.opcua.opened import opened
 from tests.opcua.scripted.codec.wire import NodeId
 from tests.opcua.scripted.space import Ref
+from tests.opcua.settling import settled
 from tests.opcua.test_session import Line, begin
 from tests.opcua.test_types import STATE_TYPE, Types, localized
 
@@ -194,6 +195,7 @@ async def test_a_type_that_comes_later_is_asked_for(bed: Types) -> None:
     await eventually(lambda: len(refused(line)) == 1, "the refusal")
     before = len(bed.server.record.requests)
     await eventually(lambda: bed.server.record.requests[before:].count("Browse") >= 2, "the question")
+    await settled()
     bed.emit("x", enc.Structure(struct.pack("<d", 2.0), (3, 6103)), 2)
     await eventually(lambda: line.values("x.z") == [2.0], "the next")
     assert "ns=3;i=6103" in refused(line)[0].reason
