@@ -14,7 +14,7 @@ from typing import Any, Final
 from simulators.errors import SimulatorError
 
 VARIABLE: Final = "SHOPFLOOR_COLLECTOR"
-PATIENCE: Final = 60.0  # s
+PATIENCE: Final = 120.0  # s
 
 
 def command() -> Sequence[str]:
