@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -176,10 +177,10 @@ class Line:
 
     async def until(self, holds: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
         """Read on until it holds."""
-        deadline = asyncio.get_running_loop().time() + patience
+        deadline = time.monotonic() + patience
         await self.read()
         while not holds():
-            assert asyncio.get_running_loop().time() < deadline, f"did not happen within {patience} s: {what}"
+            assert time.monotonic() < deadline, f"did not happen within {patience} s: {what}"
             await asyncio.sleep(0.01)
             await self.read()
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -159,10 +160,10 @@ async def stored(journal: SqliteJournal, source: str) -> int:
 
 
 async def reached(journal: SqliteJournal, source: str, count: int, patience: float = PATIENCE) -> None:
-    deadline = asyncio.get_running_loop().time() + patience
+    deadline = time.monotonic() + patience
     while await stored(journal, source) < count:
         now = await stored(journal, source)
-        assert asyncio.get_running_loop().time() < deadline, f"{source}: {now} of {count}"
+        assert time.monotonic() < deadline, f"{source}: {now} of {count}"
         await asyncio.sleep(0.02)
 
 
