@@ -282,7 +282,7 @@ class JournalMachine(RuleBasedStateMachine):
 
         async def one() -> Any:
             try:
-                return await asyncio.wait_for(anext(slices), 10)
+                return await asyncio.wait_for(anext(slices), 120)
             finally:
                 await slices.aclose()
 
@@ -310,7 +310,9 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.cursors["archive"] < len(self.entries))
     @rule(values=st.integers(1, 12), commits=st.booleans())
     def seal(self, values: int, *, commits: bool) -> None:
-        span = self.run(asyncio.wait_for(next_range(self.journal, "archive", values=values, seconds=0.0), 10))
+        span = self.run(
+            asyncio.wait_for(next_range(self.journal, "archive", values=values, seconds=0.0), 120)
+        )
         before = self.cursors["archive"]
         assert span.first == before + 1
         if self.planned is not None:
