@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.judge import COUNTS, Cause, Line, causes, faults, lines
+from tests.acceptance.judge import COUNTS, Cause, Line, causes, faults, lines, standstills
 from tests.acceptance.run import WORKSHOP, ran, stretched
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ def accepted(folder: Path, scenario: Mapping[str, Any], say: Say, *, own_broker:
     with ran(folder, scenario, say, own_broker=own_broker) as done:
         table = list(lines(done, faces(scenario)))
     injected = list(faults(done.truth))
-    gaps = causes(folder / "export.jsonl", injected)
+    gaps = causes(folder / "export.jsonl", [*injected, *standstills(done)])
     say(f"{len(injected)} faults were injected: {', '.join(sorted({each.name for each in injected}))}.")
     _tell_gaps(gaps, say)
     _tell_table(table, say)

@@ -28,6 +28,9 @@ LOSING: Final = (
 )
 """Faults that may cost values; what is late, double or in another order may cost none."""
 
+STANDSTILL: Final = "standstill"
+"""Of this whole computer, as somebody beside the collector saw it: it strikes every source."""
+
 COUNTS: Final = ("expected", "found", "explained", "missing", "spurious", "altered", "late", "repeated")
 BAD: Final = ("missing", "spurious", "altered", "late")
 
@@ -108,6 +111,10 @@ def faults(truth: Path) -> Iterator[Fault]:
                 )
 
 
+def standstills(ran: Ran) -> list[Fault]:
+    return [Fault("computer", "", STANDSTILL, "computer", begins, ends, 0) for begins, ends in ran.stalls]
+
+
 def causes(export: Path, injected: Sequence[Fault]) -> list[Cause]:
     """Every gap record of the collector, read from what it exported."""
     found: dict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
@@ -115,7 +122,7 @@ def causes(export: Path, injected: Sequence[Fault]) -> list[Cause]:
         head, _, name = str(row["signal"]).rpartition(".")
         if row["machine"] == "collector" and head.startswith("gap."):
             found[head.removeprefix("gap."), row["time"]][name] = row["value"]
-    ways = [fault for fault in injected if fault.name in LOSING]
+    ways = [fault for fault in injected if fault.name in (*LOSING, STANDSTILL)]
     return [
         Cause(source, gap["from"], gap["to"], gap["reason"], _at(source, gap["from"], gap["to"], ways))
         for (source, _), gap in sorted(found.items(), key=lambda each: each[1].get("from", 0))
@@ -125,7 +132,7 @@ def causes(export: Path, injected: Sequence[Fault]) -> list[Cause]:
 
 def _at(source: str, begins: int, ends: int, ways: Sequence[Fault]) -> Sequence[Fault]:
     """Those that overlap it; where there is none, those that it follows or that it comes shortly before."""
-    mine = [fault for fault in ways if fault.source == source]
+    mine = [fault for fault in ways if fault.source == source or fault.name == STANDSTILL]
     return [fault for fault in mine if _touches(fault, begins, ends, 0, 0)] or [
         fault for fault in mine if _touches(fault, begins, ends, BEFORE, AFTER)
     ]

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -34,13 +35,14 @@ class Scenario(Simulation):
 
 
 class Ran(NamedTuple):
-    """What is left of a run. data: where it is stored, by name. books: the collector's, at its end."""
+    """What is left of a run. data: where it is stored, by name. books: the collector's, at its end. stalls: from and to, ns."""
 
     folder: Path
     truth: Path
     data: Mapping[str, str]
     books: Mapping[str, Any]
     log: str
+    stalls: Sequence[tuple[int, int]]
 
 
 def stretched(plan: Path, minutes: float | None) -> Mapping[str, Any]:
@@ -87,6 +89,7 @@ def _lived(
     extra.write_text(json.dumps(_extra(url)), encoding="utf-8")
     seconds = arguments.seconds(scenario["duration"])
     with (
+        watched() as stalls,
         simulation(folder, str(plan), *broker, kind=Scenario) as workshop,
         collector(workshop.config, extra) as running,
     ):
@@ -106,7 +109,7 @@ def _lived(
         running.stop()
         exported = _export(folder, workshop.config, extra)
     stored = {"export": str(exported), "InfluxDB": f"{url}?db={DATABASE}"}
-    return Ran(folder, Path(workshop.ready["truth"]), stored, books, running.log())
+    return Ran(folder, Path(workshop.ready["truth"]), stored, books, running.log(), stalls)
 
 
 def _wait(
@@ -137,6 +140,31 @@ def whole(truth: Path, exported: Path, machines: Sequence[str]) -> bool:
     with redirect_stdout(said), redirect_stderr(io.StringIO()):
         verify(["verify", str(truth), "--against", str(exported), "--json", *only])
     return not json.loads(said.getvalue())["missing"]
+
+
+STALL = 2 * 10**9
+"""ns that a moment of 0.1 s may take before this computer counts as having stood still."""
+
+
+@contextmanager
+def watched() -> Iterator[list[tuple[int, int]]]:
+    """When this computer stood still meanwhile: a collector on it did, too, and says so in a gap record that no fault made."""
+    found, over = list[tuple[int, int]](), threading.Event()
+
+    def look() -> None:
+        before = time.time_ns()
+        while not over.wait(0.1):
+            if (now := time.time_ns()) - before > STALL:
+                found.append((before, now))
+            before = now
+
+    watching = threading.Thread(target=look, name="stalls")
+    watching.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watching.join()
 
 
 def _over(workshop: Simulation) -> int:

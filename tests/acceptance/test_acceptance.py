@@ -15,7 +15,7 @@ from simulators.faults.catalogue import COMMUNICATION, SENSOR
 from simulators.faults.engine import ON_THE_WAY
 from simulators.machines import kind
 from tests.acceptance.__main__ import accepted, faces
-from tests.acceptance.judge import Fault, _at
+from tests.acceptance.judge import STANDSTILL, Fault, _at
 from tests.acceptance.run import FILES, SHORT, WORKSHOP, stretched
 
 OWN = {
@@ -60,3 +60,6 @@ def test_a_gap_record_counts_only_at_a_fault_of_its_source() -> None:
     assert _at("mill", 4101 * second, 4102 * second, [cut, jump]) == [jump]
     assert not _at("mill", 200 * second, 210 * second, [cut, jump])
     assert not _at("broker", 95 * second, 105 * second, [cut, jump])
+    stall = Fault("computer", "", STANDSTILL, "computer", 300 * second, 306 * second, 0)
+    assert _at("broker", 301 * second, 305 * second, [cut, jump, stall]) == [stall]
+    assert not _at("broker", 200 * second, 210 * second, [cut, jump, stall])
