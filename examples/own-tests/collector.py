@@ -9,7 +9,7 @@ from config import NAMESPACE, SIGNALS
 
 async def read_machine(url: str) -> dict[str, Any]:
     """Values by name; None for a signal without a good value. OSError when nobody answers."""
-    async with Client(url, timeout=60) as client:
+    async with Client(url, timeout=60, watchdog_intervall=60) as client:
         index = await client.get_namespace_index(NAMESPACE)
         read = {}
         for name, identifier in SIGNALS.items():
