@@ -96,7 +96,7 @@ class PeerRig(SourceRig):
             "publishing_interval": "50ms",
             "keep_alive": "10s",
             "request_timeout": "60s",
-            "unacknowledged": 10,
+            "unacknowledged": 100,
             **self.wishes,
         }
         settings = OpcUaSource.model_validate({"type": "opcua", "url": url, **wishes})
