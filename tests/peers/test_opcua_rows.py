@@ -126,12 +126,12 @@ class PeerRows:
             asked = bed.proxy.up.counts.swallowed
             await let(clock, 119.0, 7.0)
             assert line.state == "connected"
-            await let(clock, 2.0)
+            await let(clock, 2.0, 1.0)
             await eventually(
                 lambda: bed.proxy.up.counts.swallowed > asked, "whether anybody is there is asked"
             )
             leap(bed.REQUEST_TIMEOUT)
-            await let(clock, 24.0)
+            await let(clock, 24.0, 1.0)
             await eventually(lambda: line.state != "connected", "the loss is noticed")
             bed.proxy.clear()
             bed.proxy.reset()
@@ -251,8 +251,8 @@ class PeerRows:
             await settled()
             await let(clock, 119.0, 7.0)
             assert bed.wire.count("CreateSubscription") == 1
-            await let(clock, 2.0)
-            await let(clock, 24.0)
+            await let(clock, 2.0, 1.0)
+            await let(clock, 24.0, 1.0)
             await eventually(lambda: bed.wire.count("CreateSubscription") == 2, "there is another one")
             await bed.emit(*SIGNALS, count=3)
             await line.runs()
