@@ -44,7 +44,7 @@ async def main(url: str, influx: str, variables: int) -> None:
         InfluxDBClient(url=influx, token="", org="bench") as database,
         database.write_api(write_options=WriteOptions(batch_size=5000, flush_interval=1000)) as writer,
     ):
-        async with Client(url) as client:
+        async with Client(url, timeout=60, watchdog_intervall=60) as client:  # its own: 4 and 1 s
             index = await client.get_namespace_index("urn:shopfloor:load")
             nodes = [client.get_node(f"ns={index};s=v{number:05d}") for number in range(variables)]
             subscription = await client.create_subscription(100, Handler(writer))

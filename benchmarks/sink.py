@@ -77,7 +77,7 @@ async def main(url: str, variables: int) -> None:
     """Subscribe to everything, and swallow it until told to stop."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    client = Client(url, timeout=60)
+    client = Client(url, timeout=60, watchdog_intervall=60)
     await client.connect()
     protocol: Any = client.uaclient.protocol
     token = bytes(nodeid_to_binary(protocol.authentication_token))
