@@ -121,7 +121,8 @@ class PeerRows:
             await let(clock, 119.0, 7.0)  # in which the server has no time to say that it is there
             await bed.emit(*SIGNALS)
             await line.runs()
-            assert bed.proxy.connections == 1, "nobody may be impatient"
+            subscriptions = bed.wire.count("CreateSubscription")
+            assert (bed.proxy.connections, subscriptions) == (1, 1), "nobody may be impatient"
             bed.proxy.both(blackhole=True)
             asked = bed.proxy.up.counts.swallowed
             await let(clock, 119.0, 7.0)
