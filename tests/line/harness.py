@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
             return answer
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def exported(target: Path, *config: Path) -> None:
+    """`collector export`, in this process: a new one takes a second to begin, and many tests ask again and again."""
+    from collector.__main__ import main
+
+    words = io.StringIO()
+    with redirect_stdout(words), redirect_stderr(words):
+        code = main(["export", *map(str, config), "-o", str(target)])
+    assert code == 0, words.getvalue()
 
 
 class Simulation:
@@ -256,17 +267,7 @@ class Collector:
 
     def export(self) -> Series:
         target = self.folder / "export.jsonl"
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "collector",
-            "export",
-            *map(str, self.config),
-            "-o",
-            str(target),
-        ]
-        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE)
+        exported(target, *self.config)
         return from_jsonl(target)
 
     def holes(self, machines: Mapping[str, str | tuple[str, ...]]) -> dict[str, list[Hole]]:

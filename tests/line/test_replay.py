@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from simulators.cli import main as simulators
 from tests.influxdb.peers import Server
 from tests.line.conftest import Extra, v1
-from tests.line.harness import ENVIRONMENT, PATIENCE, collector, eventually
+from tests.line.harness import ENVIRONMENT, PATIENCE, collector, eventually, exported
 from tests.mqtt.peers import Mosquitto
 from tests.simulators.test_replay import recording
 
@@ -46,16 +48,15 @@ def replaying(name: str, folder: Path, *arguments: str) -> Iterator[tuple[dict[s
 
 
 def verify(truth: str, data: str) -> tuple[int, dict[str, int], str]:
-    command = [sys.executable, "-P", "-m", "simulators", "verify", truth, "--against", data, "--json"]
-    done = subprocess.run(
-        command, capture_output=True, env=ENVIRONMENT, text=True, timeout=PATIENCE, check=False
-    )
-    return done.returncode, json.loads(done.stdout), done.stderr
+    """`python -m simulators verify`, in this process: a new one takes a second to begin."""
+    numbers, words = io.StringIO(), io.StringIO()
+    with redirect_stdout(numbers), redirect_stderr(words):
+        code = simulators(["verify", truth, "--against", data, "--json"])
+    return code, json.loads(numbers.getvalue()), words.getvalue()
 
 
 def export(config: Path, target: Path) -> str:
-    command = [sys.executable, "-P", "-m", "collector", "export", str(config), "-o", str(target)]
-    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT, timeout=PATIENCE)
+    exported(target, config)
     return str(target)
 
 
