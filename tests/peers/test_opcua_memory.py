@@ -90,7 +90,7 @@ async def test_a_real_alarm_is_raised_acknowledged_and_over(server: MemoryServer
 
 
 async def _acknowledge(server: MemoryServer, event_id: bytes) -> None:
-    async with Client(server.url, timeout=300) as client:
+    async with Client(server.url, timeout=300, watchdog_intervall=300.0) as client:
         alarm = await client.nodes.objects.get_child(["1:Tank", "1:LevelAlarm"])
         arguments = (ua.Variant(event_id, ua.VariantType.ByteString), ua.Variant(ua.LocalizedText("seen")))
         await alarm.call_method(ua.NodeId(ObjectIds.AcknowledgeableConditionType_Acknowledge), *arguments)  # type: ignore[arg-type]

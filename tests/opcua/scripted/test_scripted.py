@@ -52,7 +52,7 @@ class Collected:
 
 
 async def test_a_client_of_another_making_browses_reads_and_subscribes(server: ScriptedServer) -> None:
-    async with Client(server.url, timeout=60) as client:
+    async with Client(server.url, timeout=60, watchdog_intervall=60.0) as client:
         assert await client.get_namespace_array() == server.space.namespaces
         index = await client.get_namespace_index(URI)
         found = await client.nodes.objects.get_children()
@@ -96,7 +96,7 @@ async def test_both_kinds_of_security_with_a_password_and_renewed_keys(
     certificate.write_bytes(theirs.certificate)
     key.write_bytes(theirs.key)
     trusted.write_bytes(own.certificate)
-    client = Client(server.url, timeout=60)
+    client = Client(server.url, timeout=60, watchdog_intervall=60.0)
     client.application_uri = theirs.application_uri
     client.set_user("reader")
     client.set_password("right")
@@ -119,7 +119,7 @@ async def test_both_kinds_of_security_with_a_password_and_renewed_keys(
 async def test_long_answers_come_in_chunks(server: ScriptedServer) -> None:
     long = "x" * 300_000
     server.variables["long"] = Variable(12, DataValue(Scalar(12, long)))
-    async with Client(server.url, timeout=60) as client:
+    async with Client(server.url, timeout=60, watchdog_intervall=60.0) as client:
         assert await client.get_node("ns=2;s=long").read_value() == long
     assert [(kind, len(piece)) for kind, piece in pieces(b"x" * 25, 10)] == [
         (b"C", 10),
@@ -157,7 +157,7 @@ async def test_time_is_the_clock_that_is_handed_in() -> None:
     server.variables["a"] = Variable(value=value(1))
     server.scripts.append(Slow("Read", passing=1, seconds=30.0))
     await server.start()
-    client = Client(server.url, timeout=60)
+    client = Client(server.url, timeout=60, watchdog_intervall=60.0)
     await client.connect_socket()
     await client.send_hello()
     await client.open_secure_channel()
@@ -184,7 +184,7 @@ async def test_what_a_server_says_of_itself_and_of_its_twin(server: ScriptedServ
     server.space.service_level, server.space.redundancy = 120, 2
     server.space.redundant = [("urn:test:server", 255, 0), ("urn:test:twin", 199, 0)]
     server.entrance.peers = [("urn:test:twin", "opc.tcp://127.0.0.1:4841")]
-    async with Client(server.url, timeout=60) as client:
+    async with Client(server.url, timeout=60, watchdog_intervall=60.0) as client:
         assert await client.get_node("i=2267").read_value() == 120
         assert await client.get_node("i=3709").read_value() == 2
         twins = await client.get_node("i=11313").read_value()
@@ -202,7 +202,7 @@ async def test_a_subscription_without_requests_ends_after_its_lifetime() -> None
     server = ScriptedServer(clock)
     server.variables["a"] = Variable(value=value(1))
     await server.start()
-    client = Client(server.url, timeout=60)
+    client = Client(server.url, timeout=60, watchdog_intervall=60.0)
     await client.connect_socket()
     await client.send_hello()
     await client.open_secure_channel()
