@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.clock import SystemClock
 from adapters.errors import NotConnected
 from adapters.opcua import history
 from adapters.opcua.checkpoint import Checkpoint
@@ -21,6 +22,7 @@ from tests.opcua.encoder import Array, DataValue, Scalar
 from tests.opcua.rows.bed import REQUEST_TIMEOUT
 from tests.opcua.scripted import DOUBLE, CutAt, Ignore, Swallow, Variable
 from tests.opcua.scripted.history import UNSUPPORTED, Archive
+from tests.opcua.settling import settled
 from tests.opcua.test_events import source as events_of
 from tests.opcua.test_session import START, Bed, Line, begin, end, value
 from tests.opcua.test_session import bed as bed  # noqa: PLC0414 (a fixture)
@@ -63,9 +65,21 @@ def open_repairs(line: Line) -> list[Any]:
     return known.repairs
 
 
+class Steady(SystemClock):
+    """The time for first values to come, in steps behind each of which nothing is under way: a standstill gives none of it away."""
+
+    async def sleep(self, seconds: float) -> None:
+        steps = 5 if seconds == history.SETTLED else 1
+        for _ in range(steps):
+            await super().sleep(seconds / steps)
+            if steps > 1:
+                await settled()
+
+
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _soon(monkeypatch: pytest.MonkeyPatch, bed: Bed) -> None:
     monkeypatch.setattr(history, "SETTLED", 0.1)
+    bed.clock = Steady()
 
 
 async def mended(line: Line, count: int = 1) -> Gap:
