@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adapters.base import Delivery, Restating
 from adapters.clock import Clock
 from collector.alive import Mark
-from collector.gaps import AT_ONCE, batches_of, is_repair, originals
+from collector.gaps import AT_ONCE, batches_of, downtime, is_repair, originals
 from collector.journal.base import Journal
 from collector.jumps import Jump, Jumps
 from collector.skew import Skew
@@ -75,7 +75,7 @@ class Facts:
         now = self._up_since = self._clock.now()
         self._silenced = last.silenced
         self._jumps.look()
-        gaps = (_downtime(last.alive, now),) if last.alive else ()
+        gaps = (downtime(last.alive, now),) if last.alive else ()
         await self._tell([self._tick(now)], gaps, now, Mark(now, last.gap, last.silenced))
 
     async def alive(self) -> None:
@@ -97,6 +97,12 @@ class Facts:
                 await self._condition()
                 due = self._clock.monotonic() + CONDITION_EVERY
             await self._clock.sleep(LOOK_EVERY)
+
+    async def ended(self) -> None:
+        """The gaps of the last second as points, when no source works any more: who looks before the next start misses none."""
+        mark = Mark.of(self._journal.checkpoint(OWN))
+        while self._up_since and (after := await self._copy_gaps(mark)).gap != mark.gap:
+            mark = after
 
     async def _copy_gaps(self, mark: Mark) -> Mark:
         """At most AT_ONCE of the gaps that are not yet points, and how far that is, in one append."""
@@ -197,13 +203,6 @@ class Facts:
         async with self._journal.turn(OWN):
             refined = self._refine(batches, self._journal.identity(OWN))
             await self._journal.append(OWN, delivery, refined, own=True)
-
-
-def _downtime(alive: int, now: int) -> Gap:
-    if now >= alive:
-        return Gap(alive, now, "collector_down", "the collector was not running")
-    words = "the collector was not running, and the computer's clock stands before its last sign of life"
-    return Gap(now, alive, "collector_down", words)
 
 
 def believed_from(journal: Journal) -> int:

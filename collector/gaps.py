@@ -44,6 +44,14 @@ _KINDS: Final = {
 }
 
 
+def downtime(alive: int, now: int) -> Gap:
+    """Of the collector itself, between its last sign of life and its start; ns."""
+    if now >= alive:
+        return Gap(alive, now, "collector_down", "the collector was not running")
+    words = "the collector was not running, and the computer's clock stands before its last sign of life"
+    return Gap(now, alive, "collector_down", words)
+
+
 def is_repair(gap: Gap) -> bool:
     return gap.reason.startswith(_REPAIRED)
 

@@ -38,6 +38,9 @@ log = logging.getLogger("collector")
 DRAIN = 10.0
 """Seconds from the wish to stop until the sinks must have stored what is in the buffer, or leave it for the next start."""
 
+LAST_WORDS = 5.0
+"""Seconds for what the collector still has to say of itself then: a full disk must not hold up its end."""
+
 SEALING = 5.0
 """Seconds that the history has after that to seal the rest; what it does not seal stays in the buffer too."""
 
@@ -151,6 +154,9 @@ class Plant:
     async def _end(self, crew: Crew, hurry: asyncio.Event) -> None:
         deadline = self._running.clock.monotonic() + DRAIN
         await crew.end(crew.named("source"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await first_of(self._facts.ended(), hurry.wait())
         self._running.journal.hurry()
         await first_of(self._drained(deadline), hurry.wait())
         await crew.end(crew.named("derivation", "sink", "archive"))

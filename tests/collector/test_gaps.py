@@ -369,3 +369,23 @@ async def test_what_a_database_lost_is_a_gap_record_once(tmp_path: Path) -> None
     assert [(one.source, one.gap.begins, one.gap.ends) for one in gaps] == [(OWN, BEGAN, BEGAN + 7)]
     assert rows["gap.collector.reason"] == "sink_lost"
     assert rows["gap.collector.detail"].startswith("influxdb: 2 writes")
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_what_was_lost_in_the_last_second_is_told_before_the_end(kind: str, tmp_path: Path) -> None:
+    """However many gaps there are; and once, also if the next life looks again."""
+    clock = FakeClock()
+    async with journal_of(kind, tmp_path, clock) as journal:
+        facts = facts_of(journal, clock)
+        await facts.ended()
+        assert await told(journal) == [], "it has not begun, and says nothing"
+        await facts.started()
+        gaps = [Gap(BEGAN + 10 * n, BEGAN + 10 * n + 5, "connection_lost") for n in range(AT_ONCE + 1)]
+        await tell(journal, *gaps)
+        await facts.ended()
+        begins = [row["value"] for row in await told(journal) if row["signal"] == "gap.plc.from"]
+        assert begins == [gap.begins for gap in gaps]
+        again = facts_of(journal, clock)
+        await again.started()
+        await live(again, clock, 2)
+        assert [row["value"] for row in await told(journal) if row["signal"] == "gap.plc.from"] == begins
