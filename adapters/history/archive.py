@@ -29,7 +29,7 @@ from adapters.history.files import (
     remove,
 )
 from adapters.history.settings import HistorySettings
-from adapters.history.table import ROW_GROUP, SCHEMA, Names, tables
+from adapters.history.table import ROW_GROUP, Names, to_table
 
 LOG = logging.getLogger("collector.history")
 
@@ -69,18 +69,16 @@ class HistoryArchive:
             work()
 
     def _seal(self, first: Position, last: Position, entries: Sequence[Entry]) -> None:
-        received = [entry.batch.received for entry in entries if len(entry.batch)]
-        if not received:
+        table = to_table(self._names.registry, entries, self._names)
+        if not table.num_rows:
             return
-        day = day_of(max(received))
+        day = day_of(max(entry.batch.received for entry in entries))
         target = file_at(self._folder, day, first, last)
         if any(file.covers(target) for file in all_files(self._folder)):
             return
         target.path.parent.mkdir(parents=True, exist_ok=True)
         draft = target.path.with_suffix(UNFINISHED)
-        with pq.ParquetWriter(draft, SCHEMA, compression="zstd") as file:
-            for table in tables(self._names.registry, entries, self._names, ROW_GROUP):
-                file.write_table(table)
+        pq.write_table(table, draft, compression="zstd", row_group_size=ROW_GROUP)
         publish(draft, target.path)
 
     def _tidy(self) -> None:

@@ -7,7 +7,7 @@ table per batch would cost more than everything else.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,17 +50,13 @@ ROW_GROUP = 100_000
 """Rows whose minima and maxima let a reader skip them: some tens of kilobytes each."""
 
 
-Column = Callable[[NDArray[np.intp]], pa.Array]
-"""Some rows of a column, by their places in the order of the journal."""
-
-
 class _Named(NamedTuple):
     """ranks: place of each point in the order of machine and signal; points that differ only in unit or tags share one.
     columns: per column of names the different texts, and which of them each point has.
     """
 
     points: NDArray[np.intp]
-    ranks: NDArray[np.int32]
+    ranks: NDArray[np.intp]
     columns: dict[str, tuple[pa.Array, NDArray[np.int32]]]
 
 
@@ -80,64 +76,44 @@ class Names:
 
 def to_table(registry: Registry, entries: Iterable[Entry], names: Names | None = None) -> pa.Table:
     """The rows of the entries by machine, signal, time and position; `SCHEMA`. names: of this registry, for who makes many."""
-    return next(tables(registry, entries, names), None) or SCHEMA.empty_table()
-
-
-def tables(
-    registry: Registry, entries: Iterable[Entry], names: Names | None = None, most: int | None = None
-) -> Iterator[pa.Table]:
-    """`to_table` in parts of at most this many rows, none if there are no rows: a part needs a tenth of the memory of a
-    million rows, and those are sorted without being copied as a whole.
-    """
-    listed = sorted((entry for entry in entries if len(entry.batch)), key=lambda entry: entry.position)
+    listed = [entry for entry in entries if len(entry.batch)]
     if not listed:
-        return
-    columns, order = _sorted(registry, listed, names)
-    for first in range(0, len(order), most or len(order)):
-        rows = order[first : first + most] if most else order
-        yield pa.table([columns[name](rows) for name in SCHEMA.names], schema=SCHEMA)
-
-
-def _sorted(
-    registry: Registry, listed: Sequence[Entry], names: Names | None
-) -> tuple[dict[str, Column], NDArray[np.intp]]:
-    """The columns in the order of the journal, and that of the history. listed: by position, which the sort then keeps."""
+        return SCHEMA.empty_table()
     batches = [entry.batch for entry in listed]
-    lengths = [len(batch) for batch in batches]
-    batch_of = np.repeat(np.arange(len(batches), dtype=np.int32), lengths)
+    lengths = np.array([len(batch) for batch in batches])
+    seq = np.repeat(np.array([entry.position for entry in listed], np.int64), lengths)
     points, of_row = _numbered(np.concatenate([batch.points for batch in batches]))
     named = (names or Names(registry)).of(points)
     at = np.concatenate([batch.at for batch in batches])
-    seq = np.array([entry.position for entry in listed], np.int64)
-    received = np.array([batch.received for batch in batches], np.int64)
-    quality = np.concatenate([batch.quality for batch in batches])
-    flags = np.concatenate([batch.flags for batch in batches])
-    columns: dict[str, Column] = {
-        "seq": lambda rows: pa.array(seq[batch_of[rows]]),
-        **_of_points(named, of_row),
-        "at": lambda rows: _times(at[rows]),
-        **_values(batches, lengths),
-        "quality": lambda rows: pa.array(quality[rows]),
-        "flags": lambda rows: pa.array(flags[rows]),
-        "server_at": _server_times(batches),
-        "received": lambda rows: _times(received[batch_of[rows]]),
+    order = np.lexsort((seq, at, named.ranks[of_row]))
+    columns = {
+        "seq": pa.array(seq[order]),
+        **_of_points(named, of_row[order]),
+        "at": _times(at[order]),
+        **_values(batches, lengths, order),
+        "quality": pa.array(np.concatenate([batch.quality for batch in batches])[order]),
+        "flags": pa.array(np.concatenate([batch.flags for batch in batches])[order]),
+        "server_at": _server_times(batches, order),
+        "received": _times(
+            np.repeat(np.array([batch.received for batch in batches], np.int64), lengths)[order]
+        ),
     }
-    return columns, np.lexsort((at, named.ranks[of_row]))
+    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _numbered(points: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+def _numbered(points: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The different points, ascending, and which of them each row has: `np.unique` without its sort of all rows."""
-    places = np.zeros(int(points.max()) + 1, np.int32)
+    places = np.zeros(int(points.max()) + 1, np.intp)
     places[points] = 1
     found = np.flatnonzero(places)
-    places[found] = np.arange(len(found), dtype=np.int32)
+    places[found] = np.arange(len(found))
     return found, places[points]
 
 
-def _ranks(known: Sequence[Point]) -> NDArray[np.int32]:
+def _ranks(known: Sequence[Point]) -> NDArray[np.intp]:
     names = [(point.machine, point.name) for point in known]
     places = {name: place for place, name in enumerate(sorted(set(names)))}
-    return np.array([places[name] for name in names], np.int32)
+    return np.array([places[name] for name in names], np.intp)
 
 
 def _key(point: Point) -> tuple[tuple[str, str], ...]:
@@ -162,11 +138,11 @@ def _dictionary(cells: Sequence[str]) -> tuple[pa.Array, NDArray[np.int32]]:
     return _strings(list(numbers)), np.array([numbers[text] for text in cells], np.int32)
 
 
-def _of_points(named: _Named, of_row: NDArray[np.int32]) -> dict[str, Column]:
-    def column(texts: pa.Array, numbers: NDArray[np.int32]) -> Column:
-        return lambda rows: pa.DictionaryArray.from_arrays(pa.array(numbers[of_row[rows]]), texts)
-
-    return {name: column(*of_points) for name, of_points in named.columns.items()}
+def _of_points(named: _Named, of_row: NDArray[np.intp]) -> dict[str, pa.Array]:
+    return {
+        name: pa.DictionaryArray.from_arrays(pa.array(numbers[of_row]), texts)
+        for name, (texts, numbers) in named.columns.items()
+    }
 
 
 def _times(ns: NDArray[np.int64], absent: NDArray[np.bool_] | None = None) -> pa.Array:
@@ -174,36 +150,33 @@ def _times(ns: NDArray[np.int64], absent: NDArray[np.bool_] | None = None) -> pa
     return pa.array(ns, mask=absent).view(_TIME)
 
 
-def _server_times(batches: Sequence[Batch]) -> Column:
+def _server_times(batches: Sequence[Batch], order: NDArray[np.intp]) -> pa.Array:
     """0 where a row lacks a server time, whole batches included."""
-    ns = np.concatenate(
-        [np.zeros(len(batch), np.int64) if batch.server_at is None else batch.server_at for batch in batches]
-    )
-    return lambda rows: _times(ns[rows], ns[rows] == 0)
+    columns = [np.zeros(len(b), np.int64) if b.server_at is None else b.server_at for b in batches]
+    ns = np.concatenate(columns)[order]
+    return _times(ns, ns == 0)
 
 
-def _values(batches: Sequence[Batch], lengths: Sequence[int]) -> dict[str, Column]:
+def _values(batches: Sequence[Batch], lengths: NDArray[Any], order: NDArray[np.intp]) -> dict[str, pa.Array]:
     """A column per kind, null where the row is of another kind or has no value; a kind that is not there costs nothing."""
     ends, here = np.cumsum(lengths), {batch.kind for batch in batches}
     return {
-        name: _column(kind, batches, ends) if kind in here else _nothing(SCHEMA.field(name).type)
+        name: _column(kind, batches, ends, order)
+        if kind in here
+        else pa.nulls(len(order), SCHEMA.field(name).type)
         for kind, name in ((kind, kind.name.lower()) for kind in Kind)
     }
 
 
-def _nothing(kind: pa.DataType) -> Column:
-    return lambda rows: pa.nulls(len(rows), kind)
-
-
-def _column(kind: Kind, batches: Sequence[Batch], ends: NDArray[Any]) -> Column:
-    n = int(ends[-1])
+def _column(kind: Kind, batches: Sequence[Batch], ends: NDArray[Any], order: NDArray[np.intp]) -> pa.Array:
+    n = len(order)
     cells: NDArray[Any] = np.full(n, None if kind.dtype == object else kind.empty, kind.dtype)
     present = np.zeros(n, np.bool_)
     for batch, end in zip(batches, ends.tolist(), strict=True):
         if batch.kind is kind:
             cells[end - len(batch) : end] = batch.values
             present[end - len(batch) : end] = batch.has_value
-    return lambda rows: _arrow(kind, cells[rows], present[rows])
+    return _arrow(kind, cells[order], present[order])
 
 
 def _arrow(kind: Kind, cells: NDArray[Any], present: NDArray[np.bool_]) -> pa.Array:

@@ -189,8 +189,7 @@ class Killer:
             (Path, "mkdir"),
         ):
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
-        writer = pq.ParquetWriter
-        monkeypatch.setattr(writer, "write_table", self._counted(writer.write_table))
+        monkeypatch.setattr(pq, "write_table", self._counted(pq.write_table))
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:

@@ -15,7 +15,6 @@ from adapters.base import Entry
 from adapters.history import query
 from adapters.history.files import File, all_files
 from adapters.history.query import SCHEMA, HistoryFiles, to_table
-from adapters.history.table import tables
 from tests.contracts.archive import START, Kept, bag, entries_of, expected
 from tests.history.rigs import DAY, HistoryRig, rows_of
 
@@ -131,12 +130,7 @@ def test_to_table_holds_every_row(tmp_path: Path, data: st.DataObject) -> None:
     positions = data.draw(st.lists(st.integers(1, 50), unique=True, max_size=4))
     entries: list[Any] = entries_of(rig.registry, positions, data.draw(st.integers(-(2**60), 2**61)))
     chosen = [entry for entry in entries if data.draw(st.booleans())]
-    whole = to_table(rig.registry, chosen)
-    assert bag(rows_of(whole)) == bag(expected(rig.registry, chosen))
-    most = data.draw(st.integers(1, 20))
-    parts = list(tables(rig.registry, chosen, most=most))
-    assert all(0 < part.num_rows <= most for part in parts)
-    assert rows_of(pa.concat_tables([SCHEMA.empty_table(), *parts])) == rows_of(whole)
+    assert bag(rows_of(to_table(rig.registry, chosen))) == bag(expected(rig.registry, chosen))
 
 
 def test_a_lone_surrogate_becomes_its_escape() -> None:
