@@ -121,8 +121,8 @@ ROWS: dict[str, str] = {
 LONG: dict[str, tuple[str, str]] = {
     "P1": ("12 kills of the whole line, 200 of the journal alone", "`make torture`: 1,000 each"),
     "P2": ("every fifth call, from a place that SEED names", "`make torture`: every one"),
-    "P3": ("8,000 states", "`make torture`: 100,000"),
-    "P4": ("8,000 states; three deep at every fifth call", "`make torture`"),
+    "P3": ("10,000 states", "`make torture`: 100,000"),
+    "P4": ("10,000 states; three deep at every fifth call", "`make torture`"),
     "P5": ("seconds", "`make torture`"),
     "P6": ("7 s", "`make torture`: 30 s"),
     "P7": ("seconds", "`make torture`"),

@@ -193,7 +193,9 @@ def test_an_orderly_stop_under_load(tmp_path: Path, broker: Mosquitto, database:
             process.wait_connected("hall")
             load.go()
             eventually(lambda: taken(process) > 300, "values flow")
+            began = time.monotonic()
             books = process.stop()
+            assert time.monotonic() - began < (16 if LONG else PATIENCE)
             assert books["unaccounted"] == 0
             assert all(row["pending"] == 0 for row in books["sinks"])
             before = len(database.writes)
@@ -290,7 +292,8 @@ def test_a_frozen_process_comes_back(tmp_path: Path, broker: Mosquitto) -> None:
             process.process.send_signal(signal.SIGSTOP)
             time.sleep(frozen)  # the fault itself
             process.process.send_signal(signal.SIGCONT)
-            process.wait_for_more(100, "hall")
+            seen = taken(process)
+            eventually(lambda: taken(process) > seen + 100, "values flow again", 30 if LONG else PATIENCE)
             load.pause()
             wait_stored(process, load)
             books = process.stop()
@@ -388,7 +391,11 @@ def test_no_more_files(tmp_path: Path, broker: Mosquitto) -> None:
             eventually(lambda: taken(process) > 50, "values flow")
             door = json.loads((process.state / "control.json").read_text())
             takers += [socket.create_connection(("127.0.0.1", door["port"])) for _ in range(40)]
-            eventually(lambda: "this process may have are open" in process.log(), "the alarm")
+            eventually(
+                lambda: "this process may have are open" in process.log(),
+                "the alarm",
+                5 if LONG else PATIENCE,
+            )
             for taker in takers:
                 taker.close()
             books = eventually(lambda: healthy(process), "it is healthy again")

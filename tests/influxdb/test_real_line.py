@@ -33,6 +33,8 @@ pytestmark = pytest.mark.server("influxd")
 OUTAGE = int(os.environ.get("INFLUX_OUTAGE_VALUES", "100000"))
 """Values that wait at the end of the outage: 100000 in CI; `INFLUX_OUTAGE_VALUES=100000000` is a week at 165 values/s."""
 
+LONG = os.environ.get("SHOPFLOOR_LONG") == "1"
+
 
 class Cable:
     """A TCP relay to the database. up: whether anybody listens. loses: how many answers to swallow. sent: what went through."""
@@ -248,8 +250,10 @@ async def test_two_databases_one_down(rig: InfluxV1Rig, tmp_path: Path) -> None:
         await running.drained("down")
         await wire.pull()
         for first in range(10, 1010, 100):
+            began = time.monotonic()
             await running.append(rows(registry, first, 100))
             await running.drained("up")
+            assert time.monotonic() - began < (2.0 if LONG else 60.0)
         assert (await running.account("down")).pending == 1000
         await wire.plug()
         assert (await running.drained("down")).stored == 1010

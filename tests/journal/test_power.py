@@ -1,5 +1,5 @@
 """Power cuts (P3, D10, P4): whatever part of the unflushed writes is on the disk, the journal opens and nothing
-acknowledged is missing. JOURNAL_CRASH_STATES says how many different states of the disk are opened (8,000; `make
+acknowledged is missing. JOURNAL_CRASH_STATES says how many different states of the disk are opened (10,000; `make
 torture` asks for 100,000).
 """
 
@@ -26,7 +26,7 @@ from tests.journal.starting import memory
 from tests.journal.vfs import Disk, living
 from tests.journal.workload import FOLLOWERS, History, small, verify, work
 
-STATES = int(os.environ.get("JOURNAL_CRASH_STATES", "8000"))
+STATES = int(os.environ.get("JOURNAL_CRASH_STATES", "10000"))
 SHARDS = 8
 PER_WORKLOAD = 1000
 STEPS = 30
