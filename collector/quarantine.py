@@ -19,6 +19,7 @@ from collector.journal.books import RAW
 from collector.journal.setaside import Wanted
 from collector.live import rows_of
 from pipelines import codec
+from pipelines.batch import Batch
 from pipelines.registry import Registry
 from pipelines.stage import Refine
 
@@ -59,10 +60,15 @@ def row_of(one: Quarantined) -> dict[str, Any]:
     }
 
 
+def kept_of(one: Quarantined) -> list[Batch]:
+    """The values that were kept of it, decoded."""
+    return list(codec.decode(one.refusal.batch)) if one.refusal.batch else []
+
+
 def details_of(one: Quarantined, registry: Registry) -> dict[str, Any]:
     """All that is known of one: `raw` as base64, and the values that were kept, at most 100 rows."""
     rows: list[dict[str, Any]] = []
-    for batch in codec.decode(one.refusal.batch) if one.refusal.batch else ():
+    for batch in kept_of(one):
         rows += rows_of(registry, batch)
     return {
         **row_of(one),

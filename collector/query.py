@@ -33,6 +33,7 @@ def stored_values(
 
     with JournalReader(journal) as reader:
         after = reader.cursor(HISTORY) or 0
-        tail = to_table(reader.registry, reader.entries(after))
+        entries = list(reader.entries(after))
+        tail = to_table(reader.registry_of(entry.batch for entry in entries), entries)
     files = HistoryFiles(history)
     return files.select(machine, signal, begins, ends, extra=tail)

@@ -165,13 +165,16 @@ async def _rows(buffer: Path, arguments: argparse.Namespace) -> AsyncIterator[di
 async def _at_rest(buffer: Path, arguments: argparse.Namespace, wanted: Wanted) -> list[dict[str, Any]]:
     """On the buffer of a stopped collector."""
     from collector.journal.reader import JournalReader
-    from collector.quarantine import details_of, row_of
+    from collector.quarantine import details_of, kept_of, row_of
 
     with JournalReader(buffer) as reader:
         followers = list(reader.ledger().sinks)
         if arguments.do in ("list", "show"):
-            registry, found = reader.registry, reader.refusals(wanted)
-            return [details_of(one, registry) if arguments.do == "show" else row_of(one) for one in found]
+            found = reader.refusals(wanted)
+            if arguments.do == "list":
+                return [row_of(one) for one in found]
+            registry = reader.registry_of(batch for one in found for batch in kept_of(one))
+            return [details_of(one, registry) for one in found]
     done = await _change(buffer, followers, arguments, wanted)
     await asyncio.to_thread(note, buffer.parent, f"quarantine {arguments.do}", outcome=json.dumps(done))
     return [done]

@@ -239,10 +239,15 @@ def registry(connection: sqlite3.Connection) -> Registry:
         point_id, machine, name, kind, unit, tags = row[:6]
         if len(row) > 6 and row[6] != seals.seal("points", *row[:6]):
             continue  # put right at the next start (mending.py); until then it has no name
-        while known.version < point_id:
-            known.intern(lost(known.version))
+        keep_places(known, point_id)
         known.intern(Point(machine, name, Kind(kind), unit, json.loads(tags)))
     return known
+
+
+def keep_places(known: Registry, version: int) -> None:
+    """Every id below `version` stands for something."""
+    while known.version < version:
+        known.intern(lost(known.version))
 
 
 def lost(point_id: int) -> Point:

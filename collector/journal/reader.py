@@ -6,7 +6,7 @@ Every question is one short read transaction, so that a slow reader never holds 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from collector.journal.base import JournalFailed, Ledger, Quarantined, StoredGap
 from collector.journal.schema import Unreadable, check_format, connect
 from collector.journal.setaside import Wanted
 from pipelines import codec
+from pipelines.batch import Batch
 from pipelines.registry import Registry
 
 STEP: Final = 50_000
@@ -54,8 +55,17 @@ class JournalReader:
 
     @property
     def registry(self) -> Registry:
-        """As stored now; read it after the entries that it is to explain, or again."""
+        """As stored now: points of entries that are read later may be missing in it."""
         return self._ask(queries.registry)
+
+    def registry_of(self, batches: Iterable[Batch]) -> Registry:
+        """That of these batches, which were read before it: it has every point of theirs, by the name `lost-…` if the row does
+        not read back.
+        """
+        highest = max((int(batch.points.max()) for batch in batches if len(batch)), default=-1)
+        known = self.registry
+        queries.keep_places(known, highest + 1)
+        return known
 
     def ledger(self) -> Ledger:
         return self._ask(queries.ledger, self._path)

@@ -82,7 +82,7 @@ class Line:
     def rows(self) -> list[Cell]:
         with JournalReader(self._path) as reader:
             entries = list(reader.entries())
-            registry = reader.registry  # after the entries: it knows every point of theirs
+            registry = reader.registry_of(entry.batch for entry in entries)
             return [
                 Cell(registry[point].name, *cells)
                 for entry in entries
