@@ -47,12 +47,15 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from collector.system import few_heaps
+
     if arguments.seconds is None and not sys.stdout.isatty():
         say(
             f"No terminal: the demo ends after {WITHOUT_TERMINAL:.0f} s. Choose with --for, such as --for 5min."
         )
         arguments.seconds = WITHOUT_TERMINAL
     live = sys.stderr.isatty() and not arguments.json
+    few_heaps()
     log_to_stderr(quiet=live)
 
     with ExitStack() as stack:

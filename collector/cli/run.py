@@ -55,8 +55,9 @@ def duration(text: str) -> float:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from collector.system import hold_hangup, private_files
+    from collector.system import few_heaps, hold_hangup, private_files
 
+    few_heaps()
     private_files()
     log_to_stderr()
     if arguments.with_sim:
