@@ -28,6 +28,9 @@ AT_ONCE: Final = 100
 
 SHOWN_VALUES: Final = 100
 
+TURN: Final = "quarantine replay"
+"""Whose turn it is: no source has such a name."""
+
 _NOT_KEPT: Final = "its values were not kept with it; the raw text shows what was refused"
 _CUT: Final = "only its first 64 KiB were kept"
 _NO_SOURCE: Final = "a source can read again only what is in messages (MQTT); what is missing here is a gap"
@@ -96,7 +99,12 @@ class Keeper:
     async def replay(self, wanted: Wanted) -> dict[str, Any]:
         """to_sinks: values that their sinks are given once more. read_again: refusals that their sources read again, of
         which `stored` values came and `refused` values are in quarantine again. not_possible: number and why, of the rest.
+        Two at once are one after the other: what both have chosen would be read twice.
         """
+        async with self.journal.turn(TURN):
+            return await self._replay(wanted)
+
+    async def _replay(self, wanted: Wanted) -> dict[str, Any]:
         sinks = (await self.journal.ledger()).sinks
         answer: dict[str, Any] = {
             "to_sinks": 0,

@@ -269,10 +269,9 @@ def _rebuild(store: Store) -> None:
 
 
 def _replay(store: Store, rows: Sequence[queries.Row]) -> None:
+    """What does not read back adds nothing to any memory, and the name of its source may be one that never was."""
     broken = []
     for row in rows:
-        store.standing.unsaved.setdefault(row.source, row.position)
-        store.standing.unsaved_values += row.values
         try:
             batches = codec.decode(row.blob) if row.sound and not row.damaged else []
         except codec.CodecError:
@@ -280,7 +279,9 @@ def _replay(store: Store, rows: Sequence[queries.Row]) -> None:
             continue
         if not row.sound:
             broken.append(row)
-        else:
-            store.identities.setdefault(row.source, Identity()).replay(batches)
+            continue
+        store.standing.unsaved.setdefault(row.source, row.position)
+        store.standing.unsaved_values += row.values
+        store.identities.setdefault(row.source, Identity()).replay(batches)
     if broken:
         store.group([lambda s: damage.condemn(s, broken)])

@@ -133,7 +133,11 @@ def waiting_values(connection: sqlite3.Connection) -> Counter[str]:
 
 
 def write_again(connection: sqlite3.Connection, follower: str, numbers: Sequence[int]) -> int:
-    """From the quarantine into the queue of its sink; returns the values. What has no values kept stays where it is."""
+    """From the quarantine into the queue of its sink; returns the values. What has no values kept stays where it is, and so does
+    all of a sink that follows no more: a reload may have let go of it since somebody asked.
+    """
+    if not _scalar(connection, "SELECT count(*) FROM followers WHERE name = ?", follower):
+        return 0
     room = WAITING_BYTES - _scalar(connection, "SELECT coalesce(sum(length(batch)), 0) FROM written_again")
     moved = 0
     for number in numbers:
@@ -231,5 +235,5 @@ def _tell(connection: sqlite3.Connection, origin: str, *, replayed: int = 0, pur
     )
 
 
-def _scalar(connection: sqlite3.Connection, question: str) -> int:
-    return int(connection.execute(question).fetchone()[0])
+def _scalar(connection: sqlite3.Connection, question: str, *arguments: str) -> int:
+    return int(connection.execute(question, arguments).fetchone()[0])

@@ -11,8 +11,8 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack, redirect_stderr, redirect_stdout
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from adapters.base import Delivery
+from adapters.base import Delivery, Finding, SourceSession
 from adapters.errors import NotConnected, Rejected
 from adapters.memory import MemorySink
 from adapters.memory.sink import lost
@@ -35,7 +35,7 @@ from collector.journal.base import Journal, Ledger, SinkAccount, SourceAccount
 from collector.journal.memory import MemoryJournal
 from collector.journal.setaside import Wanted
 from collector.journal.sqlite import open_journal
-from collector.quarantine import details_of, row_of
+from collector.quarantine import Keeper, details_of, row_of
 from collector.refused import refused_by, write_again
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.identity import Learned
@@ -285,6 +285,52 @@ async def test_a_sink_that_left_takes_what_waited_for_it_and_a_new_life_balances
         ledger = await journal.ledger()
     assert ledger.unaccounted == 0
     assert ledger.sinks["sink"].pending >= 2
+
+
+async def test_a_replay_to_a_sink_that_a_reload_has_let_go_of_meanwhile_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    """Chosen while it was there; the journal goes on, and what was refused stays where it is."""
+    sink = MemorySink("sink", refuses=lambda _key, _row: True)
+    path = tmp_path / "j.db"
+    async with open_journal(path, followers=["sink", "other"], clock=FakeClock(), window=0.0) as journal:
+        await refuse_some(journal, sink, 3)
+        chosen = await journal.quarantine.select(Wanted())
+        await journal.enrol(["other"])
+        assert await journal.quarantine.write_again("sink", [one.number for one in chosen]) == 0
+        assert await journal.quarantine.select(Wanted()) == chosen
+        await journal.append("plc", Delivery([batch(journal, 9, 1)], 1), refined(batch(journal, 9, 1)))
+        assert (await journal.ledger()).unaccounted == 0
+
+
+class StillStrange:
+    """A source that goes on refusing a message, and counts how often it was given it."""
+
+    def __init__(self) -> None:
+        self.name, self.read = "plc", 0
+        self.machines: tuple[str, ...] = ("m1",)
+
+    def session(self, resume: bytes | None) -> AbstractAsyncContextManager[SourceSession]:
+        raise NotImplementedError
+
+    async def probe(self) -> Sequence[Finding]:
+        raise NotImplementedError
+
+    def reread(self, where: str, raw: bytes, at: int) -> Delivery:
+        self.read += 1
+        return Delivery((), 1, [Refusal(where, "not a number: send one", raw, at)])
+
+
+async def test_two_replays_at_once_read_every_message_once(tmp_path: Path) -> None:
+    async with open_journal(tmp_path / "j.db", followers=["sink"], clock=FakeClock(), window=0.0) as journal:
+        await journal.append("plc", Delivery((), 3, [garbage(1)] * 3), refined())
+        source = StillStrange()
+        keeper = Keeper(journal, {"plc": source}, lambda _batches, _identity: refined())
+        both = await asyncio.gather(*(keeper.replay(Wanted(numbers=(1, 2, 3))) for _ in range(2)))
+        assert sorted(done["read_again"] for done in both) == [0, 3]
+        assert source.read == len(await journal.quarantine.select(Wanted())) == 3
+        account = (await journal.ledger()).sources["plc"]
+    assert (account.decoded, account.refused, account.unaccounted) == (3, 3, 0)
 
 
 async def test_bounded_with_values_and_the_drops_are_counted(

@@ -67,6 +67,24 @@ def flip_a_bit(path: Path, position: int) -> None:
         connection.execute("UPDATE entries SET blob = ? WHERE position = ?", (bytes(bad), position))
 
 
+@pytest.mark.parametrize("what", ["blob = zeroblob(length(blob))", "source = 's9'"])
+async def test_damage_to_all_that_a_source_has_said_holds_up_no_housekeeping(
+    path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D7: a source that speaks no more, and nothing of which reads back; or its name is one that nobody ever had."""
+    await filled(path, 2)
+    edit(path, f"UPDATE entries SET {what} WHERE source = 's1'")
+    monkeypatch.setattr(housekeeping, "SNAPSHOT_APPENDS", 2)
+    async with opened(path) as journal:
+        for n in (3, 4, 5, 6):
+            assert await append(journal, [10.0 * n], source="s0") == n
+        assert seen_by(await take(journal, "sink", 6)) == [20, 21, 22, 30, 40, 50, 60]
+        await journal.commit("sink", 6)
+        assert (await journal.ledger()).unaccounted == 0
+    async with opened(path) as journal:
+        assert await append(journal, [70.0], source="s0") == 7
+
+
 async def test_a_damaged_blob_is_set_aside_and_the_rest_goes_on(path: Path) -> None:
     await filled(path)
     flip_a_bit(path, 4)
