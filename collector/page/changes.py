@@ -11,7 +11,7 @@ def changes(before: Json, after: Json) -> Json | None:
     """The parts of `after` that `before` lacks, `now` added; None when nothing but the time has changed.
 
     Law (tests/page): laid over `before`, machines by `key` and signals by `id`, it gives `after`. Machines and signals
-    are never removed and new ones come last.
+    are never removed and new ones come last, as long as the configuration stays the same (feed.py).
     """
     changed = {key: value for key, value in after.items() if key != "now" and differs(before.get(key), value)}
     if not changed:

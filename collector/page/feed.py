@@ -78,6 +78,7 @@ class Feed:
         self._view, self._health, self._ledger = view, health, ledger
         self._readers: set[Reader] = set()
         self._picture: dict[str, Any] = {}
+        self._configured = view.configured  # of the picture
         self._books: Ledger | None = None
         self._looked = float("-inf")
         self._spoke = float("-inf")
@@ -112,6 +113,7 @@ class Feed:
         reader = Reader(abort)
         if not self._readers:
             self._picture = self._view.picture(self._health, books)
+            self._configured = self._view.configured
         reader.offer(frame("snapshot", self._picture))
         self._readers.add(reader)
         if self._closed:
@@ -130,9 +132,12 @@ class Feed:
 
     def _tell(self, books: Ledger) -> None:
         picture = self._view.picture(self._health, books)
-        change = changes(self._picture, picture)
+        anew, self._configured = self._view.configured != self._configured, self._view.configured
+        change = None if anew else changes(self._picture, picture)
         self._picture = picture
-        if change is not None:
+        if anew:
+            self._push(frame("snapshot", picture))
+        elif change is not None:
             self._push(frame("change", change))
         elif self._view.clock.monotonic() - self._spoke >= HEARTBEAT:
             self._push(frame("heartbeat", {"now": picture["now"]}))

@@ -81,6 +81,10 @@ class LiveView:
         self._rows: list[Json | None] = []
         self._names: dict[int, tuple[Kind, Json]] = {}
         self._words = Words(labels or Labels())
+        self._gone: set[str] = set()
+        self.configured = (
+            0  # how often: each time lines may go or change their places, which no difference can say
+        )
 
     def fold(self, piece: Slice) -> None:
         """Take in what became durable. Older rows do not replace newer ones, in whatever order they come."""
@@ -117,13 +121,14 @@ class LiveView:
 
     def configure(self, machines: Sequence[Tile], stale_after: Mapping[tuple[str, str], float]) -> None:
         """Another configuration: its machines, in its order. What is known of those that stay is kept."""
-        gone = set(self._labels) - {tile.id for tile in machines}
+        self.configured += 1
+        self._gone = (self._gone | set(self._labels)) - {tile.id for tile in machines}
         self._stale_after = dict(stale_after)
         self._labels = {tile.id: tile.label or tile.id for tile in machines}
         self._simulated = {tile.id for tile in machines if tile.simulated}
         self._slots = {tile.id: [] for tile in machines}
         for slot, (machine, _) in enumerate(self._newest.signals[: len(self._has_row)]):
-            if self._has_row[slot] and machine != OWN and machine not in gone:
+            if self._has_row[slot] and machine != OWN and machine not in self._gone:
                 self._slots.setdefault(machine, []).append(slot)
         patience = [
             int(self._stale_after.get(signal, 0) * 1e9) for signal in self._newest.signals[: len(self._rows)]

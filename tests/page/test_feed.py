@@ -185,3 +185,24 @@ async def test_a_costly_picture_is_made_less_often(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(feed, "_tell", costly)
     await running(feed, shop.clock, 22)
     assert 9 <= told <= 11  # 0.2 s each, a tenth of the time
+
+
+async def test_another_configuration_is_a_picture_anew() -> None:
+    """Machines go and change their places: a difference would put the values of one below the name of another."""
+    shop = Shop((Tile("mill"), Tile("press"), Tile("robot")))
+    for machine in ("mill", "press", "robot"):
+        shop.say(machine, f"{machine}_load", 1.0)
+    feed = Feed(shop.view, shop.health, shop.ledger)
+    first = await feed.join()
+    shop.view.configure((Tile("robot"), Tile("mill")), {})
+    late = await feed.join()
+    await running(feed, shop.clock, BEAT)
+    shop.say("mill", "mill_load", 2.0)
+    await running(feed, shop.clock, BEAT)
+    wanted = shop.view.picture(shop.health, shop.accounts)
+    assert [machine["id"] for machine in wanted["machines"]] == ["robot", "mill"]
+    for reader in (first, late):
+        shown: dict[str, Any] = {}
+        for event, data in await drained(reader):
+            shown = data if event == "snapshot" else merged(shown, data)
+        assert shown["machines"] == wanted["machines"]

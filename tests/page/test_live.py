@@ -170,6 +170,16 @@ def test_machines_come_in_the_configured_order_and_strangers_last() -> None:
     assert [(machine["id"], machine["label"]) for machine in told] == [("b", "Bee"), ("a", "a"), ("z", "z")]
 
 
+def test_a_machine_that_was_taken_out_stays_out() -> None:
+    shop = Shop((Tile("a"), Tile("b")))
+    shop.say("b", "s", 1.0)
+    for wanted in (("a",), ("a",), ("a", "b")):
+        shop.view.configure([Tile(name) for name in wanted], {})
+        told = shop.view.overview(shop.health, None)["machines"]
+        assert tuple(machine["id"] for machine in told) == wanted
+    assert shop.signals("b")["s"]["value"] == 1.0, "and is there again when it comes back"
+
+
 def test_more_signals_than_the_limit_are_counted() -> None:
     shop = Shop(limit=3)
     for number in range(5):
