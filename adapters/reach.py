@@ -30,6 +30,9 @@ async def reach(host: str, port: int) -> AsyncIterator[Finding]:
     except OSError as error:
         yield Finding("error", "name", f"{host} is not known here ({error.strerror})", _NAME)
         return
+    except UnicodeError:  # such as two dots in a row: no OSError
+        yield Finding("error", "name", f"{host} cannot be a name", _NAME)
+        return
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     yield Finding("ok", "name", host if addresses == [host] else f"{host} is {', '.join(addresses)}")
     yield await _knock(host, port)

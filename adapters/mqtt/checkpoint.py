@@ -38,13 +38,14 @@ class _Stored(msgspec.Struct, array_like=True):
     sparkplug: bytes = b""
     owed: int = 0
     marks: bool = False
+    untold: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)
 class Checkpoint:
     """filters: what is subscribed. last: ns, when the connection was last known to live. fresh: nothing was stored yet.
 
-    dropped: the broker's count of dropped messages as last read, -1 if never. sparkplug: see sparkplug/keep.py.
+    dropped: the broker's count of dropped messages as last read, -1 if never. untold: see `Dropped`. sparkplug: see sparkplug/keep.py.
     owed: how many of the ring, at its end, were not acknowledged when it was stored. marks: the broker was seen to mark a
     repetition (DUP). repeats: how many were recognised without it.
     """
@@ -62,6 +63,7 @@ class Checkpoint:
     sparkplug: bytes = b""
     owed: int = 0
     marks: bool = False
+    untold: tuple[int, int] = (0, 0)
     repeats: int = 0
     _acknowledged: int = 0
     _suspects: dict[int, int] = field(default_factory=dict)
@@ -140,6 +142,7 @@ class Checkpoint:
                 self.sparkplug,
                 owed,
                 self.marks,
+                self.untold,
             )
         )
 
@@ -182,5 +185,5 @@ def load(blob: bytes | None, client_id: str, size: int) -> Checkpoint:
     ring = OrderedDict((_ENTRY.unpack(entry)[:2], entry) for entry in entries)
     known = Checkpoint(client_id, stored.filters, stored.last, fresh=False, size=size, ring=ring)
     known.dropped, known.sparkplug = stored.dropped, stored.sparkplug
-    known.owed, known.marks = stored.owed, stored.marks
+    known.owed, known.marks, known.untold = stored.owed, stored.marks, stored.untold
     return known

@@ -96,6 +96,9 @@ class Connection:
             if self.lost is not None:
                 raise self.lost
             codes += await self._wait(answer, "SUBSCRIBE")
+        if len(codes) != len(filters):
+            said = f"{self.settings.url} answers for {len(codes)} topics where {len(filters)} were asked for"
+            raise NotConnected(said, "The broker breaks the standard (SUBACK): see its log and its version.")
         return codes
 
     def ask(self, filters: Sequence[tuple[str, int]], *, retained: bool = False) -> asyncio.Future[list[int]]:

@@ -62,14 +62,15 @@ async def _connect(settings: Broker) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # a name that cannot be one at all is no OSError
         raise _unknown(settings, error) from error
     return await _first(loop, found)
 
 
-def _unknown(settings: Broker, error: socket.gaierror) -> AdapterError:
+def _unknown(settings: Broker, error: socket.gaierror | UnicodeError) -> AdapterError:
+    why = f" ({error.strerror})" if isinstance(error, socket.gaierror) else ", and cannot be a name"
     return NotConnected(
-        f"{settings.url}: the name '{settings.host}' is not known ({error.strerror})",
+        f"{settings.url}: the name '{settings.host}' is not known{why}",
         "Check the name, or write the broker's address in numbers.",
     )
 

@@ -17,13 +17,19 @@ REASON = "broker_dropped_messages"
 
 
 class Dropped:
-    """count: as last read, -1 if never. at: ns, when that was. gap: waits to be handed over."""
+    """count: as last read, -1 if never. at: ns, when that was. gap: waits to be handed over.
 
-    def __init__(self, count: int = -1, at: int = 0) -> None:
+    untold: what it has risen by since the last gap, and since when (ns): for the checkpoint, or it would end with the connection.
+    """
+
+    def __init__(self, count: int = -1, at: int = 0, untold: tuple[int, int] = (0, 0)) -> None:
         self.count, self.at = count, at
         self._next = 0
-        self._pending = 0
-        self._since = 0
+        self._pending, self._since = untold
+
+    @property
+    def untold(self) -> tuple[int, int]:
+        return self._pending, self._since
 
     def told(self, message: Message) -> None:
         """The broker's count; what is not a number is no count. A count that fell began anew with the broker."""

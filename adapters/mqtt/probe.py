@@ -150,6 +150,8 @@ async def _heard(visit: _Visit) -> Sequence[Finding]:
                 waiting = {n for n in waiting if not _wants(templates[n], topics)}
     except TimeoutError:
         pass
+    if (lost := visit.connection.lost) is not None:  # then silence says nothing about a topic
+        return [*_read(visit, messages), Finding("error", visit.source, str(lost), lost.remedy)]
     silent = [_silent(visit, visit.readings[n]) for n in sorted(waiting)]
     return [*_read(visit, messages), *silent]
 
@@ -200,8 +202,11 @@ def _read(visit: _Visit, messages: Sequence[Message]) -> Sequence[Finding]:
         values[message.topic] += sheet.decoded
         apart += [] if message.retain else _apart(sheet, message.at)
         where = f"{visit.source}: {message.topic.decode('utf-8', 'backslashreplace')}"
+        known = found.get(message.topic)
+        if known is not None and known.level == "warning":
+            continue
         if sheet.refused:
-            found.setdefault(message.topic, Finding("warning", where, sheet.refused[0].reason))
+            found[message.topic] = Finding("warning", where, sheet.refused[0].reason)
         else:
             said = f"{values[message.topic]} values read" + (" (retained)" if message.retain else "")
             found[message.topic] = Finding("ok", where, said)

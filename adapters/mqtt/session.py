@@ -77,7 +77,7 @@ class MqttSession:
         maximum = connection.settings.receive_maximum
         self._window = maximum if five else WINDOW_311
         self._bound = 2 * maximum if five else maximum
-        self._dropped = Dropped(checkpoint.dropped, checkpoint.last)
+        self._dropped = Dropped(checkpoint.dropped, checkpoint.last, checkpoint.untold)
         routes.watch(DROPPED, self._dropped.told)
         connection.received, connection.ticked = self._received, self._ticked
 
@@ -122,6 +122,7 @@ class MqttSession:
         last = messages[-1].at if messages else self._clock.now()
         self._checkpoint.last, self._checkpoint.dropped = last, self._dropped.count
         gaps = [gap] if (gap := self._dropped.gap(last)) is not None else []
+        self._checkpoint.untold = self._dropped.untold
         gaps += self._settled_nodes(sheet)
         return Delivery(
             sheet.batches(last, self._memory.version()),

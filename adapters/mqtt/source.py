@@ -86,9 +86,11 @@ class MqttBroker:
             with self._watching(connection):
                 yield session
         finally:
-            if primary is not None:
-                await primary.retire()
-            connection.close()
+            try:
+                if primary is not None:
+                    await primary.retire()
+            finally:
+                connection.close()
 
     async def _connect(self, primary: Primary | None) -> Connection:
         rivals = self._memory.rivals

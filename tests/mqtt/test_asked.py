@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from adapters.errors import NotConnected
+from adapters.mqtt import probe
 from tests.contracts.rig import eventually
 from tests.mqtt.peers import NUMBERS, Shop
 from tests.mqtt.scripted.broker import Rules, scripted
-from tests.mqtt.scripted.codec import CONNECT, DISCONNECT, SUBSCRIBE
+from tests.mqtt.scripted.codec import CONNECT, DISCONNECT, SUBSCRIBE, disconnect, publish
 from tests.mqtt.taking import take
 
 SHARED: dict[str, Any] = {**NUMBERS, "topic": "$share/line/shop/{machine}/{signal}"}
@@ -95,3 +98,47 @@ async def test_a_broker_without_shared_subscriptions_refuses_them_by_name() -> N
         async with source.session(None) as session:
             assert session.facts["refused_topics"] == "$share/line/shop/m1/+"
             assert session.facts["subscriptions"] == "1"
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_a_broker_that_answers_for_fewer_topics_is_at_fault(version: str) -> None:
+    """MQTT 5, 3.9.3: a reason code for each filter. Nobody knows then which of them are granted."""
+    async with scripted(Rules(short=True)) as broker:
+        source = Shop(broker.port).source(NUMBERS, {**NUMBERS, "topic": "x/{signal}"}, version=version)
+        with pytest.raises(NotConnected, match="1 topics where 2"):
+            async with source.session(None):
+                pytest.fail("let in")
+        *_, found = await source.probe()
+        assert (found.level, "1 topics where 2" in found.message) == ("error", True)
+
+
+async def test_a_connection_that_ends_while_it_is_listened_to_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`check --online`: silence says nothing about a topic then; and a topic's problem stays, whatever else it brings."""
+    monkeypatch.setattr(probe, "LISTEN", 60.0)
+    monkeypatch.setattr(probe, "_wants", lambda *_: False)  # to the end
+    async with scripted() as broker, asyncio.TaskGroup() as group:
+
+        async def say() -> None:
+            link = await broker.link()
+            texts = (b"1", b"oops", b"2", b"again")
+            said = [publish(link.level, "shop/m1/a", text, qos=0) for text in texts]
+            link.send(b"".join((*said, disconnect(0x8B))))
+
+        group.create_task(say())
+        found = await Shop(broker.port).source(NUMBERS).probe()
+    *_, told, ended = found
+    assert (ended.level, "Server shutting down" in ended.message) == ("error", True)
+    assert not any("nothing received" in each.message for each in found)
+    assert (told.level, told.where, "oops" in told.message) == ("warning", "b: shop/m1/a", True)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+async def test_a_name_that_cannot_be_one_is_not_known(host: str) -> None:
+    """Python says so with an error that is none of the system's."""
+    source = Shop(1883).source(NUMBERS, url=f"mqtt://{host}")
+    with pytest.raises(NotConnected, match="not known, and cannot be a name"):
+        async with source.session(None):
+            pytest.fail("let in")
+    assert [(each.level, each.where) async for each in source.examine()] == [("error", "name")]

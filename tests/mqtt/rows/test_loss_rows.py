@@ -23,7 +23,7 @@ from tests.mqtt.rows.bed import line
 from tests.mqtt.scripted import codec
 from tests.mqtt.scripted.broker import Rules, scripted
 from tests.mqtt.scripted.raw import raw
-from tests.mqtt.taking import cells, mosquitto, send, take
+from tests.mqtt.taking import cells, last_checkpoint, mosquitto, send, take
 
 OVERLOAD = 60 if os.environ.get("SHOPFLOOR_LONG") == "1" else 2  # seconds
 BLOCKED = 600.0 if os.environ.get("SHOPFLOOR_LONG") == "1" else 0.0
@@ -223,6 +223,32 @@ def test_the_count_of_the_broker() -> None:
     assert later is not None
     assert "dropped 3 messages" in later.detail
     assert later.begins == 200
+
+
+async def test_a_count_that_was_not_told_yet_outlives_the_connection() -> None:
+    """M8: the broker's queue overflowed again soon after it was told, and the connection ends before it may be told once more."""
+    async with scripted(Rules(present=True)) as broker:
+        source, checkpoint, told = Shop(broker.port).source(NUMBERS), None, []
+        for number, counts in enumerate((("1", "4", "9"), ("9",)), 1):
+            async with source.session(checkpoint) as session:
+                link = await broker.link(number)
+                await link.subscribes(2)
+                for count in counts:
+                    link.publish(TOPIC, count.encode(), qos=0)
+                    link.publish("shop/m1/a", b"1", qos=0)
+                    taken = await take(session, 1)
+                    told += [(gap.detail, gap.begins) for delivery in taken for gap in delivery.gaps]
+                    checkpoint = last_checkpoint(taken)
+                seen = source._bench.clock.now()
+            if number == 1:
+                assert [detail.split(",")[0] for detail, _ in told] == [
+                    "the broker dropped 3 messages of its clients"
+                ]
+                before = seen
+    assert [detail.split(",")[0] for detail, _ in told[1:]] == [
+        "the broker dropped 5 messages of its clients"
+    ]
+    assert told[0][1] < told[1][1] < before, "and since when is known"
 
 
 async def test_a_broker_that_hangs_up_at_the_question_is_asked_once() -> None:

@@ -29,7 +29,7 @@ class Rules:
 
     levels: protocol levels that are understood; others get `refusal`, or the raw bytes in `stranger` if that is set.
     granted: SUBACK code by filter, else the QoS asked for. slices: bytes per write (0: all at once).
-    silent: CONNECT gets no answer. mute: SUBSCRIBE gets none. pings: PINGREQ is answered.
+    silent: CONNECT gets no answer. mute: SUBSCRIBE gets none. short: it gets one code less than it asks for. pings: PINGREQ is answered.
     deaf: a client's messages get no answer, unless the test has the link `take` them.
     takes: the reason code of the PUBACK for a client's message; None: it is taken, and the connection is cut in place of an answer.
     """
@@ -43,6 +43,7 @@ class Rules:
     slices: int = 0
     silent: bool = False
     mute: bool = False
+    short: bool = False
     pings: bool = True
     deaf: bool = False
     takes: Callable[[Packet], int | None] = lambda _packet: 0
@@ -184,7 +185,7 @@ class Link:
             return
         codes = [self._broker.rules.granted.get(name, options & 3) for name, options in packet.filters]
         self.subscribed.update({name: code for (name, _), code in zip(packet.filters, codes, strict=True)})
-        self.send(codec.suback(self.level, packet.mid, codes))
+        self.send(codec.suback(self.level, packet.mid, codes[: len(codes) - self._broker.rules.short]))
 
     def _settle(self, packet: Packet) -> None:
         where = f"connection {self.number}: {packet.name} of {packet.mid}"

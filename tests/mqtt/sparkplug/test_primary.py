@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from adapters.mqtt.channel import Message
+from adapters.mqtt.connection import Connection
 from adapters.mqtt.session import MqttSession
 from adapters.mqtt.settings import MqttSource
+from adapters.mqtt.sparkplug import primary
 from adapters.mqtt.sparkplug.primary import Primary
 from simulators.faces.broker import Address
 from simulators.sparkplug.book import Book
@@ -155,7 +158,36 @@ def test_what_it_means_is_said() -> None:
         with pytest.raises(ValueError, match="primary_host"):
             MqttSource(url="mqtts://x", primary_host=wrong)
     now = 1_700_000_000_123_456_789
-    primary = Primary("scada", lambda: now)
+    host = Primary("scada", lambda: now)
     for nonsense in (b"\xff", b"", b"[]", b'{"online": null}', b"ONLINE"):
-        primary.heard(Message(TOPIC.encode(), nonsense, 0, 1, False, False, 0, 1))
-    assert primary.will == ("spBv1.0/STATE/scada", b'{"online":false,"timestamp":1700000000123}')
+        host.heard(Message(TOPIC.encode(), nonsense, 0, 1, False, False, 0, 1))
+    assert host.will == ("spBv1.0/STATE/scada", b'{"online":false,"timestamp":1700000000123}')
+
+
+async def test_who_is_cancelled_while_it_says_goodbye_closes_the_connection(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker stands still and does not answer its last message: a stop that cannot wait leaves no connection behind."""
+    monkeypatch.setattr(primary, "PATIENCE", 60.0)
+    said = asyncio.Event()
+    monkeypatch.setattr(Connection, "unsubscribe", lambda _, names: said.set() if names == [TOPIC] else None)
+    held: list[MqttSession] = []
+
+    async def stay() -> None:
+        async with hosting(broker) as session:
+            held.append(session)
+            await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(stay())
+        await eventually(lambda: bool(held), "it is connected")
+        assert broker.process is not None
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            task.cancel()
+            await asyncio.wait_for(said.wait(), 60)
+            task.cancel()
+            await asyncio.wait([task])
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+    assert held[0]._connection.wire.socket() is None
