@@ -85,18 +85,21 @@ def child_options() -> dict[str, Any]:
 
 
 def few_heaps(count: int = 2) -> bool:
-    """From now on threads share `count` heaps. Returns whether that is so: glibc alone has the choice.
+    """From now on threads, and Arrow with them, share `count` heaps. Returns whether that is so: glibc alone has the choice.
 
-    By default it gives every thread a heap of its own, up to eight per core, and each keeps what its largest moment took: closing
-    a file of the history in another thread than the last time cost 20 MB more (benchmarks/README.md). MALLOC_ARENA_MAX in the
-    environment counts before this.
+    By default glibc gives every thread a heap of its own, up to eight per core, and Arrow has an allocator of its own beside
+    them; each keeps what its largest moment took, some 45 MB together (benchmarks/README.md). To be called before pyarrow is
+    loaded: what its C++ code allocates by itself goes by this variable alone. MALLOC_ARENA_MAX and ARROW_DEFAULT_MEMORY_POOL in
+    the environment count before this.
     """
     if not sys.platform.startswith("linux") or "MALLOC_ARENA_MAX" in os.environ:
         return False
     try:
-        return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count))
+        done = bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count))
     except (OSError, AttributeError):  # another libc
         return False
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    return done
 
 
 def private_files() -> None:

@@ -13,7 +13,11 @@ HEAPS = """
 import ctypes, sys, threading
 from collector.system import few_heaps
 
-assert few_heaps() is (sys.argv[1] == "few")
+few = sys.argv[1] == "few"
+assert few_heaps() is few
+import pyarrow
+
+assert (pyarrow.default_memory_pool().backend_name == "system") is few
 together = threading.Barrier(9)
 
 def work():
@@ -36,15 +40,17 @@ for thread in threads:
 """
 
 
+ASKED = ("MALLOC_ARENA_MAX", "ARROW_DEFAULT_MEMORY_POOL")
+
+
 def heaps(wish: str, **environment: str) -> int:
     command = [sys.executable, "-P", "-c", HEAPS, wish]
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
-    )
+    bare = {name: value for name, value in os.environ.items() if name not in ASKED}
+    done = subprocess.run(command, env={**bare, **environment}, capture_output=True, text=True, check=True)
     return done.stdout.count("<heap nr=")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
-def test_threads_share_two_heaps_unless_the_environment_says_otherwise() -> None:
+def test_threads_and_arrow_share_two_heaps_unless_the_environment_says_otherwise() -> None:
     assert heaps("few") == 2
     assert heaps("many", MALLOC_ARENA_MAX="5") == 5
