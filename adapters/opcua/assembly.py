@@ -85,10 +85,8 @@ class Assembler:
         self._flush(rows, made)
         return made
 
-    def checkpoint(self, received: int, following: int, ticket: Ticket | None, stale: bool) -> bytes | None:
-        """Until the gap since the last life has been told, it begins where it began. None if there is nothing to go on from."""
-        if not self.newest and ticket is None:
-            return None
+    def checkpoint(self, received: int, following: int, ticket: Ticket | None, stale: bool) -> bytes:
+        """Until the gap since the last life has been told, it begins where it began."""
         since, told = self._since or Since(self._far, received, self._life), self._since is None
         repairs = self._items.history.dump()
         made = Checkpoint(since.newest, since.received, since.life, told, following, ticket, repairs, stale)

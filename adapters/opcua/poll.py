@@ -85,6 +85,7 @@ class Poller:
         self._backoff, self._misses = 0.0, 0
 
     async def run(self) -> None:
+        await self._stream.opened.wait()
         while any(signal.polled or signal.heartbeat for signal in self._items.signals):
             wanted = self._wanted()
             due = self._grid.due(list(wanted), self._clock.monotonic())

@@ -75,7 +75,9 @@ class OpcUaSession:
         self._reported: dict[int, str] = {}
         self._tickets: dict[int, Ticket] = {}
         self._kept = False  # a ticket of the subscription is durable: somebody can come back for it
-        self._announce = False
+        self._known = since is not None or bench.scratch  # where a next life has to begin its gap
+        self._announce = not self._known
+        (self._stream.opened if self._known else self._stream.publisher.pressing).set()
         self._following, self._subscription = 1, 0
         self.redelivers = False
 
@@ -145,6 +147,8 @@ class OpcUaSession:
         return self
 
     async def __anext__(self) -> Delivery:
+        if self._known:  # what was handed over is durable when the next is asked for
+            self._stream.opened.set()
         while True:
             while not (self._ready or self._announce):
                 if self._failure is not None:
@@ -163,8 +167,8 @@ class OpcUaSession:
     def _deliver(self, made: Assembled) -> Delivery:
         ticket = self._tickets.get(self._subscription)
         waiting = [(self._subscription, made.numbers, made.count, made.size)]
-        now, stale = self._clock.now(), self._memory.stale
-        self._announce = False
+        now, stale = self._clock.now() if self._known else self._restated.begun, self._memory.stale
+        self._announce, self._known = False, True
 
         async def ack() -> None:
             """Once; a second call finds nothing to do."""

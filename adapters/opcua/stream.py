@@ -30,7 +30,10 @@ _REFRESH_PAUSE: Final = 5.0  # s between two rounds of present values
 
 
 class Stream:
-    """One subscription, or the one that follows it. `offer` takes what is in order, `renewed` makes the items live again."""
+    """One subscription, or the one that follows it. `offer` takes what is in order, `renewed` makes the items live again.
+
+    opened: set when it is durable that we listen: what came sooner and was lost in a crash would be lost without a word.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Stream:
         self._channel, self._desk, self._settings = peer.channel, peer.desk, peer.settings
         self._items, self._memory, self._clock, self._offer = items, memory, peer.clock, offer
         self._arrival, self._stale = asyncio.Event(), asyncio.Event()
+        self.opened = asyncio.Event()
         self._ended = ""
         self._renewals: list[float] = []
         self._book, self._anew = SequenceBook(), Anew()
@@ -78,6 +82,7 @@ class Stream:
 
     async def run(self, start: Start, renewed: Callable[[], Awaitable[None]]) -> None:
         """For ever. Raises what ends the session."""
+        await self.opened.wait()
         if start.how:
             await self._replay(start)
         if not self._ended and self.subscription.id:

@@ -98,8 +98,9 @@ def source(server: ManyDoors, folder: Path, **keys: Any) -> OpcUaReader:
 async def first(reader: OpcUaReader) -> str:
     """Read one value; what the facts say about security."""
     async with reader.session(None) as session:
-        delivery = await anext(aiter(session))
-        assert delivery.decoded == 1
+        deliveries = aiter(session)
+        assert (await anext(deliveries)).decoded == 0, "that it listens"
+        assert (await anext(deliveries)).decoded == 1
         return session.facts["security"]
 
 
