@@ -46,6 +46,9 @@ class HistoryArchive:
         self._names = Names(bench.registry)
         self._clock = bench.clock
         self._lock = threading.Lock()
+        self._apart: set[tuple[object, ...]] = (
+            set()
+        )  # files that could not be made one, and when that was tried
 
     async def seal(self, first: Position, last: Position, entries: Sequence[Entry]) -> None:
         """Done when the file is on the disk for good. Raises NotConnected when the disk does not take it."""
@@ -84,9 +87,17 @@ class HistoryArchive:
     def _tidy(self) -> None:
         self._clear_leftovers()
         self._expire_by_age()
-        for run in self._mergeable():
-            self._merge(run)
+        self._merge_days()
         self._expire_by_size()
+
+    def _merge_days(self) -> None:
+        """What cannot be made one is tried once a day, and not with every seal: it takes reading all of a day."""
+        today = day_of(self._clock.now())
+        self._apart = {tried for tried in self._apart if tried[0] == today}
+        for run in self._mergeable():
+            tried = (today, *(file.path for file in run))
+            if tried not in self._apart and not self._merge(run):
+                self._apart.add(tried)
 
     def _clear_leftovers(self) -> None:
         clear_unfinished(self._folder)
@@ -139,7 +150,8 @@ class HistoryArchive:
                 yield run
             run = [file] if file is not None and file.day < today else []
 
-    def _merge(self, run: Sequence[File]) -> None:
+    def _merge(self, run: Sequence[File]) -> bool:
+        """Whether these are one file now."""
         target = file_at(self._folder, run[0].day, run[0].first, max(file.last for file in run))
         draft = target.path.with_suffix(UNFINISHED)
         from adapters.history.merging import CannotMerge, merge
@@ -149,7 +161,8 @@ class HistoryArchive:
         except CannotMerge as error:
             LOG.warning("%s: the files of %s stay apart: %s", self.name, target.day, error)
             draft.unlink(missing_ok=True)
-            return
+            return False
         publish(draft, target.path)
         for file in run:
             remove(file)
+        return True

@@ -42,7 +42,7 @@ class HistoryFiles:
         """
         condition = _condition(machine, signal, begins, ends)
         for attempt in range(_ATTEMPTS):
-            files = self._readable() if attempt else self._current()
+            files = self._readable(whole=attempt > 1) if attempt else self._current()
             try:
                 return _unique(_read(files, extra, condition))
             except duckdb.Error as error:
@@ -54,16 +54,26 @@ class HistoryFiles:
     def _current(self) -> list[File]:
         return [] if self._path is None else current(all_files(self._path))
 
-    def _readable(self) -> list[File]:
-        """Without files that are damaged (said aloud) or gone (compacted or expired meanwhile)."""
-        return [file for file in self._current() if _is_readable(file)]
+    def _readable(self, *, whole: bool) -> list[File]:
+        """Without files that are damaged (said aloud). Where one is gone (compacted or expired meanwhile), what is in its place
+        is not in this list: the folder is looked at again. whole: read to their ends, and not their feet alone.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return [file for file in self._current() if _is_readable(file, whole=whole)]
+            except FileNotFoundError as error:
+                LOG.info("history: looking again, because a file was replaced: %s", error)
+        return self._current()
 
 
-def _is_readable(file: File) -> bool:
+def _is_readable(file: File, *, whole: bool) -> bool:
+    """Raises FileNotFoundError if it is gone."""
     try:
-        pq.read_metadata(file.path)
+        with pq.ParquetFile(file.path) as opened:
+            for _ in opened.iter_batches() if whole else ():
+                pass
     except FileNotFoundError:
-        return False
+        raise
     except (OSError, pa.ArrowException) as error:
         LOG.warning("history: %s is damaged and left out: %s", file.path, error)
         return False

@@ -171,6 +171,30 @@ async def test_a_damaged_file_stops_neither_tidying_nor_the_rest(tmp_path: Path)
     ]
 
 
+async def test_files_that_cannot_be_made_one_are_tried_once_a_day(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And not with every seal, which would read all of that day every few minutes for as long as it is kept."""
+    rig = HistoryRig(tmp_path)
+    await seal_days(rig, 2)
+    damaged = all_files(tmp_path)[0]
+    whole = damaged.path.read_bytes()
+    damaged.path.write_bytes(b"PAR1 damaged PAR1")
+    archive = rig.archive()
+
+    def told() -> int:
+        return sum("stay apart" in one.message for one in caplog.records)
+
+    await archive.tidy()
+    before = told()
+    await archive.tidy()
+    assert told() == before > 0
+    rig.clock.wall += DAY
+    damaged.path.write_bytes(whole)
+    await archive.tidy()
+    assert len(all_files(tmp_path)) == 2
+
+
 class Killed(BaseException):
     """The process ends here."""
 

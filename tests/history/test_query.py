@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -108,6 +109,43 @@ async def test_a_file_that_is_replaced_meanwhile(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(query, "all_files", stale)
     assert bag(rows_of(HistoryFiles(tmp_path).select())) == bag(expected(rig.registry, entries))
     assert listings == []
+
+
+async def test_files_that_are_replaced_beside_a_damaged_one_are_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day becomes one file between the listing and the look at its files, which are gone by then."""
+    rig = HistoryRig(tmp_path)
+    rows = expected(rig.registry, await sealed(rig))
+    (damaged := tmp_path / "2030-01-01").mkdir()
+    (damaged / f"{90:016d}-{91:016d}.parquet").write_bytes(b"no Parquet")
+    archive = rig.archive()
+    looks: list[int] = []
+
+    def looked(folder: Path) -> list[File]:
+        found = all_files(folder)
+        looks.append(len(found))
+        if len(looks) == 2:
+            archive._tidy()
+        return found
+
+    monkeypatch.setattr(query, "all_files", looked)
+    assert bag(rows_of(HistoryFiles(tmp_path).select())) == bag(rows)
+    assert min(looks) < looks[1], "nothing was replaced"
+
+
+async def test_a_file_that_is_damaged_in_its_middle_is_left_out_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its foot reads back, and its values do not."""
+    rig = HistoryRig(tmp_path)
+    rest = [entry for entry in await sealed(rig) if entry.position > 1]
+    first = all_files(tmp_path)[0]
+    content = first.path.read_bytes()
+    ends = len(content) - 8 - pq.read_metadata(first.path).serialized_size
+    first.path.write_bytes(content[:4] + b"\xff" * (ends - 4) + content[ends:])
+    assert bag(rows_of(HistoryFiles(tmp_path).select())) == bag(expected(rig.registry, rest))
+    assert sum("is damaged and left out" in one.message for one in caplog.records) == 1
 
 
 async def test_a_damaged_file_is_left_out_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
