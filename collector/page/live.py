@@ -135,6 +135,10 @@ class LiveView:
         ]
         self._patience = np.asarray(patience, dtype=np.int64)
 
+    def has_tile(self, point: int) -> bool:
+        """It belongs to a machine of the configuration; a stranger gets a tile when it speaks, and not for what it once said."""
+        return self._newest.registry[point].machine in self._labels
+
     def observe(self, health: Health) -> None:
         """Look at the board; done often, `since` is exact even when nobody looks at the page."""
         self._connections.observe(health)

@@ -36,7 +36,8 @@ async def seed(view: LiveView, buffer: Path, history: Path | None) -> None:
     if isinstance(found, Exception):
         log.warning("what was said last could not be read, so the page begins empty: %s", found)
     for batch in [] if isinstance(found, Exception) else found:
-        view.fold(Slice(0, [batch]))
+        if view.has_tile(int(batch.points[0])):
+            view.fold(Slice(0, [batch]))
         await asyncio.sleep(0)
 
 

@@ -85,6 +85,17 @@ async def test_what_is_newer_stays(tmp_path: Path) -> None:
     assert shown(view)["a"] == (3.0, 0)
 
 
+async def test_a_machine_that_is_no_longer_configured_has_no_tile(tmp_path: Path) -> None:
+    """What is stored of it stays for its time; on the page it would be there for months, without a source."""
+    shop = Shop((Tile("n"),))
+    shop.registry = await written(tmp_path, shop.clock, sealed=True)
+    view = shop.view = LiveView(shop.registry, (Tile("n"),), shop.clock)
+    await seed(view, tmp_path / "buffer.sqlite", tmp_path / "history")
+    assert [machine["id"] for machine in view.overview(shop.health, None)["machines"]] == ["n"]
+    shop.say("m", "a", 3.0, unit="mm")
+    assert shown(view) == {"a": (3.0, 0)}, "unless it speaks"
+
+
 async def test_a_buffer_that_was_lost_and_files_that_are_damaged(tmp_path: Path) -> None:
     """The page begins empty, and nothing else happens."""
     registry = await written(tmp_path, FakeClock(), sealed=True)
