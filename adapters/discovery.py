@@ -158,7 +158,7 @@ class Wishes:
     def wants(self, path: Sequence[str]) -> bool:
         """Whether a value at this path may be proposed."""
         text, under = "/".join(path), self.under.strip("/")
-        inside = not under or text == under or text.startswith(f"{under}/")
+        inside = not under or f"{text.lstrip('/')}/".startswith(f"{under}/")  # topics may begin with a slash
         return inside and (not self.select or fnmatch.fnmatchcase(text, self.select))
 
 

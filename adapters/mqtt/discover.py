@@ -12,7 +12,7 @@ from typing import Any, Final
 from adapters.discovery import Branch, Progress, Proposal, Report, Wishes
 from adapters.mqtt.discover_documents import Field
 from adapters.mqtt.discover_kinds import kind_of
-from adapters.mqtt.discover_listen import Heard, Topic, filters, listen
+from adapters.mqtt.discover_listen import Heard, Topic, filters, listen, plainly
 from adapters.mqtt.discover_propose import Seen, place_machines, proposed
 from adapters.mqtt.discover_sparkplug import EntitySeen, Nodes, sorted_out
 from adapters.mqtt.settings import MqttSource
@@ -31,6 +31,7 @@ class Found:
 
 async def discover(settings: MqttSource, name: str, source: Mapping[str, Any], wishes: Wishes, progress: Progress) -> Report:  # fmt: skip
     """What there is. source: the keys of the source as they would be written. Raises NotConnected and Misconfigured."""
+    wishes = plainly(wishes)
     heard = await listen(settings, wishes, progress)
     found = look_into(heard)
     proposal = proposed(name, source, found.seen, list(found.nodes.nodes.values()), wishes)

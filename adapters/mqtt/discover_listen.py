@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from adapters.discovery import Progress, Wishes
@@ -79,10 +79,24 @@ class Heard:
             self.memory += message.size
 
 
+def plainly(wishes: Wishes) -> Wishes:
+    """--under as levels of topics: `hall/#` is what people of MQTT write for `hall`. Raises Misconfigured."""
+    under = (
+        wishes.under.removesuffix("#") if wishes.under.endswith("/#") or wishes.under == "#" else wishes.under
+    )
+    if set(under) & set("+#"):
+        raise Misconfigured(
+            f"--under {wishes.under} is not the beginning of topics",
+            "Write their first levels without + and #, such as --under factory/hall-1; --select takes patterns (factory/*/temp).",
+        )
+    return replace(wishes, under=under)
+
+
 def filters(wishes: Wishes) -> Sequence[str]:
-    """What is asked for: everything, or what lies at and below --under."""
+    """What is asked for: everything, or what lies at and below --under. With a slash before it, the topics that begin with one too."""
     under = wishes.under.strip("/")
-    return [under, f"{under}/#"] if under else ["#"]
+    asked = [under, f"{under}/#"] if under else ["#"]
+    return [*asked, *(f"/{name}" for name in asked)] if under and wishes.under.startswith("/") else asked
 
 
 async def listen(settings: MqttSource, wishes: Wishes, progress: Progress) -> Heard:

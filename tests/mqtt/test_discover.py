@@ -170,6 +170,8 @@ def test_what_the_decoder_refuses_is_left_out_with_its_reason() -> None:
 def test_only_what_is_asked_for() -> None:
     messages = [("f/a/temp", b"1"), ("f/b/temp", b"1"), ("g/x", b"1")]
     assert set(as_data(offered(*messages, wishes=Wishes(under="f")))) == {"a", "b"}
+    slash = [(f"/{topic}", payload) for topic, payload in messages]
+    assert set(as_data(offered(*slash, wishes=Wishes(under="/f")))) == {"a", "b"}
     assert set(as_data(offered(*messages, wishes=Wishes(select="*/b/*")))) == {"b"}
     assert set(as_data(offered(*messages, wishes=Wishes(machine="all")))) == {"all"}
 
@@ -309,6 +311,27 @@ async def test_a_refused_subscription_is_said(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.server("mosquitto")
+@pytest.mark.parametrize(
+    ("under", "asked"),
+    [
+        ("", ["#"]),
+        ("#", ["#"]),
+        ("/", ["#"]),
+        ("hall/1", ["hall/1", "hall/1/#"]),
+        ("hall/1/#", ["hall/1", "hall/1/#"]),
+        ("/hall/", ["hall", "hall/#", "/hall", "/hall/#"]),
+    ],
+)
+def test_under_is_the_beginning_of_topics_as_people_write_it(under: str, asked: list[str]) -> None:
+    assert discover_listen.filters(discover_listen.plainly(Wishes(under=under))) == asked
+
+
+@pytest.mark.parametrize("under", ["hall/+", "#/a", "hall#"])
+async def test_under_is_no_filter(under: str) -> None:
+    with pytest.raises(Misconfigured, match="not the beginning of topics"):
+        await discover(MqttSource(url="mqtt://127.0.0.1"), "b", {}, Wishes(under=under), silent)
+
+
 async def test_a_secured_broker_is_looked_at_as_it_will_be_read(tmp_path: Path) -> None:
     """mqtts, user and password, an access list that allows a part: `--under` names it."""
     ours, acl, users = authority(tmp_path / "ours"), tmp_path / "acl", tmp_path / "users"
