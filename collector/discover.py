@@ -85,7 +85,7 @@ def _state(typed: Typed, before: Settings | None) -> Path:
 
 def _keys(typed: Typed) -> dict[str, Any]:
     """The source as it would be written."""
-    kind = TYPES.get(urlsplit(typed.url).scheme)
+    kind = TYPES.get(typed.url.partition("://")[0].lower())
     if kind is None:
         raise Unusable(
             f"{typed.url} is no address that can be looked at: OPC UA servers can be, as opc.tcp://host:4840, and MQTT brokers, "

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from collector.cli.common import say
+from collector.cli.common import said_yes, say
 
 if TYPE_CHECKING:
     from adapters.opcua.security import Gate
@@ -38,7 +38,7 @@ def confirmed(gate: Gate, shown: Shown, arguments: argparse.Namespace) -> str:
     if shown.before:
         say(f"Another certificate is trusted for {gate.source} until now; this one would take its place.")
     say("Compare the fingerprint with the one in the machine's own OPC UA settings.")
-    return "" if input("Is it the same? Type yes: ").strip().lower() == "yes" else "Not trusted."
+    return "" if said_yes("Is it the same?") else "Not trusted."
 
 
 def rows(told: dict[str, Any]) -> list[tuple[str, str]]:

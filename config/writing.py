@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -75,20 +77,50 @@ def _only_begun(file: Path) -> bool:
     return machines is None or is_empty(machines) or machines.value == []
 
 
-def extend(file: Path, proposal: Proposal, env: Mapping[str, str]) -> Written:
-    """Write what is new of the proposal into the file. Raises Unwritable; then the file is as it was."""
+def extend(file: Path, proposal: Proposal, env: Mapping[str, str], url: str = "") -> Written:
+    """Write what is new of the proposal into the file. Raises Unwritable; then the file is as it was.
+
+    url: the address of the source, as its settings have it.
+    """
     file = file.resolve()
-    before, created = present(file, env), not file.exists()
-    page = Page(HEADER if created else _text(file))
+    with _one_at_a_time(file.parent):
+        return _extended(file, proposal, env, url)
+
+
+def _extended(file: Path, proposal: Proposal, env: Mapping[str, str], url: str) -> Written:
+    created = not file.exists()
+    text = HEADER if created else _text(file)
+    before, page = present(file, env), Page(text)
     written = Written(file, created, proposal.name)
+    held = before.sources.get(proposal.name) if before else None
+    if held is not None and url and getattr(held, "url", url) != url:
+        raise Unwritable(
+            f"it has a source {proposal.name} with another address by now: choose another --name"
+        )
     if proposal.count:
         _source(page, proposal, written)
         known = Known(before, proposal.name, proposal.namespaces)
         written.paths = known.paths
         _machines(page, _news(proposal, known), before, written)
     if page.changed:
-        _store(written, page.result(), before, env)
+        _store(written, page.result(), before, env, "" if created else text)
     return written
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Two who extend a file at the same moment do it one after the other, where the system can tell them."""
+    if sys.platform == "win32" or not folder.is_dir():
+        yield
+        return
+    import fcntl
+
+    with ExitStack() as held:
+        with suppress(OSError):  # a folder that may not be read, a network drive that knows no locks
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _text(file: Path) -> str:
@@ -228,13 +260,15 @@ def _as_data(machine: ProposedMachine, source: str) -> dict[str, Any]:
     return {"id": machine.id, **label, "read": [_entry(read, source) for read in machine.reads]}
 
 
-def _store(written: Written, text: str, before: Settings | None, env: Mapping[str, str]) -> None:
-    """Beside the file first, loaded there, and then in its place: whole or not at all."""
+def _store(written: Written, text: str, before: Settings | None, env: Mapping[str, str], was: str) -> None:
+    """Beside the file first, loaded there, and then in its place: whole or not at all. was: what this adds to."""
     file = written.file
     draft = file.with_name(f".{secrets.token_hex(4)}.{file.name}")
     try:
         _write(draft, text, _mode(file))
         judge(load([draft], env=env), before, written, str(draft))
+        if was != (_text(file) if file.exists() else ""):
+            raise Unwritable("somebody has changed it in this very moment: run this again")
         draft.replace(file)
     except OSError as error:
         raise Unwritable(f"{file} cannot be written: {error.strerror or error}") from error

@@ -16,7 +16,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -69,7 +69,9 @@ def own_certificate(
         if not store.exists():
             _make(store, _time(now))
         both = store.read_bytes()
-        return _checked(store, both, both, _time(now))
+        made = _checked(store, both, both, _time(now))
+        _show(made)
+        return made
 
 
 def user_certificate(certificate: Path | None, key: Path | None) -> OwnCertificate | None:
@@ -94,17 +96,31 @@ def prepare(state_dir: str, now: Callable[[], int] = time.time_ns) -> OwnCertifi
         if not following.exists():
             _make(following, _time(now))
         both = following.read_bytes()
-        return _checked(following, both, both, _time(now))
+        made = _checked(following, both, both, _time(now))
+        _show(made)
+        return made
 
 
 def adopt(state_dir: str, now: Callable[[], int] = time.time_ns) -> OwnCertificate:
-    """Take the prepared one into use, from the next connection on; the one before is kept as `previous.pem`."""
-    made, store = prepare(state_dir, now), own_file(state_dir)
+    """Take the prepared one into use, from the next connection on; the one before is kept as `previous.pem`.
+
+    There is one at every moment: a connection that found none would make another, which no machine knows. Raises Misconfigured
+    where none was prepared: nobody can have told the machines of it.
+    """
+    store = own_file(state_dir)
+    following, before = store.with_name("next.pem"), store.with_name("previous.pem")
+    if not following.exists():
+        raise Misconfigured(
+            "there is no next certificate that could be taken into use",
+            "run `collector trust --renew` and have the machines trust what it makes; what is in use stays in use until then",
+        )
+    prepare(state_dir, now)
     with _readable("the collector's own certificate"):
         if store.exists():
-            store.replace(store.with_name("previous.pem"))
-        made.file.replace(store)
-        made.file.with_suffix(".der").replace(store.with_suffix(".der"))
+            before.unlink(missing_ok=True)
+            os.link(store, before)
+        following.replace(store)
+        following.with_suffix(".der").unlink(missing_ok=True)
     return own_certificate(state_dir, None, None, now)
 
 
@@ -187,17 +203,31 @@ def _make(store: Path, now: dt.datetime) -> None:
     certificate = _self_signed(key, now)
     both = _pkcs8(key, serialization.Encoding.PEM) + certificate.public_bytes(serialization.Encoding.PEM)
     draft = store.with_name(f".{secrets.token_hex(8)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(both)
-        file.flush()
-        os.fsync(file.fileno())
     try:
-        os.link(draft, store)  # fails where another source was quicker: then its certificate is ours too
-    except FileExistsError:
-        return
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(both)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another source was quicker: then its certificate is ours too
+            os.link(draft, store)
     finally:
-        draft.unlink()
-    store.with_suffix(".der").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+        draft.unlink(missing_ok=True)
+
+
+def _show(made: OwnCertificate) -> None:
+    """The public half beside it, for machines to import: also where a crash came in between, or another was adopted.
+
+    Whoever only looks, as a user who may not write there, goes on without.
+    """
+    file = made.file.with_suffix(".der")
+    with suppress(OSError):
+        if not file.exists() or file.read_bytes() != made.certificate:
+            draft = file.with_name(f".{secrets.token_hex(8)}")
+            try:
+                draft.write_bytes(made.certificate)
+                draft.replace(file)
+            finally:
+                draft.unlink(missing_ok=True)
 
 
 def _self_signed(key: rsa.RSAPrivateKey, now: dt.datetime) -> x509.Certificate:

@@ -109,6 +109,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def said_yes(question: str) -> bool:
+    """Whether somebody types yes. Asked where words go, and no answer at all (Ctrl-D) is a no."""
+    print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
+    try:
+        return input().strip().lower() == "yes"
+    except (EOFError, UnicodeDecodeError):
+        say("")
+        return False
+
+
 def buffer_file(arguments: argparse.Namespace) -> Path | None:
     """The buffer of a collector, in its state folder: as given, else as configured; None after saying what is wrong."""
     if arguments.state is not None:

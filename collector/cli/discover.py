@@ -105,7 +105,7 @@ def main(arguments: argparse.Namespace) -> int:
     except Unwritable as error:
         say(str(error))
         return Exit.CONFIG
-    except (Unusable, OSError, EOFError) as error:
+    except (Unusable, OSError) as error:
         say(str(error))
         return Exit.USAGE
     return _run(target, wishes, arguments)
@@ -149,13 +149,20 @@ def _password(arguments: argparse.Namespace) -> Any:
             raise Unusable(f"the environment variable {arguments.password_env} is not set")
         return Reference(f"${{env:{arguments.password_env}}}"), os.environ[arguments.password_env]
     if arguments.password_file:
-        text = arguments.password_file.read_text(encoding="utf-8").strip()
+        try:
+            text = arguments.password_file.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise Unusable(f"{arguments.password_file} is not UTF-8 text") from None
         return Reference(f"${{file:{_from_config(arguments)}}}"), text
     if not arguments.username or arguments.security == "none":
         return None
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Unusable("nobody to ask for the password here: give --password-env or --password-file")
-    return Reference("${env:COLLECTOR_PASSWORD}"), getpass.getpass(f"Password of {arguments.username}: ")
+    try:
+        typed = getpass.getpass(f"Password of {arguments.username}: ")
+    except EOFError:
+        raise Unusable("no password was typed") from None
+    return Reference("${env:COLLECTOR_PASSWORD}"), typed
 
 
 def _from_config(arguments: argparse.Namespace) -> Path:
@@ -188,17 +195,18 @@ def _told(target: Target, report: Report, arguments: argparse.Namespace) -> int:
     from collector.discover_show import as_json, left_out, show
     from config.writing_text import Unwritable
 
-    written = None
+    written, refusal = None, ""
     try:
         written = _written(target, report, arguments.write)
     except Unwritable as error:
-        say(f"{arguments.write} was not changed: {error}")
+        refusal = f"{arguments.write} was not changed: {error}"
+    if arguments.json:
+        print(as_json(report, written))
+    else:
+        show(report, Console())
+    if refusal:
+        say(refusal)
         return Exit.CONFIG
-    finally:
-        if arguments.json:
-            print(as_json(report, written))
-        else:
-            show(report, Console())
     for warning in report.warnings:
         say(f"warning: {warning}")
     if report.proposal.left_out:
@@ -210,7 +218,7 @@ def _told(target: Target, report: Report, arguments: argparse.Namespace) -> int:
 def _written(target: Target, report: Report, file: Path | None) -> Written | None:
     from config.writing import extend
 
-    return extend(file, report.proposal, target.env) if file else None
+    return extend(file, report.proposal, target.env, target.settings.url) if file else None
 
 
 def _ended(report: Report, written: Written | None) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.audit import note
-from collector.cli.common import add_config, buffer_file, say
+from collector.cli.common import add_config, buffer_file, said_yes, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 
@@ -31,11 +31,15 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from collector.cli.run import guarded
+    from collector.cli.run import in_words
 
     buffer = buffer_file(arguments)
-    if buffer is None:
-        return Exit.CONFIG
+    return Exit.CONFIG if buffer is None else in_words(lambda: _asked(buffer, arguments))
+
+
+def _asked(buffer: Path, arguments: argparse.Namespace) -> int:
+    from collector.cli.run import guarded
+
     pending = _pending(buffer)
     if arguments.sink not in pending:
         say(f"{arguments.sink} is no sink of this buffer. Its sinks: {', '.join(sorted(pending)) or 'none'}")
@@ -63,7 +67,7 @@ def _agreed(sink: str, pending: int) -> bool:
     say(
         f"{sink} has not stored {pending} values. They will never be stored there; other sinks and the history keep them."
     )
-    return input("Release it? Type yes: ").strip().lower() == "yes"
+    return said_yes("Release it?")
 
 
 async def _release(buffer: Path, sink: str, *, as_json: bool) -> int:

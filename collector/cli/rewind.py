@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, add_config, add_period, load_config, say
+from collector.cli.common import accepted, add_config, add_period, load_config, said_yes, say
 from collector.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _agreed(sink: str, expected: int) -> bool:
         f"Up to {expected} values are held in history and buffer. They are written to {sink} again, each under its own time; "
         "what is there already does not change."
     )
-    return input("Write them? Type yes: ").strip().lower() == "yes"
+    return said_yes("Write them?")
 
 
 def _progress(*, quiet: bool) -> Callable[[Rewound], None]:

@@ -21,6 +21,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from adapters.discovery import Reference
+from collector.__main__ import main
 from collector.cli.exits import Exit
 from collector.discover import Typed, Unusable, target_of
 from tests.collector.test_commands import command, run_until
@@ -71,6 +72,26 @@ def test_an_address_that_nobody_looks_at_is_refused_with_what_is_possible() -> N
     ):
         with pytest.raises(Unusable, match=words):
             target_of(typed)
+
+
+def test_what_was_typed_wrong_is_said_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end_of_file(_prompt: str) -> str:
+        raise EOFError
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"\xff\xfe")
+    user = ("opc.tcp://127.0.0.1:1", "--username", "reader")
+    assert main(["discover", "opc.tcp://[::1"]) == Exit.USAGE
+    assert "Invalid IPv6 URL" in capsys.readouterr().err
+    assert main(["discover", *user, "--password-file", str(secret)]) == Exit.USAGE
+    assert "is not UTF-8 text" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", end_of_file)
+    assert main(["discover", *user]) == Exit.USAGE
+    assert "no password was typed" in capsys.readouterr().err
 
 
 def test_a_password_for_a_broker_is_written_as_a_reference_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.discovery import Proposal, ProposedMachine, ProposedRead, Reference
 from collector.discover_show import summary
+from config import writing, writing_judge
 from config.load import load
 from config.problems import Findings
 from config.settings import Settings, signals_of
@@ -338,6 +340,59 @@ def test_a_write_protected_file_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(Unwritable, match="write-protected"):
         extend(file, ALL, ENV)
     assert file.read_text() == BLOCK
+
+
+def test_what_somebody_saves_meanwhile_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the reading of the file and its replacement."""
+    file, judge = tmp_path / "collector.yaml", writing_judge.judge
+
+    def saved(*arguments: Any) -> None:
+        judge(*arguments)
+        file.write_text(mine, encoding="utf-8")
+
+    monkeypatch.setattr(writing, "judge", saved)
+    for before, mine in ((BLOCK, f"{BLOCK}# mine\n"), (None, BLOCK)):
+        file.unlink(missing_ok=True)
+        if before is not None:
+            file.write_text(before, encoding="utf-8")
+        with pytest.raises(Unwritable, match="in this very moment"):
+            extend(file, ALL, ENV)
+        assert file.read_text(encoding="utf-8") == mine
+        assert list(tmp_path.iterdir()) == [file]
+
+
+def test_two_who_extend_it_at_the_same_moment_are_both_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, judge = tmp_path / "collector.yaml", writing_judge.judge
+    file.write_text(BLOCK, encoding="utf-8")
+    press = proposal(machine("press", signal("force")), name="press", source=SOURCE | {"url": URL + "1"})
+    others: list[threading.Thread] = []
+
+    def also(*arguments: Any) -> None:
+        if not others:
+            others.append(threading.Thread(target=extend, args=(file, press, ENV)))
+            others[0].start()
+            others[0].join(0.2)  # time for a mistake; one that waits for us is what it should be
+        judge(*arguments)
+
+    monkeypatch.setattr(writing, "judge", also)
+    extend(file, ALL, ENV)
+    others[0].join()
+    assert {"plc", "press"} == set(loaded(file).sources)
+    assert {"cnc", "press"} <= {machine.id for machine in loaded(file).machines}
+
+
+def test_a_source_of_that_name_with_another_address_is_another_one(tmp_path: Path) -> None:
+    """Somebody wrote it while the machine was looked at."""
+    file = tmp_path / "collector.yaml"
+    file.write_text(BLOCK, encoding="utf-8")
+    with pytest.raises(Unwritable, match="a source plc with another address"):
+        extend(file, ALL, ENV, "opc.tcp://10.0.0.9:4840")
+    assert file.read_text(encoding="utf-8") == BLOCK
+    assert extend(file, ALL, ENV, URL).changed
 
 
 def test_no_folder_to_write_into(tmp_path: Path) -> None:

@@ -167,9 +167,30 @@ async def test_another_fingerprint_than_given_stores_nothing(
 async def test_the_question(config: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", lambda _question: answer)
+    monkeypatch.setattr("builtins.input", lambda: answer)
     assert await trust(config, "plc") == code
     assert (config.parent / "trust").exists() is (code == 0)
+
+
+@pytest.mark.parametrize("silence", [EOFError(), UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "")])
+async def test_no_answer_is_a_no(
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    silence: Exception,
+) -> None:
+    """Ctrl-D, or what is no text. The question stands where words go: the data may go into a file."""
+
+    def nobody() -> str:
+        raise silence
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", nobody)
+    assert await trust(config, "plc", "--json") == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["refusal"] == "Not trusted. Nothing was stored."
+    assert "Is it the same? Type yes:" in err
 
 
 async def test_the_line_for_the_configuration(
