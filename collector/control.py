@@ -2,7 +2,8 @@
 
 TCP on 127.0.0.1 with a port chosen by the system and a token, both in a file that only the owner can read. Not a Unix
 socket: those do not exist on every Windows and their paths are limited to 107 bytes; one way for all systems.
-One request per connection: a line of JSON {"token", "command", …}; the answer is lines of JSON until the connection closes.
+One request per connection: a line of JSON {"token", "command", …}; the answer is lines of JSON and an empty one behind the last,
+so that nothing to say and an end before everything was said are two things.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from collector.doors import shut
+
+log = logging.getLogger("collector")
 
 FILE = "control.json"
 _LINE = 1 << 16
@@ -81,7 +85,25 @@ async def _serve(
     if command is None:
         await _send(writer, {"error": f"unknown command {request.get('command')!r}"})
         return
-    async for row in command(request):
+    await _answer(writer, command(request))
+
+
+async def _answer(writer: asyncio.StreamWriter, rows: Answer) -> None:
+    """A command that fails is told so and ends no collector, as long as the buffer is well."""
+    from collector.supervisor import attempted
+
+    error = await attempted(_send_all(writer, rows))
+    if isinstance(error, ConnectionError):
+        return
+    if error is not None:
+        log.error("a command was ended by an error that nobody foresaw", exc_info=error)
+        await _send(writer, {"error": f"an error that nobody foresaw, see the log: {error!r}"})
+    writer.write(b"\n")
+    await writer.drain()
+
+
+async def _send_all(writer: asyncio.StreamWriter, rows: Answer) -> None:
+    async for row in rows:
         await _send(writer, row)
 
 
@@ -102,15 +124,23 @@ def _write_private(path: Path, text: str) -> None:
 
 
 async def ask(state_dir: Path, command: str, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
-    """The rows that the running collector answers. Raises NotRunning."""
+    """The rows that the running collector answers. Raises NotRunning, also if it ends before it has answered anything."""
     try:
         door = json.loads((state_dir / FILE).read_text(encoding="utf-8"))
         reader, writer = await asyncio.open_connection("127.0.0.1", door["port"], limit=1 << 24)
     except (OSError, ValueError) as error:
         raise NotRunning(f"no collector is running with its state in {state_dir}") from error
+    answered = False
     try:
-        await _send(writer, {"token": door["token"], "command": command, **arguments})
-        while line := await reader.readline():
-            yield json.loads(line)
+        with contextlib.suppress(ConnectionError, ValueError):  # killed, or somebody else has its port by now
+            await _send(writer, {"token": door["token"], "command": command, **arguments})
+            while (line := await reader.readline()).endswith(b"\n"):
+                if line == b"\n":
+                    return
+                row = json.loads(line)
+                answered = True
+                yield row
     finally:
         writer.close()
+    if not answered:
+        raise NotRunning(f"the collector with its state in {state_dir} ended before it answered")

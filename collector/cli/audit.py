@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from collector.cli.common import add_state, buffer_file, say
@@ -23,12 +24,16 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from collector.audit import trail
+    from collector.cli.run import in_words
 
     buffer = buffer_file(arguments)
-    if buffer is None:
-        return Exit.CONFIG
-    found = trail(buffer.parent)
+    return Exit.CONFIG if buffer is None else in_words(lambda: _shown(buffer.parent, arguments))
+
+
+def _shown(state: Path, arguments: argparse.Namespace) -> int:
+    from collector.audit import trail
+
+    found = trail(state)
     if arguments.json:
         rows = [{key: value for key, value in row.items() if key != "before"} for row in found.rows]
         print(json.dumps({"ok": not found.broken, "broken": found.broken, "last": found.last, "rows": rows}))
@@ -42,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
         )
         return Exit.PROBLEMS
     if not found.rows:
-        say(f"Nothing is recorded in {buffer.parent} yet.")
+        say(f"Nothing is recorded in {state} yet.")
     elif not arguments.json:
         say(f"{len(found.rows)} entries, unbroken; the last hash is {found.last[:16]}…")
     return Exit.OK

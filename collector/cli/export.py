@@ -13,6 +13,8 @@ from collector.cli.exits import Exit
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from config.settings import Settings
+
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("export", help="stored values as CSV, JSON Lines or Parquet")
@@ -26,9 +28,13 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from collector.cli.run import in_words
+
     settings = accepted(load_config(arguments.config))
-    if settings is None:
-        return Exit.CONFIG
+    return Exit.CONFIG if settings is None else in_words(lambda: _export(settings, arguments))
+
+
+def _export(settings: Settings, arguments: argparse.Namespace) -> int:
     from collector.export import write_table
     from collector.journal.reader import NoJournal
     from collector.query import stored_values

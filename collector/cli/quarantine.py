@@ -114,6 +114,9 @@ async def _answer(buffer: Path, arguments: argparse.Namespace) -> int:
         say("Nothing was deleted. Without a terminal, say --yes.")
         return Exit.USAGE
     rows = [row async for row in _rows(buffer, arguments)]
+    if rows and "error" in rows[-1]:
+        say(str(rows[-1]["error"]))
+        return Exit.FAILED
     if arguments.json:
         for row in rows:
             print(json.dumps(row))

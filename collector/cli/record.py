@@ -11,7 +11,7 @@ from typing import Any
 
 from collector.cli.common import accepted, add_choice, add_config, add_period, load_config, say
 from collector.cli.exits import Exit
-from collector.cli.run import duration, stop_after
+from collector.cli.run import duration, in_words, stop_after
 
 SETTLE = 2.0
 """Seconds that the last values may take from their machine into the buffer."""
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
         return Exit.USAGE
     if arguments.seconds is not None and not asyncio.run(_wait(settings.state, arguments)):
         return Exit.UNAVAILABLE
-    return _write(settings, arguments)
+    return in_words(lambda: _write(settings, arguments))
 
 
 async def _wait(state: Path, arguments: argparse.Namespace) -> bool:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,24 @@ async def _work(settings: Settings, files: Sequence[Path], arguments: argparse.N
 
 def guarded(work: Coroutine[Any, Any, int]) -> int:
     """Run to the end; what makes going on impossible becomes one sentence instead of a traceback."""
+    from collector.system import run
+
+    return _told(lambda: run(work))
+
+
+def in_words(work: Callable[[], int]) -> int:
+    """The same for a command without a loop; so is a file that cannot be read or written."""
+    try:
+        return _told(work)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"collector: {where}{error.strerror or error}")
+        return Exit.FAILED
+
+
+def _told(work: Callable[[], int]) -> int:
     from adapters.errors import AdapterError
     from collector.journal.base import JournalFailed
     from collector.journal.lock import JournalInUse
@@ -82,12 +100,11 @@ def guarded(work: Coroutine[Any, Any, int]) -> int:
     from collector.journal.schema import NotAJournal
     from collector.simulated import SimulatorsFailed
     from collector.supervisor import cause_of
-    from collector.system import run
     from collector.words import with_remedy
 
     foreseen = (AdapterError, JournalFailed, JournalInUse, NetworkDrive, NotAJournal, SimulatorsFailed)
     try:
-        return run(work)
+        return work()
     except (*foreseen, BaseExceptionGroup) as error:
         cause = cause_of(error)
         if not isinstance(cause, foreseen):

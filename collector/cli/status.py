@@ -28,13 +28,20 @@ def add(commands: Any) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from collector.cli.run import in_words
+
     buffer = buffer_file(arguments)
-    if buffer is None:
-        return Exit.CONFIG
+    return Exit.CONFIG if buffer is None else in_words(lambda: _status(buffer, arguments))
+
+
+def _status(buffer: Path, arguments: argparse.Namespace) -> int:
     books = asyncio.run(_books(buffer, signals=arguments.json))
     if books is None:
         say(f"No collector is running here and nothing was ever stored in {buffer.parent}.")
         return Exit.UNAVAILABLE
+    if "error" in books:
+        say(str(books["error"]))
+        return Exit.FAILED
     _print(books, as_json=arguments.json)
     if arguments.facts and not arguments.json:
         _print_facts(books)

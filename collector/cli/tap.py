@@ -41,6 +41,9 @@ async def _tap(folder: Path, arguments: argparse.Namespace) -> None:
 
     seen = 0
     async for row in ask(folder, "tap", machine=arguments.machine, signal=arguments.signal):
+        if "error" in row:
+            say(str(row["error"]))
+            return
         print(json.dumps(row, ensure_ascii=False) if arguments.json else line_of(row), flush=True)
         seen += 1
         if arguments.count and seen >= arguments.count:

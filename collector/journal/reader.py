@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 from adapters.base import Entry, Position
 from collector.journal import queries, setaside
 from collector.journal.base import JournalFailed, Ledger, Quarantined, StoredGap
-from collector.journal.schema import Unreadable, check_format, connect
+from collector.journal.schema import NotAJournal, Unreadable, check_format, connect
 from collector.journal.setaside import Wanted
 from pipelines import codec
 from pipelines.batch import Batch
@@ -39,7 +39,13 @@ class JournalReader:
         self._open: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
-        if not self._path.exists() or self._path.stat().st_size == 0:
+        try:
+            empty = self._path.stat().st_size == 0
+        except (FileNotFoundError, NotADirectoryError):
+            empty = True
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+        if empty:
             raise NoJournal(
                 f"{self._path}: there is no buffer here. Has the collector run with this state directory?"
             )
@@ -113,6 +119,14 @@ class JournalReader:
             raise JournalFailed(f"{self._path}: the buffer does not read back ({error})") from error
 
 
+def _unreadable(path: Path, error: Exception) -> JournalFailed:
+    if isinstance(error, PermissionError):
+        return JournalFailed(
+            f"{path}: the buffer may not be read by this user: ask as the user as whom the collector runs"
+        )
+    return JournalFailed(f"{path}: the buffer cannot be read ({error})")
+
+
 def _connected(path: Path) -> sqlite3.Connection:
     with ExitStack() as stack:
         try:
@@ -120,7 +134,9 @@ def _connected(path: Path) -> sqlite3.Connection:
             check_format(connection)
             tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         except (sqlite3.DatabaseError, Unreadable) as error:
-            raise JournalFailed(f"{path}: the buffer cannot be read ({error})") from error
+            raise _unreadable(path, error) from error
+        except NotAJournal as error:
+            raise NotAJournal(f"{path}: {error}") from error
         if not tables:
             raise NoJournal(f"{path}: the buffer is still empty")
         stack.pop_all()

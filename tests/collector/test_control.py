@@ -85,3 +85,47 @@ async def test_a_door_left_by_a_killed_process_is_not_mistaken_for_a_running_one
     (tmp_path / FILE).write_text(left)
     with pytest.raises(NotRunning):
         await anext(ask(tmp_path, "count"))
+
+
+async def nothing(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    rows: tuple[Mapping[str, Any], ...] = ()
+    for row in rows:
+        yield row
+
+
+async def failing(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    yield {"number": 0}
+    raise LookupError("nobody foresaw this")
+
+
+async def test_a_command_that_fails_is_told_so_and_ends_no_collector(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve_control(tmp_path, {**COMMANDS, "failing": failing, "nothing": nothing}):
+        first, last = [row async for row in ask(tmp_path, "failing")]
+        assert first == {"number": 0}
+        assert "nobody foresaw this" in last["error"]
+        assert [row async for row in ask(tmp_path, "count", to=1)] == [{"number": 0}]
+        assert [row async for row in ask(tmp_path, "nothing")] == []
+    assert "nobody foresaw this" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [b"", b'{"half": ', b"-ERR unknown command\r\n", None])
+async def test_who_is_gone_before_he_has_answered_is_not_running(
+    tmp_path: Path, answer: bytes | None
+) -> None:
+    """Killed after he was asked, also by a reset of the connection (None); or another program has his port by now."""
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        if answer is None:
+            writer.transport.abort()
+        else:
+            writer.write(answer)
+            writer.close()
+
+    async with await asyncio.start_server(leave, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        (tmp_path / FILE).write_text(json.dumps({"port": port, "token": "t", "pid": 1}))
+        with pytest.raises(NotRunning):
+            await anext(ask(tmp_path, "count"))

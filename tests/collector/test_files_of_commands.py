@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +31,16 @@ machines:
 sinks:
   - {type: influxdb, name: db, url: "http://127.0.0.1:9", api: v1, database: shop}
 """
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Commands set up logging for a process of their own; here they run in that of all tests."""
+    before = [(log, log.level, [*log.handlers]) for log in map(logging.getLogger, (None, "collector"))]
+    yield
+    for log, level, handlers in before:
+        log.setLevel(level)
+        log.handlers[:] = [known for known in log.handlers if known in handlers]
 
 
 @pytest.fixture
@@ -115,3 +131,61 @@ def test_only_what_leaves_this_computer_can_be_read_by_others(
         file.write_text(SHOP.replace("127.0.0.1", host, 1).replace("security: none", f"security: {security}"))
         main(["check", str(file)])
         assert ("anybody on the network can read" in "".join(capsys.readouterr())) == warned
+
+
+ASKING = ["status", "export", "quarantine list", "release db --yes", "rewind db --yes", "record -o OUT.jsonl"]
+
+
+@pytest.mark.parametrize("command", ASKING)
+@pytest.mark.parametrize("what", ["noise", "another program's", "not ours to read"])
+def test_a_buffer_that_cannot_be_read_is_a_sentence(
+    shop: str,
+    what: str,
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer = Path(shop).parent / "state" / "buffer.sqlite"
+    if what == "noise":
+        buffer.write_bytes(bytes(range(256)) * 100)
+    elif what == "not ours to read":
+        forbid(monkeypatch, buffer)
+    else:
+        buffer.unlink()
+        with closing(sqlite3.connect(buffer)) as other:
+            other.execute("CREATE TABLE theirs (x)")
+    words = command.replace("OUT", str(Path(shop).parent / "out")).split()
+    assert main([*words, shop]) == Exit.FAILED
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[-1].startswith(f"collector: {buffer}: ")
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """As for a user who may not look into the folder; root may look everywhere."""
+    stat = Path.stat
+
+    def looked(path: Path, **options: bool) -> os.stat_result:
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", looked)
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ("export", "nowhere/out.csv"),
+        ("export", "nowhere/out.parquet"),
+        ("export", "."),
+        ("record", "nowhere/out.jsonl"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_a_sentence(
+    shop: str, command: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(Path(shop).parent / place)
+    assert main([command, shop, "-o", output]) == Exit.FAILED
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("collector: "))
+    assert output in said
