@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,12 @@ from collector.alive import Mark
 from collector.gaps import AT_ONCE, batches_of, downtime, is_repair, originals
 from collector.journal.base import Journal
 from collector.jumps import Jump, Jumps
+from collector.seen import Seen
 from collector.skew import Skew
 from pipelines import quality
 from pipelines.batch import Batch, Flag, Kind, Point, batch_of
 from pipelines.derivation import TICK
-from pipelines.identity import Identity
-from pipelines.stage import Gap, Refine, Refined
+from pipelines.stage import Gap, Refine
 from pipelines.stages.trust import YEAR_2020
 
 log = logging.getLogger("collector")
@@ -44,6 +45,13 @@ BEHIND = 86_400 * 10**9
 
 
 Losses = Callable[[], Sequence[Gap]]
+
+
+class _Owed(NamedTuple):
+    """One append that is due. gaps: at least one."""
+
+    batches: Sequence[Batch]
+    gaps: Sequence[Gap]
 
 
 class Facts:
@@ -68,6 +76,7 @@ class Facts:
         self._losses = losses
         self._silenced: frozenset[str] = frozenset()
         self._asked: dict[str, float] = {}  # when a source was asked what stands (monotonic s)
+        self._owed: list[_Owed] = []  # what was seen and will not be seen again, until it is stored
 
     async def started(self) -> None:
         """State the downtime since the last sign of life as a gap of every source."""
@@ -76,7 +85,7 @@ class Facts:
         self._silenced = last.silenced
         self._jumps.look()
         gaps = (downtime(last.alive, now),) if last.alive else ()
-        await self._tell([self._tick(now)], gaps, now, Mark(now, last.gap, last.silenced))
+        await self._tell([self._tick(now)], gaps, lambda _: Mark(now, last.gap, last.silenced))
 
     async def alive(self) -> None:
         """What the collector says of itself while it works; the only one that writes the checkpoint of these accounts.
@@ -89,9 +98,10 @@ class Facts:
         due = self._clock.monotonic() + CONDITION_EVERY
         while True:
             if (jump := self._jumps.look()) is not None:
-                await self._jumped(jump)
+                self._owed.append(self._jumped(jump))
             if losses := self._losses():
-                await self._tell((), losses, self._clock.now())
+                self._owed.append(_Owed((), losses))
+            await self._pay()
             mark = await self._copy_gaps(mark)
             if self._clock.monotonic() >= due:
                 await self._condition()
@@ -99,10 +109,22 @@ class Facts:
             await self._clock.sleep(LOOK_EVERY)
 
     async def ended(self) -> None:
-        """The gaps of the last second as points, when no source works any more: who looks before the next start misses none."""
+        """The gaps of the last second as points, when no source works any more: who looks before the next start misses none.
+
+        Before them what `alive` was about to tell when it was ended.
+        """
+        if self._up_since and self._owed:
+            stored = [one.gap for one in await self._journal.gaps()]
+            self._owed = [one for one in self._owed if one.gaps[0] not in stored]
+            await self._pay()
         mark = Mark.of(self._journal.checkpoint(OWN))
         while self._up_since and (after := await self._copy_gaps(mark)).gap != mark.gap:
             mark = after
+
+    async def _pay(self) -> None:
+        while self._owed:
+            await self._tell(*self._owed[0])
+            del self._owed[0]
 
     async def _copy_gaps(self, mark: Mark) -> Mark:
         """At most AT_ONCE of the gaps that are not yet points, and how far that is, in one append."""
@@ -113,7 +135,7 @@ class Facts:
         mark = Mark(now, new[-1].number if new else mark.gap, self._silenced)
         known = await self._journal.gaps() if any(is_repair(one.gap) for one in new) else ()
         gaps = batches_of(self._journal.registry, OWN, new, now, originals(new, known))
-        await self._tell([*gaps, self._tick(now)], (), now, mark)
+        await self._tell([*gaps, self._tick(now)], (), lambda _: mark)
         return mark
 
     def _tick(self, now: int) -> Batch:
@@ -132,7 +154,7 @@ class Facts:
         if skews:
             ids = [self._own(f"skew.{source}", Kind.NUMBER, "s", source=source) for source in skews]
             batches.append(batch_of(Kind.NUMBER, ids, now, list(skews.values()), received=now))
-        await self._tell(batches, (), now)
+        await self._tell(batches, ())
 
     def _own(self, name: str, kind: Kind, unit: str = "", **tags: str) -> int:
         return self._journal.registry.intern(Point(OWN, name, kind, unit, tags))
@@ -157,9 +179,9 @@ class Facts:
         """The process was stopped or its loop held up for so long until now: whatever no peer has kept is missing."""
         now = self._clock.now()
         gap = Gap(now - round(seconds * 1e9), now, "collector_stood_still", "the collector stood still")
-        await self._tell((), (gap,), now)
+        await self._tell((), (gap,))
 
-    async def _jumped(self, jump: Jump) -> None:
+    def _jumped(self, jump: Jump) -> _Owed:
         """The size as a point, and the times that are doubtful as a gap record: on both sides of it times mean something else."""
         log.warning("%s", jump.words)
         now = self._clock.now()
@@ -167,21 +189,26 @@ class Facts:
             Kind.NUMBER, [self._own("clock.jump", Kind.NUMBER, "s")], now, [jump.seconds], received=now
         )
         begins, ends = sorted((jump.before, jump.after))
-        await self._tell((size,), (Gap(begins, ends, "clock_jump", jump.words),), now)
+        return _Owed((size,), (Gap(begins, ends, "clock_jump", jump.words),))
 
     async def connection(self, source: str, up: bool) -> None:
         point = self._own(f"connected.{source}", Kind.FLAG, source=source)
         now = self._clock.now()
-        await self._tell((batch_of(Kind.FLAG, [point], now, [up], received=now),), (), now)
+        await self._tell((batch_of(Kind.FLAG, [point], now, [up], received=now),), ())
 
     async def lost(self, source: str, seen: Seen) -> None:
-        """The points of a lost source have no value from now on: stored once, never by repeating the last value."""
-        now, ids = self._clock.now(), seen.take()
-        answered = self._clock.monotonic() - self._asked.pop(source, -math.inf) >= ANSWERED_AFTER
+        """The points of a lost source have no value from now on: stored once, never by repeating the last value.
+
+        Nothing is forgotten before that is stored: an end in the middle of it tells it again.
+        """
+        now, ids = self._clock.now(), seen.ids()
+        answered = self._clock.monotonic() - self._asked.get(source, -math.inf) >= ANSWERED_AFTER
         if len(ids) or not answered:
             self._silenced |= {source}
-            mark = Mark.of(self._journal.checkpoint(OWN))._replace(silenced=self._silenced)
-            await self._tell(_without_value(self._journal, ids, now), (), now, mark)
+            batches = _without_value(self._journal, ids, now)
+            await self._tell(batches, (), lambda before: before._replace(silenced=self._silenced))
+        self._asked.pop(source, None)
+        seen.forget()
 
     def silenced(self, source: str) -> bool:
         """Whether points of this source have no value because it was lost, also in an earlier life of the collector."""
@@ -193,14 +220,15 @@ class Facts:
         self._asked[source] = self._clock.monotonic()
         point = self._own(f"restated.{source}", Kind.FLAG, source=source)
         now = self._clock.now()
-        await self._tell((batch_of(Kind.FLAG, [point], at, [True], received=now),), (), now)
+        await self._tell((batch_of(Kind.FLAG, [point], at, [True], received=now),), ())
 
     async def _tell(
-        self, batches: Sequence[Batch], gaps: Sequence[Gap], now: int, mark: Mark | None = None
+        self, batches: Sequence[Batch], gaps: Sequence[Gap], mark: Callable[[Mark], Mark] | None = None
     ) -> None:
-        checkpoint = None if mark is None else mark.dump()
-        delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
+        """mark: what becomes of the one that is stored. Asked when it is our turn: until then somebody else may move it on."""
         async with self._journal.turn(OWN):
+            checkpoint = None if mark is None else mark(Mark.of(self._journal.checkpoint(OWN))).dump()
+            delivery = Delivery(batches, sum(map(len, batches)), gaps=gaps, checkpoint=checkpoint)
             refined = self._refine(batches, self._journal.identity(OWN))
             await self._journal.append(OWN, delivery, refined, own=True)
 
@@ -237,41 +265,6 @@ def _without_value(journal: Journal, ids: NDArray[np.int32], now: int) -> list[B
         )
         for kind in sorted({Kind(k) for k in kinds})
     ]
-
-
-class Seen:
-    """Which points a source has delivered in this life: a bit per point, set by the column."""
-
-    def __init__(self) -> None:
-        self.skew = Skew()
-        self._seen = np.zeros(0, np.bool_)
-
-    def note(self, points: NDArray[np.int32], version: int) -> None:
-        if version > len(self._seen):
-            self._seen = np.concatenate([self._seen, np.zeros(version - len(self._seen) + 64, np.bool_)])
-        self._seen[points] = True
-
-    def take(self) -> NDArray[np.int32]:
-        """The points seen since the last call, ascending."""
-        ids = np.flatnonzero(self._seen).astype(np.int32)
-        self._seen[:] = False
-        return ids
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """A refine that also notes which points went through it, and how far their clock is from ours."""
-
-    refine: Refine
-    seen: Seen
-    version: Callable[[], int]
-
-    def __call__(self, batches: Sequence[Batch], identity: Identity) -> Refined:
-        self.seen.skew.note(batches)
-        refined = self.refine(batches, identity)
-        for batch in refined.batches:
-            self.seen.note(batch.points, self.version())
-        return refined
 
 
 @dataclass(slots=True)

@@ -20,12 +20,13 @@ from collector.assembly import Line, assemble, followers
 from collector.configured import ConfigState, state_of
 from collector.crew import Crew
 from collector.derive import Build, derive
-from collector.facts import ALIVE_EVERY, Edges, Facts, Watching, believed_from
+from collector.facts import ALIVE_EVERY, Edges, Facts, believed_from
 from collector.health import Health
 from collector.journal.base import Journal
 from collector.journal.waiting import first_of
 from collector.jumps import Jumps
 from collector.line import archival, archive_rest, intake, outflow
+from collector.seen import Watching
 from collector.stopping import at_once
 from collector.supervisor import Connected, Job, Supervisor
 from collector.system import private_folder

@@ -18,15 +18,18 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from adapters.base import Delivery
-from collector.facts import OWN, Edges, Facts, Watching
+from adapters.base import Delivery, Position
+from collector.alive import Mark
+from collector.facts import OWN, Edges, Facts
 from collector.gaps import AT_ONCE
 from collector.journal.base import Journal
 from collector.journal.memory import MemoryJournal
 from collector.journal.sqlite import open_journal
 from collector.live import rows_of
+from collector.seen import Watching
 from pipelines.batch import Flag, Kind, Point, batch_of
 from pipelines.identity import Identity, Learned
 from pipelines.refinery import refinery
@@ -389,3 +392,93 @@ async def test_what_was_lost_in_the_last_second_is_told_before_the_end(kind: str
         await again.started()
         await live(again, clock, 2)
         assert [row["value"] for row in await told(journal) if row["signal"] == "gap.plc.from"] == begins
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_what_can_be_seen_only_once_is_told_although_the_end_comes_in_the_middle(
+    kind: str, tmp_path: Path
+) -> None:
+    """A clock that was set, and what a database has lost: the collector is stopped while it waits for its turn to store them."""
+    clock = FakeClock()
+    found = [Gap(BEGAN, BEGAN + 7, "sink_lost", "influxdb: 2 writes are not in it")]
+    async with journal_of(kind, tmp_path, clock) as journal:
+        refine = refinery(journal.registry, Treatments())
+        facts = Facts(journal, clock, refine, losses=lambda: [found.pop()] if found else [])
+        await facts.started()
+        clock.advance(0, wall=3600.0)
+        async with asyncio.TaskGroup() as tasks, journal.turn(OWN):
+            alive = tasks.create_task(facts.alive())
+            while found:
+                await asyncio.sleep(0)
+            alive.cancel()
+        await facts.ended()
+        assert [one.gap.reason for one in await journal.gaps()] == ["clock_jump", "sink_lost"]
+        reasons = [row["value"] for row in await told(journal) if row["signal"] == "gap.collector.reason"]
+    assert sorted(reasons) == ["clock_jump", "sink_lost"]
+
+
+async def test_what_was_stored_in_the_moment_of_the_end_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end comes when it is on the disk and who told it has not heard of that yet."""
+    clock = FakeClock()
+    async with journal_of("sqlite", tmp_path, clock) as journal:
+        facts = facts_of(journal, clock)
+        await facts.started()
+        clock.advance(0, wall=3600.0)
+        append, stored = journal.append, asyncio.Event()
+
+        async def unheard(*arguments: Any, **options: Any) -> Position:
+            position = await append(*arguments, **options)
+            stored.set()
+            await asyncio.Event().wait()
+            return position
+
+        with monkeypatch.context() as patched:
+            patched.setattr(journal, "append", unheard)
+            async with asyncio.TaskGroup() as tasks:
+                alive = tasks.create_task(facts.alive())
+                await stored.wait()
+                alive.cancel()
+        await facts.ended()
+        assert [one.gap.reason for one in await journal.gaps()] == ["clock_jump"]
+
+
+async def test_a_source_that_is_lost_as_the_collector_ends_leaves_no_value_standing(tmp_path: Path) -> None:
+    """Its supervisor is ended while it tells the loss, and then the loss is told by whoever ends it."""
+    clock = FakeClock()
+    async with journal_of("sqlite", tmp_path, clock) as journal:
+        facts = facts_of(journal, clock)
+        await facts.started()
+        edges = Edges("plc", facts)
+        point = journal.registry.intern(Point("m1", "load", Kind.NUMBER))
+        edges.seen.note(np.array([point], np.int32), journal.registry.version)
+        async with asyncio.TaskGroup() as tasks, journal.turn(OWN):
+            telling = tasks.create_task(facts.lost("plc", edges.seen))
+            await asyncio.sleep(0)
+            telling.cancel()
+        await edges(False)
+        assert [row["value"] for row in await told(journal) if row["machine"] == "m1"] == [None]
+        again = facts_of(journal, clock)
+        await again.started()
+        assert again.silenced("plc")
+
+
+async def test_who_tells_beside_the_account_of_the_gaps_moves_it_not_back(tmp_path: Path) -> None:
+    """A source is lost while gaps become points: how far that came stays known, also in the next life."""
+    clock = FakeClock()
+    async with journal_of("sqlite", tmp_path, clock) as journal:
+        facts = facts_of(journal, clock)
+        await facts.started()
+        await tell(journal, Gap(BEGAN, BEGAN + 5, "connection_lost"))
+        edges = Edges("plc", facts)
+        edges.seen.note(np.array([0], np.int32), journal.registry.version)
+        async with asyncio.TaskGroup() as tasks, journal.turn(OWN):
+            tasks.create_task(facts.ended())
+            async with asyncio.timeout(60):
+                while not journal.turn(OWN)._waiters:  # so that they come in this order
+                    await asyncio.sleep(0)
+            tasks.create_task(facts.lost("plc", edges.seen))
+            await asyncio.sleep(0)
+        mark = Mark.of(journal.checkpoint(OWN))
+    assert (mark.gap, mark.silenced) == (1, frozenset({"plc"}))

@@ -19,12 +19,13 @@ import pytest
 from adapters.base import Delivery
 from adapters.clock import SystemClock
 from adapters.errors import AdapterError, NotConnected
-from collector.facts import Edges, Facts, Watching
+from collector.facts import Edges, Facts
 from collector.health import Health, State
 from collector.journal import recent
 from collector.journal.sqlite import open_journal
 from collector.page.feed import Feed
 from collector.page.live import Tile
+from collector.seen import Watching
 from collector.supervisor import Connected, Job, Supervisor
 from pipelines.batch import Kind, Point, batch_of
 from pipelines.refinery import refinery
