@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 
 import urllib3
@@ -46,19 +47,29 @@ BORDER: Mapping[str, type[AdapterError]] = {
 
 def translate(error: Exception, url: str) -> AdapterError:
     """The library's error as one of the four."""
-    if isinstance(error, urllib3.exceptions.SSLError):
+    if isinstance(error, urllib3.exceptions.SSLError) and not _is_cut_off(error):
         return _untrusted(str(error), url)
-    kind = BORDER.get(type(error).__name__, NotConnected)
+    kind = NotConnected if _is_cut_off(error) else BORDER.get(type(error).__name__, NotConnected)
     remedy = (
         "Is the server running, and is the address right?" if kind is NotConnected else "Correct the url."
     )
     return kind(f"InfluxDB at {url}: {_plainly(error)}", remedy)
 
 
+def _is_cut_off(error: Exception) -> bool:
+    """An encrypted connection that ended while we wrote, which says nothing about who was there. An end while we read (with a
+    reason) is met in the handshake alone: whoever ends that speaks no TLS.
+    """
+    ends = (one for one in (error.__cause__, *error.args) if isinstance(one, ssl.SSLEOFError))
+    return any(getattr(one, "reason", None) is None for one in ends)
+
+
 def _plainly(error: Exception) -> str:
     """What happens every day in the words of every other adapter; what is rare in the library's, with its name."""
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "its name is not known"
+    if _is_cut_off(error):
+        return "the connection was lost"
     reason = next((one for one in (error.__cause__, *error.args) if isinstance(one, OSError)), None)
     if reason is not None and reason.strerror:
         return reason.strerror[0].lower() + reason.strerror[1:]

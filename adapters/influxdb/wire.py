@@ -174,9 +174,12 @@ class _Connections:
 
 
 def _shut(known: socket.socket | None) -> None:
+    """The connection, and not TLS: Python's `SSLSocket.shutdown` takes the encryption away before it ends the connection, and
+    what the other thread sends in between would go out as it is.
+    """
     try:
         if known is not None:
-            known.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(known, socket.SHUT_RDWR)
     except OSError:
         logging.getLogger(__name__).debug("the socket was closed already")
 

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import inspect
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from http.client import BadStatusLine
 from pathlib import Path
@@ -335,6 +336,9 @@ def test_translation_names_the_address_and_a_remedy() -> None:
     assert "http://db:8086" in str(error)
     assert error.remedy
     assert isinstance(translate(urllib3.exceptions.SSLError("self-signed"), "https://db"), Misconfigured)
+    cut = urllib3.exceptions.SSLError(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))
+    lost = translate(cut, "https://db")  # a server that was stopped in the middle of a write, and no stranger
+    assert (type(lost), str(lost)) == (NotConnected, "InfluxDB at https://db: the connection was lost")
 
 
 def test_what_happens_every_day_is_told_without_the_words_of_a_library() -> None:

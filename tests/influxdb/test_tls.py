@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from adapters.errors import Misconfigured
+from adapters.influxdb.wire import _shut
 from tests.contracts.sink import write_once
 from tests.influxdb.rigs import FakeV2Rig, bench, some_numbers
 
@@ -74,3 +78,33 @@ async def test_a_certificate_for_another_host(tmp_path: Path) -> None:
         assert rig.server.requests == []
     finally:
         await rig.stop()
+
+
+def test_a_connection_that_is_cut_off_says_nothing_in_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S12: the thread of the requests sends in the very moment in which another one ends its connection."""
+    path = certificate(tmp_path, "127.0.0.1")
+    trusted = ssl.create_default_context(cafile=path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(path)
+    ours, theirs = socket.socketpair()
+    with ThreadPoolExecutor(1) as threads:
+        accepted = threads.submit(serving.wrap_socket, theirs, server_side=True)
+        client = trusted.wrap_socket(ours, server_hostname="127.0.0.1")
+        server = accepted.result()
+    shutdown = socket.socket.shutdown
+
+    def cut(ending: socket.socket, how: int) -> None:
+        with suppress(OSError, ValueError):
+            ending.sendall(b"Authorization: Token secret")
+        shutdown(ending, how)
+
+    monkeypatch.setattr(socket.socket, "shutdown", cut)
+    with client, server:
+        _shut(client)
+        heard = bytearray()
+        while more := socket.socket.recv(server, 65536):
+            heard += more
+    assert heard, "it was sent, and could not be read"
+    assert b"secret" not in heard
