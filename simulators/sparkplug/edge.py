@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from simulators.clock import MILLISECOND, wall_ns
+from simulators.errors import SimulatorError
 from simulators.faces.broker import Address
 from simulators.sparkplug import wire
 from simulators.sparkplug.book import Book
@@ -91,10 +92,20 @@ class Edge:
             self.host_online = False
         client_id = f"{self.place.group}-{self.place.node}"
         self.link = await open_link(self.place.address, client_id, self._will(), self.heard)
-        topics = [self.topic("NCMD"), self.topic("DCMD", "+")]
-        await self.link.subscribe([*topics, *([self.state_topic()] if self.place.host else [])])
+        await self._subscribe(self.link)
         if not self.place.host and not silent:
             self.birth()
+
+    async def _subscribe(self, link: Link) -> None:
+        """Whoever accepts a connection may still go before it has answered this."""
+        topics = [self.topic("NCMD"), self.topic("DCMD", "+")]
+        try:
+            await link.subscribe([*topics, *([self.state_topic()] if self.place.host else [])])
+        except (OSError, TimeoutError) as error:
+            link.abort()
+            raise SimulatorError(
+                f"{self.place.address.url} does not answer ({error or 'time-out'}). Is the broker running?"
+            ) from error
 
     def _will(self) -> Will | None:
         if self.habits.will == "none":

@@ -119,11 +119,13 @@ class Link(asyncio.Protocol):
 
 async def open_link(address: Address, client_id: str, will: Will | None, heard: Heard) -> Link:
     """A connection that the broker has accepted, with a clean session and without keep-alive."""
+    link = Link(heard)
     try:
         async with patient(ANSWER):
-            _, link = await asyncio.get_running_loop().create_connection(lambda: Link(heard), *address)
+            await asyncio.get_running_loop().create_connection(lambda: link, *address)
         answer = await link.ask(connect(client_id, will), _CONNACK)
     except (OSError, TimeoutError) as error:
+        link.abort()  # or it is accepted later, and throws out the one that came after it
         raise SimulatorError(
             f"{address.url} does not answer ({error or 'time-out'}). Is the broker running?"
         ) from error
