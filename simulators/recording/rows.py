@@ -60,6 +60,8 @@ def rows(path: Path) -> Iterator[Row]:
         yield from reader(path)
     except CellError as error:
         raise SimulatorError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SimulatorError(f"{path}: no text in UTF-8 ({error.reason})") from error
     except OSError as error:
         raise SimulatorError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -102,7 +104,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
         for number, line in enumerate(file, 1):
             try:
                 row = decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 if line.endswith(b"\n"):
                     raise SimulatorError(f"{path}:{number}: {error}") from None
                 return  # the writer was killed in its last line

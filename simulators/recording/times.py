@@ -9,7 +9,7 @@ from simulators.clock import SECOND
 from simulators.errors import SimulatorError
 
 _REST: Final = re.compile(r"(?:[.,](\d{1,9})\d*)?\s*(Z|z|[+-]\d\d:?\d\d)?")
-_SINCE: Final = re.compile(r"(-?\d+)(?: ns since 1970)?")
+_SINCE: Final = re.compile(r"(-?\d{1,19})(?: ns since 1970)?")
 _BARE_UNITS: Final = ((10**11, SECOND), (10**14, 10**6), (10**17, 10**3))
 
 

@@ -52,7 +52,16 @@ class Tape:
 
     def events(self) -> Iterator[Event]:
         """All events, in the order in which they are played."""
-        yield from self._read() if self.held is None else self.held
+        yield from self.known() if self.held is None else self.held
+
+    def known(self) -> Iterator[Event]:
+        """What there was when it was looked through: somebody may still be writing, and nobody was told of other signals."""
+        left = self.values
+        for event in self._read():
+            left -= len(event.rows)
+            if left < 0:
+                return
+            yield event
 
     def _read(self) -> Iterator[Event]:
         if self.lines:
@@ -86,7 +95,7 @@ def open_tape(path: Path, machine: str = "") -> Tape:
     tape.signals = {signal: _type(types) for signal, types in seen.items()}
     tape.span = tape.last - tape.first + _step(times)
     if not (ordered or tape.lines):
-        tape.held = sorted(tape._read(), key=attrgetter("t"))  # noqa: SLF001
+        tape.held = sorted(tape.known(), key=attrgetter("t"))
     return tape
 
 

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from simulators.errors import SimulatorError
+
 INTEGER: Final = 1
 UNSIGNED: Final = 2
 REAL: Final = 3
@@ -85,10 +87,15 @@ class Columns:
 
     def add(self, machine: str, signal: str, t: int, value: Any) -> None:
         kind, bits = self._coder.code(value)
+        try:
+            self._t.append(t)
+            self._bits.append(bits)
+        except OverflowError:
+            raise SimulatorError(
+                f"{machine} {signal}: more than 64 bits ({value!r:.60} at {t} ns since 1970)"
+            ) from None
         self._key.append(self._coder.key(machine, signal))
-        self._t.append(t)
         self._kind.append(kind)
-        self._bits.append(bits)
 
     def arrays(self) -> "Rows":
         return Rows(

@@ -73,7 +73,7 @@ def read_gaps(path: Path) -> Iterator[Gap]:
         if line.strip():
             try:
                 yield _gap(msgspec.json.decode(line, type=dict[str, Any]))
-            except (msgspec.DecodeError, msgspec.ValidationError, KeyError, SimulatorError) as error:
+            except (ValueError, KeyError, TypeError, SimulatorError) as error:
                 raise SimulatorError(
                     f"{path}:{number}: a gap needs source or machine, from, to ({error})"
                 ) from None

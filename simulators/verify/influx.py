@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,8 +41,8 @@ class Database(NamedTuple):
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
                 for piece in answer:
-                    yield from _series(msgspec.json.decode(piece))
-        except (OSError, msgspec.DecodeError) as error:
+                    yield from _series(msgspec.json.decode(piece, type=dict[str, Any]))
+        except (OSError, HTTPException, ValueError) as error:
             raise SimulatorError(
                 f"{self.url}: database '{self.name}' does not answer ({error}). Is the address right?"
             ) from error
@@ -57,7 +58,13 @@ def _series(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def parse(place: str) -> Database:
     """`http(s)://[user:password@]host:port?db=name` (`influxdb://` is http). A token comes from INFLUX_TOKEN."""
-    parts = urllib.parse.urlsplit(place)
+    try:
+        parts = urllib.parse.urlsplit(place)
+        port = parts.port or 8086
+    except ValueError as error:
+        raise SimulatorError(
+            f"'{place}' is no database ({error}): write http://localhost:8086?db=name"
+        ) from None
     named = urllib.parse.parse_qs(parts.query)
     name = (named.get("db") or named.get("database") or named.get("bucket") or [parts.path.strip("/")])[0]
     scheme = {"influxdb": "http", "influxdbs": "https"}.get(parts.scheme, parts.scheme)
@@ -65,7 +72,7 @@ def parse(place: str) -> Database:
         raise SimulatorError(f"'{place}' is no database: write http://localhost:8086?db=name")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     path = "" if parts.path.strip("/") == name else parts.path.rstrip("/")
-    return Database(f"{scheme}://{host}:{parts.port or 8086}{path}", name, _login(parts))
+    return Database(f"{scheme}://{host}:{port}{path}", name, _login(parts))
 
 
 def _login(parts: urllib.parse.SplitResult) -> str:

@@ -68,21 +68,28 @@ def read_truth(path: Path, coder: Coder, only: Container[str] = EVERYBODY) -> Tr
     """The values that were really handed over; a last line that a killed simulator could not finish is left out. only: machines."""
     truth = Truth(Columns(coder))
     for line in _lines(path):
-        if line.kind == "start":
-            for machine in line.machines:
-                truth.sources[str(machine.get("source", machine["machine"]))].add(str(machine["machine"]))
-        elif line.machine not in only:
-            continue
-        elif line.kind == "value" and line.value is not None and line.quality == "good":
-            if line.t is not None:
-                truth.timed.add(line.machine, line.signal, line.t, line.value)
-            else:
-                truth.bare[coder.key(line.machine, line.signal)].append(coder.code(line.value))
-        elif line.kind == "alarm":
-            truth.alarm(line)
-        elif line.kind == "refresh":
-            truth.restated.note(line.machine, line.t or 0, line.conditions)
+        try:
+            _note(truth, line, coder, only)
+        except (KeyError, TypeError) as error:
+            raise SimulatorError(f"{path}: a row of the kind '{line.kind}' is not whole ({error})") from None
     return truth
+
+
+def _note(truth: Truth, line: Line, coder: Coder, only: Container[str]) -> None:
+    if line.kind == "start":
+        for machine in line.machines:
+            truth.sources[str(machine.get("source", machine["machine"]))].add(str(machine["machine"]))
+    elif line.machine not in only:
+        return
+    elif line.kind == "value" and line.value is not None and line.quality == "good":
+        if line.t is not None:
+            truth.timed.add(line.machine, line.signal, line.t, line.value)
+        else:
+            truth.bare[coder.key(line.machine, line.signal)].append(coder.code(line.value))
+    elif line.kind == "alarm":
+        truth.alarm(line)
+    elif line.kind == "refresh":
+        truth.restated.note(line.machine, line.t or 0, line.conditions)
 
 
 def _lines(path: Path) -> Iterator[Line]:
@@ -92,7 +99,7 @@ def _lines(path: Path) -> Iterator[Line]:
             for number, line in enumerate(file, 1):
                 try:
                     yield decode(line)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     if line.endswith(b"\n"):
                         raise SimulatorError(f"{path}:{number}: no row of a truth ({error})") from None
     except OSError as error:

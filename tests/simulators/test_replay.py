@@ -347,3 +347,26 @@ def test_what_is_no_recording_is_said_in_words(tmp_path: Path, name: str, text: 
     (tmp_path / name).write_text(text)
     with pytest.raises(SimulatorError, match=name):
         open_tape(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt"])
+def test_a_recording_that_grows_is_played_as_far_as_it_was_looked_through(
+    ending: str, tmp_path: Path
+) -> None:
+    """Somebody may still be recording: of a signal that came later neither readers nor the address space know anything."""
+    at = "2026-01-01T00:00:0{}Z"
+    lines = {
+        "csv": [
+            "time,machine,signal,value\n",
+            *(f"{at.format(n)},m,{s},{n}\n" for n, s in enumerate("aabb")),
+        ],
+        "txt": [f"{at.format(n)}|{s}|{n}\n" for n, s in enumerate("aabb")],
+    }[ending]
+    file = tmp_path / f"r.{ending}"
+    file.write_text("".join(lines[:-2]))
+    tape = open_tape(file, "m")
+    with file.open("a") as still:
+        still.writelines(lines[-2:])
+    assert [(row.signal, str(row.value)) for event in tape.events() for row in event.rows] == [
+        ("a", "0"), ("a", "1")
+    ]  # fmt: skip

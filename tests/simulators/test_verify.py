@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import math
+import socket
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -323,7 +325,16 @@ def test_what_cannot_be_compared_is_said_and_is_no_verdict(tmp_path: Path) -> No
     (tmp_path / "d.csv").write_text("a,b\n1,2\n")
     (tmp_path / "d.parquet").write_bytes(b"nonsense")
     (tmp_path / "d.jsonl").write_text("nonsense\n")
-    for data in ("d.csv", "d.parquet", "d.jsonl", "none.csv", "t", "http://127.0.0.1:1?db=x", "ftp://h?db=x"):
+    for data in (
+        "d.csv",
+        "d.parquet",
+        "d.jsonl",
+        "none.csv",
+        "t",
+        "http://127.0.0.1:1?db=x",
+        "ftp://h?db=x",
+        "http://h:port?db=x",
+    ):
         place = data if "://" in data else str(tmp_path / data)
         code, found, words = verify(str(truth), "--against", place)
         assert (code, found) == (2, {}), data
@@ -431,3 +442,85 @@ def test_what_is_the_same_value(tmp_path: Path, sent: Any, stored: Any, same: bo
     )
     code, found, _ = verify(str(truth), "--against", str(tmp_path / "d.jsonl"))
     assert (code, found["altered"]) == ((0, 0) if same else (1, 1))
+
+
+HALF = '{"kind":"value","machine":"m","signal":"s","t":1,"value":"Störung"}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"time,machine,signal,value\n2026-01-01T00:00:00Z,m,s,\xfc\n", "no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "no text in UTF-8"),
+        (b"time,machine,signal,value\n1,m,s,99999999999999999999\n", "m s: more than 64 bits"),
+        (b"time,machine,signal,value\n9999999999999999999,m,s,1\n", "m s: more than 64 bits"),
+    ],
+)
+def test_data_that_is_none_is_said_in_words(
+    data: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, file = write_truth(tmp_path / "t", []), tmp_path / "d.csv"
+    file.write_bytes(data)
+    assert main(["verify", str(truth), "--against", str(file)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_last_line_that_ends_within_a_letter_is_left_out(tmp_path: Path) -> None:
+    """A simulator and a writer that were killed there."""
+    truth, data = tmp_path / "t", tmp_path / "d.jsonl"
+    torn = HALF[: HALF.index("ö".encode()) + 1]
+    row = '{"time":1,"machine":"m","signal":"s","value":"Störung"}\n'.encode()
+    truth.write_bytes(HALF + torn)
+    data.write_bytes(row + row[: row.index("ö".encode()) + 1])
+    assert main(["verify", str(truth), "--against", str(data)]) == 0
+
+
+@pytest.mark.parametrize(
+    "row", [b'{"kind":"refresh","t":1,"conditions":[{}]}', b'{"kind":"start","machines":[{}]}']
+)
+def test_half_a_row_of_the_truth_is_said_in_words(
+    row: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, data = tmp_path / "t", tmp_path / "d.jsonl"
+    truth.write_bytes(row + b"\n")
+    data.write_bytes(b"")
+    assert main(["verify", str(truth), "--against", str(data)]) == 2
+    assert "is not whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gap", [b'{"source":"m","from":1,"to":"\xfc"}', b'{"machines":5,"from":1,"to":2}'])
+def test_a_gap_that_is_none_is_said_in_words(
+    gap: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, data, gaps = write_truth(tmp_path / "t", []), tmp_path / "d.jsonl", tmp_path / "g.jsonl"
+    data.write_bytes(b"")
+    gaps.write_bytes(gap)
+    assert main(["verify", str(truth), "--against", str(data), "--gaps", str(gaps)]) == 2
+    assert "a gap needs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{",  # gone in the middle of a piece
+        b"",  # gone before a word
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]",  # another program on that port
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xff",
+    ],
+)
+def test_a_database_that_goes_while_it_answers_is_said_in_words(
+    answer: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve() -> None:
+        connection, _ = door.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        place = f"http://127.0.0.1:{door.getsockname()[1]}?db=x"
+        assert main(["verify", str(write_truth(tmp_path / "t", [])), "--against", place]) == 2
+        thread.join()
+    assert "database 'x' does not answer" in capsys.readouterr().err
