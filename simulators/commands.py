@@ -52,7 +52,9 @@ class Commands:
         if word in ("inject", "clear"):
             return await self._fault(word, given)
         if word == "reset":
-            ended = await self._workshop.engine.reset(given if isinstance(given, str) else "")
+            if not isinstance(given, str | None):
+                raise SimulatorError('reset takes a machine, such as "cnc-1", or null for all of them.')
+            ended = await self._workshop.engine.reset(given or "")
             return {"event": "done", "ended": ended}
         if word == "advance":
             return await self._advance(given)
@@ -124,7 +126,7 @@ async def answer(commands: Commands, line: bytes) -> Mapping[str, Any] | None:
         )
         ((word, what),) = given.items()
         return await commands.obey(word, what)
-    except (SimulatorError, msgspec.DecodeError) as error:
+    except (SimulatorError, msgspec.DecodeError, RecursionError) as error:
         return {"event": "refused", "reason": str(error)}
     except ValueError:
         return {"event": "refused", "reason": 'one command in a line, for example {"advance": 10}'}

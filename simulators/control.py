@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -41,13 +41,16 @@ def application(commands: Commands, config: Path) -> Starlette:
     async def do(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return _json({"event": "refused", "reason": "send application/json"}, 415)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return Response(status_code=400)  # that nobody reads
         if len(body) > MAX_BODY:
             return _json({"event": "refused", "reason": "too long"}, 413)
         try:
             given = _given(request, msgspec.json.decode(body or b"null"))
             return _json(await commands.obey(request.path_params["word"], given))
-        except (SimulatorError, msgspec.DecodeError) as error:
+        except (SimulatorError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             return _json({"event": "refused", "reason": str(error)}, 400)
 
     routes = [
@@ -129,12 +132,17 @@ async def open_control(commands: Commands, config: Path, port: int) -> AsyncIter
             app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
         )
     )
+    failed: SimulatorError | None = None
     with listener:
         listener.listen(64)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            except SimulatorError as error:
+                failed = error  # raised in here, the group would make a group of it, which nobody can read
             finally:
                 server.should_exit = True
                 await asyncio.wait([serving], timeout=STOPPING)
+    if failed is not None:
+        raise failed

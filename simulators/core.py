@@ -32,7 +32,8 @@ class Unit:
     async def begin(self, at_ns: int) -> None:
         """The clock starts here."""
         self.last_ns = at_ns
-        await self.face.begin(at_ns, self.model.values)
+        async with self.busy:
+            await self.face.begin(at_ns, self.model.values)
 
     async def step(self, at_ns: int, truth: Truth) -> bool:
         """One period: physics, then the hand-over; False when the machine has made all its changes."""
@@ -96,3 +97,4 @@ async def drive(
             heapq.heappush(due, (at_ns + units[number].model.period_ms * MILLISECOND, number))
         else:
             units[number].retire(truth)
+        truth.check()

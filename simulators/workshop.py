@@ -14,6 +14,7 @@ from simulators.building import nothing_is_rubbish
 from simulators.clock import SECOND, Clock, wall_ns
 from simulators.config_writer import BROKER_BESIDE, configuration, login
 from simulators.core import Unit, drive
+from simulators.faces.base import Face
 from simulators.faces.broker import Address, OwnBroker
 from simulators.faces.mqtt import Publisher
 from simulators.faces.opcua_security import Security
@@ -24,7 +25,7 @@ from simulators.hall import Hall, HallPlan
 from simulators.live import Refused, Turn, Written, admitted
 from simulators.machines import kind
 from simulators.model import Model
-from simulators.truth import Truth, open_truth
+from simulators.truth import Truth, fresh, open_truth, unwritable, write_all
 
 if TYPE_CHECKING:
     from simulators.faces.opcua_space import Nursery
@@ -154,8 +155,17 @@ async def open_workshop(plan: Plan, nursery: "Nursery | None" = None) -> AsyncIt
         opener = Opener(stack, place, truth, at_ns, nursery)
         with nothing_is_rubbish():
             faces = await opener.faces([(model, plan.face(model.machine, model.kind)) for model in models])
-        units = [Unit(model, faces[model.machine], plan.max_changes, at_ns) for model in models]
+        units = _units(plan, models, faces, at_ns)
         yield _ready(plan, units, opener)
+
+
+def _units(plan: Plan, models: Sequence[Model], faces: Mapping[str, Face], at_ns: int) -> list[Unit]:
+    """The devices of an edge share its connection: none of them steps while another one's fault makes it anew."""
+    edge = asyncio.Lock()
+    locks = {
+        m.machine: edge if plan.face(m.machine, m.kind) == "sparkplug" else asyncio.Lock() for m in models
+    }
+    return [Unit(m, faces[m.machine], plan.max_changes, at_ns, locks[m.machine]) for m in models]
 
 
 def _ready(plan: Plan, units: list[Unit], opener: Opener) -> Workshop:
@@ -190,8 +200,8 @@ async def _turn(model: Model, turn: Turn, agenda: Agenda, truth: Truth) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with fresh(path) as file:
+        write_all(file, text.encode())
 
 
 def _start_row(plan: Plan, at_ns: int) -> Mapping[str, object]:
@@ -222,8 +232,12 @@ def _keep_password(security: Security, folder: Path) -> None:
     """Where only the owner reads it: a configuration is shown around, and says where the password is."""
     if (account := security.account()) is None:
         return
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / account.name
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        out.write(account.password)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.unlink(missing_ok=True)
+        own = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(own, "w", encoding="utf-8") as out:
+            out.write(account.password)
+    except OSError as error:
+        raise unwritable(file, error) from error

@@ -5,16 +5,15 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from io import RawIOBase
+from io import FileIO
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 
-from simulators.errors import SimulatorError
 from simulators.faces.base import unlike
 from simulators.model import INTEGERS, Model, Signal, Type, Value
-from simulators.truth import Truth
+from simulators.truth import Truth, fresh, write_all
 
 COLUMNS = ("time", "machine", "signal", "value", "quality")
 KIND = "kind"  # in CSV, where an empty text looks like no value
@@ -32,10 +31,10 @@ class FileFace:
 
     disturbances: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, model: Model, truth: Truth, file: RawIOBase, form: str) -> None:
+    def __init__(self, model: Model, truth: Truth, file: FileIO, form: str) -> None:
         self._model, self._truth, self._file, self._form = model, truth, file, form
         if form == "csv":
-            file.write(_csv([[*COLUMNS, KIND]]))
+            write_all(file, _csv([[*COLUMNS, KIND]]))
         self._kinds = {signal.name: _kind(signal) for signal in model.signals}
 
     async def begin(self, at_ns: int, values: Mapping[str, Value]) -> None:
@@ -43,7 +42,7 @@ class FileFace:
 
     async def emit(self, at_ns: int, changed: Mapping[str, Value], values: Mapping[str, Value]) -> None:
         rows = [self._row(at_ns, name, value) for name, value in changed.items()]
-        self._file.write(_json(rows) if self._form == "jsonl" else _csv(map(self._cells, rows)))
+        write_all(self._file, _json(rows) if self._form == "jsonl" else _csv(map(self._cells, rows)))
         self._truth.values(self._model.machine, at_ns, changed, unlike(self._model, changed))
 
     async def disturb(self, fault: str, *, on: bool, at_ns: int) -> None:
@@ -84,13 +83,5 @@ def _csv(rows: object) -> bytes:
 @contextmanager
 def open_file(model: Model, truth: Truth, folder: Path, form: str) -> Iterator[tuple[FileFace, str]]:
     """A fresh file `<machine>.<form>` in the folder; yields the face and the file's URL."""
-    with _opened(folder, f"{model.machine}.{form}") as file:
+    with fresh(folder / f"{model.machine}.{form}") as file:
         yield FileFace(model, truth, file, form), Path(file.name).absolute().as_uri()
-
-
-def _opened(folder: Path, name: str) -> io.FileIO:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return (folder / name).open("wb", buffering=0)
-    except OSError as error:
-        raise SimulatorError(f"{folder / name}: cannot be written ({error.strerror or error}).") from error

@@ -1,5 +1,6 @@
 """Begins and ends faults, whoever asks: a scenario, an HTTP request, a line on stdin, a test. Idempotent, and in the truth."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +18,7 @@ from simulators.truth import Truth
 MOMENTARY: Final = ("cut", "sequence_gap")
 _AFTER: Final = 2_000_000  # ns
 ON_THE_WAY: Final = ("refuse", "cut", "half_open", "latency")
+MOST: Final = 1e9  # of anything: no clock, float32 or second of the agenda is beyond its range with it
 
 
 @dataclass(slots=True)
@@ -28,6 +30,9 @@ class Engine:
     agenda: Agenda
     doors: Mapping[str, Proxy] = field(default_factory=dict)
     _active: dict[Key, Wish] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(
+        default_factory=asyncio.Lock
+    )  # a server takes a while to go: who asks meanwhile waits
 
     def active(self) -> Sequence[Wish]:
         """The faults that are on, in the order they began."""
@@ -42,23 +47,29 @@ class Engine:
 
     async def start(self, wish: Wish) -> bool:
         """Begin a fault; False when it is on already just so. With another amount or time it begins anew."""
-        what = self.check(wish)
+        async with self._turn:
+            return await self._start(wish, self.check(wish))
+
+    async def _start(self, wish: Wish, what: str) -> bool:
         if self._active.get(wish.key) == wish:
             return False
-        await self.stop(wish)
+        await self._stop(wish, what)
         momentary = wish.fault in MOMENTARY or (wish.fault == "restart" and wish.seconds is None)
         self._note("start", wish, what)
         self._active[wish.key] = wish
         await self._switch(wish, what, on=True)
         if momentary:
-            await self.stop(wish)
+            await self._stop(wish, what)
         elif wish.seconds is not None:
             self.agenda.after(round(wish.seconds * 1000) * (SECOND // 1000), lambda: self._expire(wish))
         return True
 
     async def stop(self, wish: Wish) -> bool:
         """End a fault; False when it is not on."""
-        what = self.check(wish)
+        async with self._turn:
+            return await self._stop(wish, self.check(wish))
+
+    async def _stop(self, wish: Wish, what: str) -> bool:
         if self._active.pop(wish.key, None) is None:
             return False
         await self._switch(wish, what, on=False)
@@ -69,18 +80,21 @@ class Engine:
         """End all faults, or those of one machine; how many there were."""
         if machine:
             self.unit(machine)
-        ending = [wish for wish in self._active.values() if machine in ("", wish.machine)]
-        for wish in ending:
-            await self.stop(wish)
+        async with self._turn:
+            ending = [wish for wish in self._active.values() if machine in ("", wish.machine)]
+            for wish in ending:
+                await self._stop(wish, self.check(wish))
         return len(ending)
 
     async def _expire(self, wish: Wish) -> None:
-        if self._active.get(wish.key) is wish:  # not one that was begun anew
-            await self.stop(wish)
+        async with self._turn:
+            if self._active.get(wish.key) is wish:  # not one that was begun anew
+                await self._stop(wish, self.check(wish))
 
     def check(self, wish: Wish) -> str:
         """The family of the fault; raises SimulatorError in words when this machine cannot have it."""
         unit = self.unit(wish.machine)
+        _reasonable(wish)
         what = family(unit.model, wish.fault)
         if what == "sensor":
             disturbable(unit.model, wish.signal, wish.fault)
@@ -140,3 +154,15 @@ class Engine:
             more["amount"] = wish.amount
         row = {"kind": "fault", "event": event, "t": self.agenda.now_ns, "machine": wish.machine}
         self.truth.rows([{**row, "fault": wish.fault, "family": what, **more}])
+
+
+def _reasonable(wish: Wish) -> None:
+    """What is beyond every measure would end the run of all machines as soon as it is on."""
+    if wish.amount is not None and not abs(wish.amount) <= MOST:
+        raise SimulatorError(f"{wish.fault}: the amount {wish.amount:g} is beyond ±{MOST:g}.")
+    if wish.amount is not None and wish.amount < 0 and wish.fault == "latency":
+        raise SimulatorError(f"latency: {wish.amount:g} s is no delay: 0 or more.")
+    if wish.seconds is not None and not 0 < wish.seconds <= MOST:
+        raise SimulatorError(
+            f"{wish.fault}: it cannot last {wish.seconds:g} s: more than 0, at most {MOST:g}."
+        )

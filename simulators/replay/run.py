@@ -12,7 +12,7 @@ from simulators.replay.config import configuration
 from simulators.replay.faces import Face, open_mqtt, open_opcua, topics
 from simulators.replay.tape import Tape, open_tape
 from simulators.runner import first_of, listen_to_stdin, say, stop_signals
-from simulators.truth import Truth, open_truth
+from simulators.truth import Truth, fresh, open_truth, write_all
 
 GRACE_S = 3.0
 
@@ -131,5 +131,5 @@ def _ready(plan: Plan, tape: Tape, url: str) -> dict[str, Any]:
 def _write_config(plan: Plan, tape: Tape, url: str) -> None:
     mqtt = "auto" if plan.broker else "3.1.1"
     text = configuration(tape, plan.face, url, topics(tape), lines=plan.lines(tape), mqtt=mqtt)
-    plan.config.parent.mkdir(parents=True, exist_ok=True)
-    plan.config.write_text(text, encoding="utf-8")
+    with fresh(plan.config) as file:
+        write_all(file, text.encode())

@@ -1,11 +1,13 @@
 """The workshop under control: HTTP and lines on stdin, time that passes only when told, and whom the API does not serve."""
 
 import json
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,7 +19,7 @@ __all__ = ["start"]  # the fixture
 
 def ask(url: str, body: Any = ..., **headers: str) -> tuple[int, Any]:
     """GET, or POST with a body; status and answer."""
-    data = None if body is ... else json.dumps(body).encode()
+    data = None if body is ... else body if isinstance(body, bytes) else json.dumps(body).encode()
     wanted = {"Content-Type": "application/json", **headers}
     request = urllib.request.Request(url, data, wanted)
     try:
@@ -107,6 +109,21 @@ def test_whom_http_does_not_serve(start: Start) -> None:
     assert ask(f"{url}/reset", "a" * 70_000)[0] == 413
     assert ask(f"{url}/nothing", None)[0] == 404
     assert ask(f"{url}/advance", -1)[0] == 400
+    assert ask(f"{url}/reset", {"machine": "l"})[0] == 400, "or it would be taken for all machines"
+    assert ask(f"{url}/inject", b"[" * 20_000)[0] == 400
+
+
+def test_who_goes_in_the_middle_of_a_request_is_no_traceback(start: Start) -> None:
+    process = start("run", "legacy=l", "--face", "jsonl", "--speed", "0", "--control")
+    url = line(process)["endpoints"]["control"]
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+        head = "POST /inject HTTP/1.1", f"Host: {address.netloc}", "Content-Type: application/json"
+        client.sendall("\r\n".join((*head, "Content-Length: 100", "", '{"mach')).encode())
+    assert ask(f"{url}/stop", None)[0] == 200
+    assert process.wait(120) == 0
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
 
 
 def test_lines_on_stdin(start: Start) -> None:

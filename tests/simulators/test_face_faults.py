@@ -1,5 +1,6 @@
 """Faults that a face plays itself, over MQTT and Sparkplug; and the table of all of them in the README."""
 
+import asyncio
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from simulators.faces.sparkplug import SparkplugFace
 from simulators.faults.catalogue import COMMUNICATION
 from simulators.faults.faces import OWN, plays, table
 from simulators.faults.wish import Wish
+from simulators.sparkplug import edge
+from simulators.sparkplug.link import Link, open_link
 from simulators.workshop import Workshop
 from tests.simulators.runs import START, rows
 from tests.simulators.sparkplug import reader
@@ -67,6 +70,31 @@ async def test_an_edge_is_away_with_all_its_devices_and_is_born_again(tmp_path: 
         await until(lambda: len(_kinds(said, "DDATA")) > before)
         await until(lambda: set(map(repr, _since(truth))) <= set(map(repr, reader_rows(said))))
     assert {reader.payload(content).seq for content in _kinds(said, "NBIRTH")} == {0}
+
+
+async def test_nobody_steps_while_the_edge_connects_anew_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds the shared connection gone would make a second one, and the broker would throw out the first."""
+    going = asyncio.Event()
+
+    async def slowly(*given: Any) -> Link:
+        made = await open_link(*given)
+        going.set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return made
+
+    twins, on_edge = (("legacy", "a"), ("legacy", "b")), {"a": "sparkplug", "b": "sparkplug"}
+    async with driven(tmp_path, twins, faces=on_edge) as (workshop, clock):
+        await clock.advance(1)
+        monkeypatch.setattr(edge, "open_link", slowly)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(workshop.engine.start(Wish("b", "missing_birth")))
+            await going.wait()
+            await clock.advance(2)
+        faces = [unit.face for unit in workshop.units]
+        assert all(isinstance(face, SparkplugFace) and face._edge.connections == 2 for face in faces)
 
 
 async def test_messages_of_an_edge_are_doubled_and_change_places(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from simulators.agenda import Agenda
 from simulators.clock import DrivenClock
 from simulators.errors import SimulatorError
+from simulators.faces.mqtt import MqttFace
 from simulators.faces.opcua_server import Served
 from simulators.faults.catalogue import SENSOR
 from simulators.faults.sensors import Disturbance
@@ -201,6 +202,12 @@ async def test_a_longer_wish_replaces_and_the_old_end_does_not_end_it(tmp_path: 
         (Wish("l", "jam", "pulses"), "leave out the signal"),
         (Wish("l", "cut"), "start with --faults"),
         (Wish("l", "reindex"), "cannot play 'reindex'"),
+        (Wish("l", "clock_jump", amount=1e15), "beyond ±1e"),
+        (Wish("l", "bias", "pulses", amount=-1e39), "beyond ±1e"),
+        (Wish("l", "jam", amount=math.inf), "beyond ±1e"),
+        (Wish("l", "jam", amount=math.nan), "beyond ±1e"),
+        (Wish("l", "jam", seconds=math.inf), "cannot last inf s"),
+        (Wish("l", "jam", seconds=-5.0), "cannot last -5 s"),
     ],
 )
 async def test_what_cannot_be_is_refused_in_words(wish: Wish, words: str, tmp_path: Path) -> None:
@@ -294,6 +301,33 @@ async def test_a_server_that_is_built_anew_is_not_stepped_under_its_hands(
         }
     assert returned == before
     assert before != workshop.units[0].model.values
+
+
+async def test_two_who_ask_at_once_are_served_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault that takes a while to end, and two who want it otherwise meanwhile: begun and ended in turn, and told so."""
+    switched: list[bool] = []
+    quick = MqttFace.disturb
+
+    async def slowly(face: MqttFace, fault: str, *, on: bool, at_ns: int) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await quick(face, fault, on=on, at_ns=at_ns)
+        switched.append(on)
+
+    monkeypatch.setattr(MqttFace, "disturb", slowly)
+    async with driven(tmp_path, (("legacy", "l"),)) as (workshop, clock):
+        await clock.advance(1)
+        engine = workshop.engine
+        await engine.start(Wish("l", "restart", seconds=100.0))
+        async with asyncio.TaskGroup() as group:
+            for seconds in (200.0, 300.0):
+                group.create_task(engine.start(Wish("l", "restart", seconds=seconds)))
+        assert [wish.seconds for wish in engine.active()] == [300.0]
+        await engine.reset()
+    assert switched == [True, False] * 3
+    assert [event for _, event, _ in noted(tmp_path)] == ["start", "stop"] * 3
 
 
 async def _index(url: str) -> int:
