@@ -62,12 +62,12 @@ class OpcUaFace:
         if fault == "nodes_removed":
             await (self._remove() if on else self._return(at_ns))
         elif "restart" in self._on:
-            await self._served.close()
+            await self._served.pause()
         else:
             await self._reopen(at_ns)
 
     async def _reopen(self, at_ns: int) -> None:
-        await self._served.close()
+        await self._served.pause()
         await self._served.open(at_ns, fillers=1 if "reindex" in self._on else 0)
         self._removed.clear()
         if "nodes_removed" in self._on:

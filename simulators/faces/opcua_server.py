@@ -6,6 +6,7 @@ of every write that changes value or status and samples nothing, so no change is
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from asyncua import ua
 from asyncua.server.server import Server
 from asyncua.ua.attribute_ids import AttributeIds
 
+from simulators.doors import kept
 from simulators.errors import SimulatorError
 from simulators.faces.base import CONNECTED_S
 from simulators.faces.opcua_entrance import OPEN, Entrance
@@ -176,6 +178,7 @@ class Served:
     _own: Identity | None = None
     _index: int = 0
     _space: Space | None = None
+    _place: socket.socket | None = None  # holds the port while there is no server
 
     async def open(self, at_ns: int, *, fillers: int = 0) -> None:
         """Build and start with all values as they are; the port stays the same. fillers: namespaces before its own."""
@@ -194,6 +197,7 @@ class Served:
         await self.write(model.signals, at_ns)
         if self._space is not None:
             await self._say(self._space.first(), at_ns)
+        self._leave_place()
         await _start(server, model.machine, self.host, self.port)
         self.port = server.bserver.port if server.bserver else 0
         self.url = self.door or _url(self.advertised or self.host, self.port)
@@ -212,10 +216,22 @@ class Served:
         self.entrance = replace(self.entrance, identity=identity)
 
     async def close(self) -> None:
-        """Stop it; once is enough."""
+        """Stop it for good; once is enough."""
         if self.server is not None:
             server, self.server = self.server, None
             await _end(server)
+        self._leave_place()
+
+    async def pause(self) -> None:
+        """Stop it, to come back on the same port: nobody else is given that meanwhile."""
+        if self.server is not None:
+            await self.close()
+            self._place = kept(self.host, self.port)
+
+    def _leave_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.close()
 
     async def write(self, signals: Iterable[Signal], at_ns: int) -> None:
         """Write the present values of these signals with their quality."""

@@ -1,11 +1,12 @@
 """The proxy itself: listens, dials the peer for everybody who connects, and can be told to misbehave while it runs."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, get_args
 
-from simulators.doors import shut
+from simulators.doors import kept, shut
 from simulators.errors import SimulatorError
 from simulators.proxy.link import How, Link, Side, Stream, Tee
 from simulators.proxy.way import Direction, Way
@@ -28,6 +29,7 @@ class Proxy:
         self._waiting: dict[int, Stream] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
+        self._place: socket.socket | None = None  # holds the port while nobody listens
 
     @property
     def address(self) -> str:
@@ -97,6 +99,7 @@ class Proxy:
     async def close(self) -> None:
         """Stop listening and end every connection."""
         await self._shut()
+        self._leave_place()
         self.reset()
         for stream in tuple(self._waiting.values()):
             stream.abort()
@@ -106,6 +109,7 @@ class Proxy:
             await asyncio.wait(self._tasks)
 
     async def _listen(self) -> None:
+        self._leave_place()
         try:
             self._server = await asyncio.start_server(self._connected, self.host, self.port)
         except OSError as error:
@@ -118,6 +122,12 @@ class Proxy:
         server, self._server = self._server, None
         if server is not None:
             await shut(server)
+            self._place = kept(self.host, self.port)
+
+    def _leave_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (task := asyncio.current_task()) is not None:
