@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulators.errors import SimulatorError
+from simulators.testing.handles import truth_rows
 
 VARIABLE: Final = "SHOPFLOOR_COLLECTOR"
 PATIENCE: Final = 120.0  # s
@@ -60,7 +61,7 @@ class SimCollector:
         output, _ = process.communicate(timeout=PATIENCE)
         if process.returncode:
             raise SimulatorError(f"the collector ended with {process.returncode}: {self.log()[-1500:]}")
-        books: Mapping[str, Any] = json.loads(output.splitlines()[-1])
+        books: Mapping[str, Any] = json.loads(output.rstrip("\n").rpartition("\n")[2])
         return books
 
     def stored(self) -> list[dict[str, Any]]:
@@ -69,7 +70,7 @@ class SimCollector:
         done = self._ask("export", "-o", str(target), str(self.config))
         if done.returncode:
             raise SimulatorError(f"collector export: {done.stderr.strip()}")
-        return [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+        return list(truth_rows(target))
 
     def log(self) -> str:
         """Its words so far."""

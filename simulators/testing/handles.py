@@ -153,6 +153,7 @@ class SimWorkshop:
 
 
 def truth_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a truth file."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """The rows of a truth file, as far as they are written. A text may have line ends of its own, such as U+2028."""
+    *whole, _ = path.read_bytes().split(b"\n")
+    for line in whole:
         yield json.loads(line)

@@ -50,6 +50,9 @@ class Running:
 
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """Run this in the thread and wait for its result."""
+        if self._lived is None:
+            work.close()
+            raise SimulatorError("the machines have been switched off.")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     def close(self) -> None:
@@ -76,16 +79,21 @@ class Running:
     async def _live(self, ready: "Future[None]") -> None:
         """From opening to closing in one task, as a task group wants it."""
         async with open_workshop(self.plan, self._nursery) as workshop, asyncio.TaskGroup() as group:
-            group.create_task(self._drive(workshop))
+            driving = group.create_task(self._drive(workshop))
             self._opened = workshop
             ready.set_result(None)
             await self._stop.wait()
             self._opened = None
             self._begin.set()
+            await driving
             await workshop.drain()
 
     async def _drive(self, workshop: Workshop) -> None:
         """The clock starts when time is first let pass: who is to hear the first values of MQTT can be there."""
         await self._begin.wait()
-        await workshop.drive(self.clock, self._stop, origin_ns=workshop.opened_ns)
-        self.clock.release()
+        if self._stop.is_set():
+            return  # nobody let time pass: nothing is said in the very moment of the end
+        try:
+            await workshop.drive(self.clock, self._stop, origin_ns=workshop.opened_ns)
+        finally:
+            self.clock.release()
