@@ -39,6 +39,8 @@ def main(given: Sequence[str] | None = None) -> int:
     except SimulatorError as error:
         sys.stderr.write(f"simulators: {error}\n")
         return 1
+    except KeyboardInterrupt:  # before there was anything that could be stopped in order
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,7 @@
 """The broker: an own one (`simulators.broker`, MQTT 3.1.1) where there is none, so that a demo needs nothing installed."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -31,7 +32,8 @@ def parse(url: str) -> Address:
     except ValueError:
         port = -1
     if parts.scheme != "mqtt" or not parts.hostname or port < 0 or parts.username or parts.path.strip("/"):
-        raise SimulatorError(f"--broker {url}: only mqtt://host:port is understood (no TLS, no user).")
+        shown = re.sub(r"//.*@", "//…@", url)
+        raise SimulatorError(f"--broker {shown}: only mqtt://host:port is understood (no TLS, no user).")
     return Address(parts.hostname, port)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -38,14 +38,14 @@ class ShiftEntry(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     begin: str = msgspec.field(name="from")
     end: str = msgspec.field(name="to")
-    operators: int = 1
+    operators: Annotated[int, msgspec.Meta(ge=0)] = 1
     days: list[Day] = msgspec.field(default_factory=lambda: list(DAYS))
 
 
 class OrderEntry(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     machine: str
-    parts: int
+    parts: Annotated[int, msgspec.Meta(ge=1)]
     program: str = ""
 
 
@@ -72,7 +72,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True):
     machines: list[MachineEntry]
     seed: int | None = None
     start: Any = None  # a text, or what YAML makes of a time
-    speed: float = 1.0
+    speed: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 1.0
     duration: str | None = None
     zone: str = "UTC"
     shifts: list[ShiftEntry] = []

@@ -16,6 +16,7 @@ import pytest
 from asyncua.client.client import Client
 from ruamel.yaml import YAML
 
+from simulators import cli
 from simulators.cli import main
 from simulators.machines import KINDS
 from tests.simulators.runs import START, rows
@@ -214,6 +215,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "lathe"], "no machine kind 'lathe'"),
         (["run", "cnc=cnc-1", "cnc"], "two machines would be called 'cnc-1'"),
         (["run", "energy", "--broker", "mqtts://x"], "only mqtt://host:port"),
+        (["run", "energy", "--broker", "mqtt://u:secret@x"], "mqtt://…@x: only mqtt://host:port"),
     ],
 )
 def test_what_cannot_run_says_why(
@@ -250,3 +252,11 @@ def test_wrong_usage_is_refused(arguments: list[str], capsys: pytest.CaptureFixt
         main(arguments)
     assert refused.value.code == 2
     assert capsys.readouterr().out == ""
+
+
+def test_a_stop_before_there_is_anything_to_stop_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_name: str) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "kind", interrupted)
+    assert main(["list"]) == 130
