@@ -54,10 +54,19 @@ def note(state: Path | str, what: str, **about: Any) -> None:
 
 def trail(state: Path | str) -> Trail:
     """Both files, oldest first. The chain of the older one begins wherever its first line says."""
+    folder = Path(state)
+    if not folder.is_dir():
+        return Trail()
+    with _alone(folder):  # else the newer one may become the older one after that was read
+        found = {name: _lines(folder / name) for name in (f"{NAME}.1", NAME)}
+    return _judged(found)
+
+
+def _judged(found: dict[str, list[bytes]]) -> Trail:
     made = Trail()
     before = ""
-    for name in (f"{NAME}.1", NAME):
-        for number, line in enumerate(_lines(Path(state) / name), 1):
+    for name, lines in found.items():
+        for number, line in enumerate(lines, 1):
             row, chain = _parsed(line)
             first = not made.rows and not made.broken
             if row is None or chain != _chained(row) or (not first and row["before"] != before):
@@ -73,13 +82,24 @@ def _append(file: Path, row: dict[str, str]) -> None:
     if file.exists() and file.stat().st_size > MOST:
         file.replace(file.with_name(f"{NAME}.1"))
     row = {**row, "before": before}
-    line = json.dumps({**row, "chain": _chained(row)}, ensure_ascii=True)
-    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    line = json.dumps({**row, "chain": _chained(row)}, ensure_ascii=True).encode() + b"\n"
+    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, line.encode() + b"\n")
+        left = (
+            _begun(handle) + line
+        )  # behind a line that a full disk or a crash has cut off, or both would be unreadable
+        while left:
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _begun(handle: int) -> bytes:
+    """What ends the last line, if nothing does."""
+    size = os.lseek(handle, 0, os.SEEK_END)
+    os.lseek(handle, max(0, size - 1), os.SEEK_SET)
+    return b"" if os.read(handle, 1) in (b"", b"\n") else b"\n"
 
 
 def _last(file: Path) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,3 +104,57 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     log.write_bytes(log.read_bytes().replace(b"plc", b"plz"))
     assert main(["audit", str(file)]) == 1
     assert "was changed" in capsys.readouterr().err
+
+
+def test_a_line_that_was_cut_off_takes_no_other_with_it(tmp_path: Path) -> None:
+    """A full disk or a crash in the middle of a line: it is told as broken, and what comes later can be read."""
+    for number in range(3):
+        note(tmp_path, "reloaded", outcome=str(number))
+    file = tmp_path / NAME
+    file.write_bytes(file.read_bytes()[:-20])
+    note(tmp_path, "reloaded", outcome="later")
+    note(tmp_path, "reloaded", outcome="last")
+    found = trail(tmp_path)
+    assert [row["outcome"] for row in found.rows] == ["0", "1", "later", "last"]
+    assert found.broken == [(NAME, 3)]
+
+
+def test_a_line_is_written_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is almost full takes a part of it and says how much."""
+    write = os.write
+    ours = threading.get_ident()
+
+    def a_little(handle: int, data: bytes) -> int:
+        return write(handle, data[:7] if threading.get_ident() == ours else data)
+
+    monkeypatch.setattr(os, "write", a_little)
+    note(tmp_path, "reloaded", outcome="whole")
+    monkeypatch.undo()
+    assert [row["outcome"] for row in trail(tmp_path).rows] == ["whole"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody waits for another there")
+def test_nobody_writes_between_two_files_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that becomes full in between would be read twice, or not at all, and its chain be told as broken."""
+    import fcntl
+
+    note(tmp_path, "reloaded", outcome="1")
+    lines = audit._lines
+    kept_out: list[str] = []
+
+    def looked(file: Path) -> list[bytes]:
+        try:
+            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            kept_out.append(file.name)
+        return lines(file)
+
+    door = os.open(tmp_path, os.O_RDONLY)
+    try:
+        monkeypatch.setattr(audit, "_lines", looked)
+        assert len(trail(tmp_path).rows) == 1
+    finally:
+        os.close(door)
+    assert kept_out == [f"{NAME}.1", NAME]
