@@ -117,6 +117,9 @@ async def _answer(buffer: Path, arguments: argparse.Namespace) -> int:
     if rows and "error" in rows[-1]:
         say(str(rows[-1]["error"]))
         return Exit.FAILED
+    if arguments.do in ("replay", "purge"):
+        outcome = json.dumps(rows[-1] if rows else {})
+        await asyncio.to_thread(note, buffer.parent, f"quarantine {arguments.do}", outcome=outcome)
     if arguments.json:
         for row in rows:
             print(json.dumps(row))
@@ -178,9 +181,7 @@ async def _at_rest(buffer: Path, arguments: argparse.Namespace, wanted: Wanted) 
                 return [row_of(one) for one in found]
             registry = reader.registry_of(batch for one in found for batch in kept_of(one))
             return [details_of(one, registry) for one in found]
-    done = await _change(buffer, followers, arguments, wanted)
-    await asyncio.to_thread(note, buffer.parent, f"quarantine {arguments.do}", outcome=json.dumps(done))
-    return [done]
+    return [await _change(buffer, followers, arguments, wanted)]
 
 
 async def _change(

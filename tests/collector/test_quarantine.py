@@ -26,6 +26,7 @@ from adapters.errors import NotConnected, Rejected
 from adapters.memory import MemorySink
 from adapters.memory.sink import lost
 from collector.__main__ import main
+from collector.audit import trail
 from collector.balance import EVERY, Balance
 from collector.cli.exits import Exit
 from collector.cli.quarantine import raw_lines
@@ -539,11 +540,14 @@ def test_garbage_is_listed_shown_repaired_and_purged(
         again = json.loads(quarantine("replay", "--all", "--state", running.state, "--json").stdout)
         assert (again["read_again"], again["stored"], again["refused"]) == (2, 0, 2)  # still not numbers
         assert len(listed(running.state)) == 2  # back once
+        decided = [row["what"] for row in trail(running.state).rows]
+        assert [what for what in decided if "quarantine" in what] == ["quarantine purge", "quarantine replay"]
         assert running.stop()["unaccounted"] == 0
     configured(tmp_path, broker, influx, {"type": "json"})
     done = quarantine("replay", "--all", "--config", config, "--json")  # nobody is running
     assert done.returncode == Exit.OK, done.stderr
     assert json.loads(done.stdout)["stored"] == 2
+    assert trail(running.state).rows[-1]["what"] == "quarantine replay"
     assert not listed(running.state)
     with collector(config) as running:
         running.wait_connected("influx")
