@@ -58,7 +58,7 @@ class Assembler:
         self._parts = Parts(items)
         self._late = Late()
         self._reading: Reading | None = None
-        self._heard = 0
+        self._heard = self._lately = 0
         self.newest = 0 if since is None else since.newest
 
     def resumed(self) -> None:
@@ -69,8 +69,8 @@ class Assembler:
 
     @property
     def _far(self) -> int:
-        """How far the values have come, and no farther than our clock had when the last one came: the source's may have jumped."""
-        return min(self.newest, self._heard) if self._heard else self.newest
+        """How far the values have come; where that is ahead of our clock (the source's may have jumped), what came last and was not."""
+        return self.newest if not self._heard or self.newest <= self._heard else self._lately or self._heard
 
     def assemble(self, things: Sequence[Thing]) -> Assembled:
         made, rows = Assembled(), Rows(self._layouts)
@@ -88,9 +88,8 @@ class Assembler:
     def checkpoint(self, received: int, following: int, ticket: Ticket | None, stale: bool) -> bytes:
         """Until the gap since the last life has been told, it begins where it began."""
         since, told = self._since or Since(self._far, received, self._life), self._since is None
-        repairs = self._items.history.dump()
-        made = Checkpoint(since.newest, since.received, since.life, told, following, ticket, repairs, stale)
-        return made.to_bytes()
+        known = (since.newest, since.received, since.life, told, following, ticket)
+        return Checkpoint(*known, self._items.history.dump(), stale).to_bytes()
 
     def _decode(self, arrival: Arrival, rows: Rows, made: Assembled) -> None:
         body = arrival.message.body
@@ -275,14 +274,17 @@ class Assembler:
             self._judge(segment, batch.at, made)
         items.columns.last[segment.handles] = batch.at
         made.batches.append(batch)
-        self._heard = batch.received
+        before = self._lately if batch.received == self._heard else 0
+        past = batch.at[batch.at <= batch.received].max(initial=before)
+        self._lately, self._heard = int(past), batch.received
         credible = batch.at[batch.at <= batch.received + FUTURE]
         if len(credible) and self._reading is None:
             self.newest = max(self.newest, int(credible.max()))
 
     def _overflow(self, handles: np.ndarray, at: np.ndarray) -> Iterator[Gap]:
         """One gap per machine: from the last value before the hole to the first one after it."""
-        before = np.minimum(self._items.columns.last[handles], self._heard or _LATEST)
+        before = self._items.columns.last[handles]
+        before = np.where(before > (self._heard or _LATEST), self._lately or self._heard, before)
         before = np.where(before > 0, before, self._resumed_at)
         begins = np.where((before > 0) & (before <= at), before, at)
         machines = np.array([self._items.all[int(handle)].machine for handle in handles])

@@ -118,6 +118,11 @@ def to_border(error: BaseException, where: str) -> AdapterError:
         return Misconfigured(f"{where}: the server cannot prove that its certificate is its own", _RENEW)
     if isinstance(error, OSError):
         return _of_system(error, where, step)
+    if type(error) in (
+        UnicodeError,
+        UnicodeEncodeError,
+    ):  # of the name of the host: text that comes in is decoded
+        return NotConnected(f"{where}: the name of the host cannot be a name", _URL)
     return NotConnected(said)
 
 

@@ -60,11 +60,11 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     last: Mapping[str, Any] = {}
     done: Mapping[str, Any] = {}
     try:
+        # To its end: left in the middle it would not close the buffer.
         async for last in _rows(settings, arguments):
-            if "error" in last:
-                break
-            done = last
-            _show(last, quiet=arguments.json)
+            if "error" not in last:
+                done = last
+                _show(last, quiet=arguments.json)
     except AdapterError as error:
         last = {"error": with_remedy(error, error.remedy)}
     finally:  # also of one that was broken off: what it has stored by then is stored

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collector.words import printable
 
@@ -60,13 +60,16 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def time_of(text: str) -> int:
+    """As ns since 1970. What lies beyond the times that can be stored (1677 to 2262) is nearly their first or last."""
     try:
         moment = dt.datetime.fromisoformat(text)
-    except ValueError as error:
+        seconds = int(moment.timestamp())
+    except (ValueError, OverflowError, OSError) as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time such as 2026-11-21 or 2026-11-21T08:00:00Z"
         ) from error
-    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+    most = 2**63 - 10**9  # the very last ones mean `infinity` to DuckDB
+    return max(-most, min(seconds * 10**9 + moment.microsecond * 1000, most))
 
 
 def files_among(arguments: argparse.Namespace, words: Sequence[str]) -> None:
@@ -125,6 +128,20 @@ def buffer_file(arguments: argparse.Namespace) -> Path | None:
         return Path(arguments.state) / DEFAULT_BUFFER
     settings = accepted(load_config(arguments.config))
     return None if settings is None else settings.buffer_file
+
+
+def buffer_bounds(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the buffer of a stopped collector is opened: as it is configured; with `--state` alone nobody says how."""
+    settings = None if arguments.state is not None else load_config(arguments.config).settings
+    if settings is None:
+        return {}
+    buffer = settings.buffer
+    return {
+        "max_bytes": buffer.max,
+        "min_free": buffer.min_free,
+        "on_full": buffer.on_full,
+        "network_drive": buffer.network_drive,
+    }
 
 
 def add_state(parser: argparse.ArgumentParser) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.cli.common import time_of
 from collector.words import duration_words, printable, size_words, time_words, with_remedy
 
 
@@ -48,3 +51,20 @@ def test_what_is_printed_obeys_nobody(text: str) -> None:
 )
 def test_what_happened_and_what_to_do_are_kept_apart(said: str, remedy: str, line: str) -> None:
     assert with_remedy(said, remedy) == line
+
+
+def test_times_that_cannot_be_stored_are_the_first_and_the_last() -> None:
+    assert time_of("1970-01-01T00:00:01.000002Z") == 1_000_002_000
+    for text, bound in (
+        ("1600-01-01", -(2**63)),
+        ("2999-01-01", 2**63),
+        ("9999-12-31T23:59:59-12:00", 2**63),
+    ):
+        assert abs(time_of(text) - bound) == 10**9
+        assert time_words(time_of(text))
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "0001-01-01", "2026-13-01"])
+def test_what_is_no_time_is_said(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a time such as"):
+        time_of(text)

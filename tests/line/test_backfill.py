@@ -114,8 +114,9 @@ def test_nobody_answers_and_wrong_words(tmp_path: Path, capsys: pytest.CaptureFi
     config.write_text(CONFIG.format(url="opc.tcp://127.0.0.1:1", uri=URI))
 
     backfill = Command(config, capsys)
-    code, said, _ = backfill("plc", "--from", "2026-01-01")
+    code, said, words = backfill("plc", "--from", "1600-01-01", "--to", "2999-01-01")
     assert code == 69
+    assert "generator" not in words, "everything was closed in its order"
     assert "127.0.0.1:1" in said["error"]
     assert not trail(tmp_path / "state").rows, "nothing was decided that had any effect"
     assert backfill("plc", "--from", "2026-01-02", "--to", "2026-01-01")[0] == 2

@@ -80,6 +80,17 @@ def test_what_the_system_raises_is_not_connected(error: Exception) -> None:
     assert "opc.tcp://plc:4840" in str(caught.value)
 
 
+def test_a_name_that_cannot_be_one_is_told_apart_from_text_that_cannot_be_read() -> None:
+    """The system's own word for it is an error of encoding, as of a server's text."""
+    with pytest.raises(UnicodeError) as refused:
+        "a..b".encode("idna")
+    error = to_border(refused.value, "opc.tcp://a..b:4840")
+    assert "the name of the host cannot be a name" in str(error)
+    assert error.remedy
+    text = to_border(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "opc.tcp://plc:4840")
+    assert "the name of the host" not in str(text)
+
+
 def test_our_own_errors_and_our_own_faults_pass_unchanged() -> None:
     ours = Misconfigured("x", "y")
     with pytest.raises(Misconfigured) as caught, crossing("url"):

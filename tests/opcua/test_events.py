@@ -206,6 +206,24 @@ async def test_what_was_over_before_a_new_life_is_told_by_its_first_refresh(bed:
     ] == ["collector_down"]
 
 
+async def test_the_next_subscription_is_refreshed_whatever_its_items_are_numbered(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of monitored items are a subscription's own: the next one may begin with the same."""
+    monkeypatch.setattr("adapters.opcua.events._AGAIN", 0.0)
+    line = await listening(bed)
+    machine = bed.server.machine
+    (number,) = bed.server.subscriptions[0].items
+    later = machine.next_id
+    given = iter([later(), number])  # of the subscription, of its item
+    monkeypatch.setattr(machine, "next_id", lambda: next(given, 0) or later())
+    bed.server.end_subscriptions()
+    await eventually(lambda: bed.server.record.count("CreateSubscription") == 2, "another subscription")
+    await eventually(lambda: list(bed.server.subscriptions[-1].items) == [number], "the same number")
+    await eventually(lambda: alarms_of(bed).refreshes == 2, "all conditions are told again")
+    await end(line)
+
+
 async def test_a_server_that_cannot_refresh_gives_events_all_the_same(bed: Bed) -> None:
     alarms_of(bed).refresh = codes.METHOD_INVALID
     line = await listening(bed)

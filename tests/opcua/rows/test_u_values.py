@@ -153,6 +153,33 @@ async def test_u16_a_type_that_changes_disturbs_nobody(bed: Bed) -> None:
     assert bed.server.record.opened == 1
 
 
+async def test_u14_what_a_clock_that_jumped_had_yet_to_send_is_in_the_gap(bed: Bed) -> None:
+    """U14, U3: ahead for a moment, and a value that was made before the last one came and is lost: the gap begins before it."""
+    now = SystemClock().now() // 100 * 100
+    bed.variable("a", Variable(value=DataValue(Scalar(DOUBLE, 0.0), source=enc.ticks(now - DAY))))
+
+    def emit(number: int, seconds: int) -> None:
+        at = now + seconds * 10**9
+        bed.server.emit("a", DataValue(Scalar(DOUBLE, float(number)), None, enc.ticks(at)))
+
+    async with bed.line() as line:
+        await line.until(lambda: len(line.rows) == 1, "the first value")
+        for number, seconds in ((1, 3600), (2, -10)):
+            emit(number, seconds)
+            await line.until(lambda n=number: line.values("a")[-1:] == [n], "stored")  # type: ignore[misc]
+        await bed.server.stop()
+        for number, seconds in ((3, -5), (4, 1)):  # nobody sees the first of the two
+            emit(number, seconds)
+        await bed.server.start()
+        await line.until(lambda: line.values("a")[-1:] == [4.0], "back")
+        await line.stop()
+        verdict = await line.verdict()
+        assert verdict.clean, verdict
+        assert verdict.explained == 1
+        (gap,) = line.gaps
+        assert gap.begins == now - 10 * 10**9, "and not before what was stored"
+
+
 @pytest.mark.parametrize("ahead", [30 * 10**9, 3600 * 10**9])
 @pytest.mark.parametrize("steady", [True, False], ids=["always", "once"])
 async def test_u14_a_clock_that_jumped_ahead_hides_no_loss(bed: Bed, ahead: int, *, steady: bool) -> None:
