@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.audit import note
-from collector.cli.common import accepted, add_config, buffer_file, load_config, say
+from collector.cli.common import accepted, add_config, buffer_bounds, buffer_file, load_config, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
 from collector.words import printable, size_words, time_words
@@ -196,7 +196,8 @@ async def _change(
 
     settings = None if arguments.state is not None else accepted(load_config(arguments.config))
     clock = SystemClock()
-    async with open_journal(buffer, followers=followers, clock=clock, window=0.0) as journal:
+    bounds = buffer_bounds(arguments)
+    async with open_journal(buffer, followers=followers, clock=clock, window=0.0, **bounds) as journal:
         if settings is None or arguments.do == "purge":
             keeper = Keeper(journal, {}, refinery(journal.registry, Treatments()))
         else:

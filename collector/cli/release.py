@@ -9,13 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from collector.audit import note
-from collector.cli.common import add_config, buffer_file, said_yes, say
+from collector.cli.common import add_config, buffer_bounds, buffer_file, said_yes, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
+
+_AS_USUAL: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def add(commands: Any) -> None:
@@ -46,7 +50,7 @@ def _asked(buffer: Path, arguments: argparse.Namespace) -> int:
         return Exit.USAGE
     if not arguments.yes and not _agreed(arguments.sink, pending[arguments.sink]):
         return Exit.PROBLEMS
-    return guarded(_release(buffer, arguments.sink, as_json=arguments.json))
+    return guarded(_release(buffer, arguments))
 
 
 def _pending(buffer: Path) -> dict[str, int]:
@@ -70,30 +74,31 @@ def _agreed(sink: str, pending: int) -> bool:
     return said_yes("Release it?")
 
 
-async def _release(buffer: Path, sink: str, *, as_json: bool) -> int:
-    told = await _told(buffer, sink)
+async def _release(buffer: Path, arguments: argparse.Namespace) -> int:
+    sink = arguments.sink
+    told = await _told(buffer, sink, buffer_bounds(arguments))
     if "error" in told:
         say(str(told["error"]))
         return Exit.PROBLEMS
     note(buffer.parent, "released", sink=sink, values=told["released"])
     print(
         json.dumps(told)
-        if as_json
+        if arguments.json
         else f"{sink} is released: {told['released']} values were let go, and a gap record says so."
     )
     return Exit.OK
 
 
-async def _told(buffer: Path, sink: str) -> dict[str, Any]:
+async def _told(buffer: Path, sink: str, bounds: Mapping[str, Any] = _AS_USUAL) -> dict[str, Any]:
     try:
         async for row in ask(buffer.parent, "release", sink=sink):
             return row
     except NotRunning:
-        return await _at_rest(buffer, sink)
+        return await _at_rest(buffer, sink, bounds)
     return {"error": "the collector ended before it answered"}
 
 
-async def _at_rest(buffer: Path, sink: str) -> dict[str, Any]:
+async def _at_rest(buffer: Path, sink: str, bounds: Mapping[str, Any]) -> dict[str, Any]:
     """On the buffer of a stopped collector, whose other followers stay as they are."""
     from adapters.clock import SystemClock
     from collector.journal.reader import JournalReader
@@ -101,5 +106,6 @@ async def _at_rest(buffer: Path, sink: str) -> dict[str, Any]:
 
     with JournalReader(buffer) as reader:
         followers = sorted(reader.ledger().sinks)
-    async with open_journal(buffer, followers=followers, clock=SystemClock(), window=0.0) as journal:
+    opening = open_journal(buffer, followers=followers, clock=SystemClock(), window=0.0, **bounds)
+    async with opening as journal:
         return {"sink": sink, "released": await journal.release(sink)}

@@ -17,6 +17,7 @@ from adapters.base import Delivery
 from adapters.clock import SystemClock
 from collector.__main__ import main
 from collector.cli.exits import Exit
+from collector.journal import place
 from collector.journal.sqlite import open_journal
 from pipelines.identity import Learned
 from pipelines.stage import Refined, Refusal
@@ -189,3 +190,19 @@ def test_a_file_that_cannot_be_written_is_a_sentence(
     assert main([command, shop, "-o", output]) == Exit.FAILED
     (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("collector: "))
     assert output in said
+
+
+@pytest.mark.parametrize(
+    "command", ["release db --yes", "quarantine purge --all --yes", "quarantine replay --all"]
+)
+def test_a_stopped_buffer_is_opened_as_it_is_configured(
+    shop: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network drive only where that is allowed by name; and no bound but the configured one holds anybody up."""
+    monkeypatch.setattr(place, "network_kind", lambda _path: "nfs")
+    assert main([*command.split(), shop]) == Exit.FAILED
+    assert "network drive" in capsys.readouterr().err
+    file = Path(shop)
+    file.write_text(file.read_text(encoding="utf-8") + "buffer: {network_drive: allow}\n", encoding="utf-8")
+    assert main([*command.split(), shop]) in (Exit.OK, Exit.PROBLEMS)
+    assert "network drive" not in capsys.readouterr().err
