@@ -102,8 +102,7 @@ class Events:
         return [*([entry.handle, entry.at_server] for entry in self.entries if entry.live), *self.model.live]
 
     def forget(self) -> None:
-        """The subscription is another one, and its numbers may be those of the one before."""
-        self._told.clear()
+        self._told.clear()  # the next subscription may number its items as this one did
         for entry in self.entries:
             entry.live, entry.at_server = False, 0
 
