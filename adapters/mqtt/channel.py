@@ -240,6 +240,11 @@ class Wire(paho.Client):
         rc = super()._handle_pubrel()
         return rc or self._send_pubcomp(mid)
 
+    @property
+    def brought(self) -> tuple[int, int, int]:
+        """What came of messages so far, also of the one that is not complete; an answer to a ping changes nothing."""
+        return self.received, len(self._rest), self._skipping
+
     def silence(self) -> float:
         """Seconds since the broker was last heard, while it owes an answer to a ping; else 0."""
         return paho.time_func() - self._heard if self._ping_t else 0.0

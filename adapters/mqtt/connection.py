@@ -24,6 +24,7 @@ from adapters.mqtt.rivals import HungUp
 from adapters.mqtt.websocket import WebSocket
 
 ANSWER = 10.0  # seconds for CONNACK and SUBACK
+TURNS = 60  # so often for SUBACK, as long as messages come before it
 HESITATION = (
     2.0  # seconds for the answer to a CONNECT of MQTT 5 that may not be understood (amqtt then says nothing)
 )
@@ -95,11 +96,22 @@ class Connection:
             answer = self.ask(filters[start : start + AT_ONCE])
             if self.lost is not None:
                 raise self.lost
-            codes += await self._wait(answer, "SUBSCRIBE")
+            codes += await self._granted_by(answer)
         if len(codes) != len(filters):
             said = f"{self.settings.url} answers for {len(codes)} topics where {len(filters)} were asked for"
             raise NotConnected(said, "The broker breaks the standard (SUBACK): see its log and its version.")
         return codes
+
+    async def _granted_by(self, answer: asyncio.Future[list[int]]) -> list[int]:
+        """A broker that still sends what it kept for us is not silent: its answer comes behind that, over a slow line in minutes."""
+        turns = 0
+        while True:
+            before, turns = self.wire.brought, turns + 1
+            try:
+                return await self._wait(asyncio.shield(answer), "SUBSCRIBE")  # type: ignore[no-any-return]
+            except NotConnected:
+                if self.lost is not None or self.wire.brought == before or turns == TURNS:
+                    raise
 
     def ask(self, filters: Sequence[tuple[str, int]], *, retained: bool = False) -> asyncio.Future[list[int]]:
         """Subscribe without waiting. retained: what is retained there is wanted also if the subscription exists already.

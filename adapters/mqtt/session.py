@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 WINDOW_311 = 20  # messages that mosquitto keeps in flight in 3.1.1; the protocol does not tell
 VOLUME = 16_000_000  # bytes of payload that may wait for their acknowledgement
+OPENING = 8  # times as much may come before the line takes anything: the answer to SUBSCRIBE stands behind what the broker kept
 SURE = (
     3.0  # keep-alives after which a connection that still lives has carried an acknowledgement to the broker
 )
@@ -198,7 +199,8 @@ class MqttSession:
             self._pressing.set()
         else:
             self._pressing.clear()
-        if owed >= self._bound or wire.volume - self._volume >= VOLUME:
+        most = 1 if self._begun else OPENING
+        if owed >= most * self._bound or wire.volume - self._volume >= most * VOLUME:
             self._connection.pause()
         else:
             self._connection.resume()

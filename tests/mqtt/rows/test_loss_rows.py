@@ -7,13 +7,17 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from adapters.errors import NotConnected
+from adapters.mqtt import session as sessions
 from adapters.mqtt.channel import Message
 from adapters.mqtt.checkpoint import load
+from adapters.mqtt.connection import Connection
 from adapters.mqtt.dropped import EVERY, REASON, TOPIC, Dropped
 from pipelines.batch import Flag
 from tests.contracts.rig import eventually
@@ -22,6 +26,7 @@ from tests.mqtt.peers import NUMBERS, Mosquitto, Publisher, Shop
 from tests.mqtt.rows.bed import line
 from tests.mqtt.scripted import codec
 from tests.mqtt.scripted.broker import Rules, scripted
+from tests.mqtt.scripted.codec import SUBSCRIBE, suback
 from tests.mqtt.scripted.raw import raw
 from tests.mqtt.taking import cells, last_checkpoint, mosquitto, send, take
 
@@ -176,6 +181,50 @@ async def test_a_queue_that_overflowed_at_the_broker_is_told(tmp_path: Path) -> 
             stored = len([row for row in running.rows() if row.signal == "a"])
         assert stored < 401
         assert dropped == 401 - stored, "exactly what is missing, since nobody else lost anything"
+
+
+async def test_more_than_may_wait_stands_before_the_answer_to_subscribe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """M8: a broker hands over what it kept before it answers anything else; nobody takes it before the answer is there."""
+    monkeypatch.setattr(sessions, "VOLUME", 50_000)  # less than one look at the socket brings
+    async with scripted(Rules(present=True, mute=True)) as broker, asyncio.TaskGroup() as group:
+
+        async def hand_over() -> None:
+            await eventually(
+                lambda: bool(broker.links) and bool(broker.links[0].seen(SUBSCRIBE)), "a SUBSCRIBE"
+            )
+            (link,) = broker.links
+            for mid in range(1, 501):
+                link.publish("shop/m1/a", b"%500d" % mid, mid=mid)
+            link.send(suback(link.level, link.seen(SUBSCRIBE)[0].mid, [1]))
+
+        group.create_task(hand_over())
+        async with Shop(broker.port).source(NUMBERS).session(None) as session:
+            taken = await take(session, 500)
+            assert [value for _, _, value in cells(taken)] == [float(mid) for mid in range(1, 501)]
+            assert await broker.links[0].acknowledges(500) == list(range(1, 501))
+
+
+async def test_a_broker_that_still_sends_what_it_kept_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M8: over a slow line its answer to SUBSCRIBE comes after minutes; one that sends nothing more has ten seconds."""
+    async with scripted(Rules(present=True, mute=True)) as broker:
+        waiting, mids = Connection._wait, iter((1, 2, 0))
+
+        async def wait(self: Connection, answer: asyncio.Future[Any], to: str, *more: Any) -> Any:
+            """Ten seconds pass with one message; in the third time with none."""
+            if to != "SUBSCRIBE":
+                return await waiting(self, answer, to, *more)
+            if mid := next(mids):
+                broker.links[0].publish("shop/m1/a", b"1", mid=mid)
+                await eventually(lambda: self.wire.received == mid, "a message")
+            raise NotConnected("no answer")
+
+        monkeypatch.setattr(Connection, "_wait", wait)
+        with pytest.raises(NotConnected, match="no answer"):
+            async with Shop(broker.port).source(NUMBERS).session(None):
+                pytest.fail("let in")
+        assert next(mids, None) is None
 
 
 async def counted(port: int) -> None:
