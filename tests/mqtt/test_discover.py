@@ -9,6 +9,8 @@ import struct
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,10 +24,12 @@ from adapters.discovery import Report, Wishes, silent
 from adapters.errors import Misconfigured
 from adapters.mqtt import discover_listen
 from adapters.mqtt.channel import Message
+from adapters.mqtt.connection import Connection
 from adapters.mqtt.discover import discover, look_into
 from adapters.mqtt.discover_kinds import kind_of
 from adapters.mqtt.discover_listen import LONGEST, MEMORY, SAMPLES, Heard
 from adapters.mqtt.discover_propose import proposed
+from adapters.mqtt.opening import connect
 from adapters.mqtt.settings import MqttRead, MqttSource
 from config.writing import extend
 from config.writing_text import Unwritable
@@ -33,6 +37,8 @@ from simulators.sparkplug.model import DataType, Metric
 from tests.contracts.rig import eventually
 from tests.mqtt.certificates import authority
 from tests.mqtt.peers import Mosquitto, Publisher
+from tests.mqtt.scripted.broker import scripted
+from tests.mqtt.scripted.codec import publish
 from tests.mqtt.sparkplug.bed import Bed, Edge, number
 
 NOW = 1_767_225_600.25
@@ -330,6 +336,37 @@ def test_under_is_the_beginning_of_topics_as_people_write_it(under: str, asked: 
 async def test_under_is_no_filter(under: str) -> None:
     with pytest.raises(Misconfigured, match="not the beginning of topics"):
         await discover(MqttSource(url="mqtt://127.0.0.1"), "b", {}, Wishes(under=under), silent)
+
+
+async def test_a_flood_is_counted_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read from the wire and not looked at would fill the memory, and be missing in the rates."""
+    opened: list[Connection] = []
+
+    async def connecting(*args: Any, **more: Any) -> Connection:
+        opened.append(await connect(*args, **more))
+        return opened[0]
+
+    looks = count()  # at the clock: so many turns, however long they take
+    clock = SimpleNamespace(monotonic=lambda: next(looks) / 100, time_ns=time.time_ns)
+    monkeypatch.setattr(discover_listen, "time", clock)
+    monkeypatch.setattr(discover_listen, "connect", connecting)
+    async with scripted() as broker, asyncio.TaskGroup() as group:
+
+        async def flood() -> None:
+            link = await broker.link()
+            pieces = publish(link.level, "f/a", b"1", qos=0) * 5000
+            while not link.ended.is_set():
+                link.send(pieces)
+                await link.drain()
+
+        async def ended() -> None:
+            with suppress(ConnectionError):
+                await flood()
+
+        group.create_task(ended())
+        settings = MqttSource(url=f"mqtt://127.0.0.1:{broker.port}")
+        heard = await discover_listen.listen(settings, Wishes(watch=0.2), silent)
+    assert heard.messages == opened[0].wire.received > 0
 
 
 async def test_a_secured_broker_is_looked_at_as_it_will_be_read(tmp_path: Path) -> None:
