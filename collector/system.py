@@ -56,6 +56,16 @@ def on_stop(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
+def on_end(cancel: Callable[[], object]) -> None:
+    """Call `cancel` in the running loop when the system, or a terminal that is closed, ends a command that has something to clear
+    away; Ctrl-C cancels by itself. On Windows the system asks nobody.
+    """
+    if sys.platform == "win32":
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, cancel)
+
+
 def hold_hangup() -> None:
     """From now on SIGHUP waits for `on_hangup`: who wants a reload while we start or stop must not end us."""
     if sys.platform != "win32":

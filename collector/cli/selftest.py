@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -40,12 +41,18 @@ def add(commands: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     with TemporaryDirectory(prefix="shopfloor-selftest-") as folder:
-        return guarded(_selftest(arguments, Path(folder)))
+        try:
+            return guarded(_selftest(arguments, Path(folder)))
+        except asyncio.CancelledError:
+            return Exit.INTERRUPTED
 
 
 async def _selftest(arguments: argparse.Namespace, folder: Path) -> int:
     from collector.selftest.plan import run
+    from collector.system import on_end
 
+    if (task := asyncio.current_task()) is not None:
+        on_end(task.cancel)
     say("A machine and a database of its own, in a temporary folder: yours are not touched.")
     with _progress(live=sys.stderr.isatty()) as told:
         result = await run(folder, max(arguments.seconds, SHORTEST), told=told)

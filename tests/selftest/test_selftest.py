@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from collector.cli.exits import Exit
 from collector.selftest.lines import read_lines
 from collector.selftest.plan import run
 from collector.selftest.truth import Counts, Truth
@@ -60,6 +64,30 @@ def test_by_command(tmp_path: Path) -> None:
     assert (found["missing"], found["duplicated"], found["refused"]) == (0, 0, 60)
     assert [phase["ok"] for phase in found["phases"]] == [True] * 6
     assert "temporary folder" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc who is still there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_ended_by_the_system_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """A service manager, a closed terminal: neither the collector that it tries nor its folder stay."""
+    command = [sys.executable, "-P", "-m", "collector", "selftest"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stderr is not None
+        told = next((line for line in running.stderr if "kill -9" in line), "")
+        running.send_signal(number)
+        rest = running.stderr.read()
+    assert (running.returncode, told != "") == (Exit.INTERRUPTED, True), rest
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
+    assert [who for who in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in read(who)] == []
+
+
+def read(process: Path) -> bytes:
+    """Nothing of one that has just ended."""
+    with suppress(OSError):
+        return process.read_bytes()
+    return b""
 
 
 @pytest.mark.timeout(900)
