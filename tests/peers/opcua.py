@@ -72,6 +72,7 @@ class PeerRig(SourceRig):
 
     bound = 100
     restates = True
+    held = 1  # the proxy's, which keeps the port
 
     def __init__(self, server: Server, proxy: Proxy, down: bytearray) -> None:
         """down: what the proxy has seen of the server."""

@@ -39,6 +39,8 @@ def demo_broker() -> Iterator[int]:
 class BehindProxy(MqttRig):
     """The publisher has a way of its own, so that a cut loses the collector's connection only."""
 
+    held = 1  # the proxy's, which keeps the port
+
     def __init__(self, port: int, proxy: Proxy, client: str) -> None:
         self.proxy, self.client = proxy, client
         self.version, self.bound, self.sent = "3.1.1", 64, 0
