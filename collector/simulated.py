@@ -48,9 +48,11 @@ async def simulated(
         str(seed),
         "--dir",
         str(folder),
+        "--leash",
         *(["--beside"] if beside else []),
     ]
-    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, **child_options())
+    pipe = asyncio.subprocess.PIPE  # theirs ends with us, however we end: they must not live on by themselves
+    child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, **child_options())
     try:
         yield _workshop(await _ready_line(child))
     finally:

@@ -54,6 +54,7 @@ def _add_rest(add: Any) -> None:
     add("--max-changes", type=arguments.count, help="stop changing after N changes per machine; keep serving")
     add("--grace", type=arguments.seconds, help="how long readers may take to fetch the last values (3s)")
     add("--hold", action="store_true", help="start the clock at the line 'go' on stdin ('stop' stops)")
+    add("--leash", action="store_true", help="end when stdin is closed, with whoever has started this")
     add(
         "--face",
         action="append",
@@ -101,7 +102,7 @@ def apply(options: argparse.Namespace, plan: Plan) -> Plan:
         plan,
         truth=(options.truth or folder / "truth.jsonl").absolute(),
         config=(options.config or folder / "collector.yaml").absolute(),
-        host=options.host, port=options.port, hold=options.hold, advertise=options.advertise_host,
+        host=options.host, port=options.port, hold=options.hold, leash=options.leash, advertise=options.advertise_host,
         faces=worn, faults=faults, faulty=options.faults or plan.faulty, beside=options.beside,
         security=security,
         **{name: value for name, value in chosen.items() if value is not None},

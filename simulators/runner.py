@@ -50,7 +50,7 @@ async def run(plan: Plan) -> int:
             if words := plan.exposed():
                 tell(words)
             say(ready_line(plan, workshop))
-            listen_to_commands(commands, go, stop, hold=plan.hold)
+            listen_to_commands(commands, go, stop, hold=plan.hold, leash=plan.leash)
             if plan.hold:
                 await first_of(go, stop)
             if not stop.is_set():
@@ -122,7 +122,9 @@ def stop_signals(stop: asyncio.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def listen_to_commands(commands: Commands, go: asyncio.Event, stop: asyncio.Event, *, hold: bool) -> None:
+def listen_to_commands(
+    commands: Commands, go: asyncio.Event, stop: asyncio.Event, *, hold: bool, leash: bool
+) -> None:
     """Commands from stdin; answers go to stdout."""
 
     async def each(line: bytes) -> None:
@@ -130,8 +132,8 @@ def listen_to_commands(commands: Commands, go: asyncio.Event, stop: asyncio.Even
             say(said)
 
     def gone() -> None:
-        if hold and not go.is_set():
-            stop.set()  # whoever was to say go is gone
+        if leash or (hold and not go.is_set()):
+            stop.set()  # whoever was to say go, or has started this, is gone
 
     stdin.listen(each, gone)
 

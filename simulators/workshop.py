@@ -39,6 +39,7 @@ GRACE_S = 3.0
 class Plan:
     """What the user asked for. Durations are in simulated seconds, times in ns UTC.
 
+    leash: ends with whoever holds the other end of stdin.
     faces: of machines that are to have another than their kind's. faults: with the second after the start at which they begin.
     faulty: put a proxy before each endpoint, for faults of the communication. control: port of the HTTP control API. beside: the configuration is to be read
     together with another. grace_s: how long readers may take to fetch the last values, real seconds.
@@ -56,6 +57,7 @@ class Plan:
     max_changes: int | None = None
     start_ns: int | None = None
     hold: bool = False
+    leash: bool = False
     faces: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[tuple[float, Wish], ...] = ()
     settings: tuple[Turn, ...] = ()

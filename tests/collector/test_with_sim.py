@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,28 @@ def test_an_unknown_kind_is_said_in_words(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 70
     assert "no machine kind 'lathe'" in done.stderr
+
+
+def test_simulated_machines_end_with_who_started_them(tmp_path: Path) -> None:
+    """However that ends: a terminal that is closed must not leave machines behind that nobody stops."""
+    code = """
+import asyncio, sys
+from pathlib import Path
+from collector.simulated import simulated
+
+async def main():
+    async with simulated(["energy"], Path(sys.argv[1]), seed=1):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+    truth, end = tmp_path / "truth.jsonl", time.monotonic() + 300
+    while b'"kind":"stop"' not in truth.read_bytes():
+        assert time.monotonic() < end, "they live on"
+        time.sleep(0.05)

@@ -260,3 +260,13 @@ def test_a_stop_before_there_is_anything_to_stop_is_no_traceback(monkeypatch: py
 
     monkeypatch.setattr(cli, "kind", interrupted)
     assert main(["list"]) == 130
+
+
+def test_on_a_leash_it_ends_with_its_stdin(start: Start) -> None:
+    process = start("run", "energy", "--leash")
+    assert line(process)["event"] == "ready"
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None  # or the fixture would close it once more
+    assert line(process)["event"] == "stopped"
+    assert process.wait(120) == 0
