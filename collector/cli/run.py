@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,13 +121,13 @@ async def _serve(settings: Settings, files: Sequence[Path], arguments: argparse.
     paths = config_paths(arguments.config)
     origin = Origin(paths, files, watch=arguments.watch, probe=not arguments.no_probe, hangup=True)
     recorded = partial(_recorded, Path(settings.state), tuple(map(str, files)))
-    books = await serve(settings, stop, *([_once] if arguments.once else []), recorded, origin=origin)
+    once = Once()
+    books = await serve(settings, stop, *([once] if arguments.once else []), recorded, origin=origin)
     if arguments.json:
         print(json.dumps(books, ensure_ascii=False))
     else:
         say("\n".join(table(books)))
-    silent = [row["name"] for row in books["sources"] if not row["decoded"]]
-    if arguments.once and silent:
+    if silent := once.silent({row["name"]: row["decoded"] for row in books["sources"]}):
         say(f"nothing received from: {', '.join(silent)}")
         return Exit.PROBLEMS
     return Exit.OK
@@ -163,19 +163,32 @@ def stop_after(seconds: float | None) -> asyncio.Event:
     return stop
 
 
-async def _once(running: Running, stop: asyncio.Event) -> None:
-    """Stop when every source has delivered something, or cannot before somebody changes something."""
-    from collector.health import State
+class Once:
+    """Stop when every source has delivered something, or cannot before somebody changes something. Since the start: the books
+    go back to the first start of all.
+    """
 
-    deadline = running.clock.monotonic() + ONCE_PATIENCE
-    names = [source.name for source in running.line.sources]
-    while running.clock.monotonic() < deadline and not stop.is_set():
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+
+    async def __call__(self, running: Running, stop: asyncio.Event) -> None:
+        from collector.health import State
+
+        deadline = running.clock.monotonic() + ONCE_PATIENCE
+        known = await self._decoded(running)
+        self._before = {source.name: known.get(source.name, 0) for source in running.line.sources}
+        while running.clock.monotonic() < deadline and not stop.is_set():
+            jobs = {job.name: job.state for job in running.health.all()}
+            silent = self.silent(await self._decoded(running))
+            if all(jobs.get(name) is State.NEEDS_ATTENTION for name in silent):
+                break
+            await running.clock.sleep(0.1)
+        stop.set()
+
+    async def _decoded(self, running: Running) -> dict[str, int]:
         accounts = (await running.journal.ledger()).sources
-        jobs = {job.name: job.state for job in running.health.all()}
-        if all(
-            (name in accounts and accounts[name].decoded) or jobs.get(name) is State.NEEDS_ATTENTION
-            for name in names
-        ):
-            break
-        await running.clock.sleep(0.1)
-    stop.set()
+        return {name: account.decoded for name, account in accounts.items()}
+
+    def silent(self, decoded: Mapping[str, int]) -> list[str]:
+        """The sources that have delivered nothing. decoded: values by source, as the books have it now."""
+        return [name for name, before in self._before.items() if decoded.get(name, 0) <= before]
