@@ -95,6 +95,10 @@ class SourceRig(ABC):
         """What was emitted has reached this process, whether the consumer takes it or not. Better than this: to know."""
         await a_while()
 
+    async def parted(self) -> None:
+        """The peer has taken all that a source said before it left, its last acknowledgements too."""
+        return
+
     async def garbage(self) -> int:
         """Send undecodable messages; how many values they stand for in the ledger. 0: the protocol cannot."""
         return 0
@@ -321,6 +325,7 @@ class SourceContract:
         async with taking(rig) as first:
             done = await rig.emit(20)
             await eventually(lambda: first.has(done), "values arrive")
+        await rig.parted()
         async with taking(rig, resume=first.checkpoint) as second:
             more = await rig.emit(20)
             await eventually(lambda: second.has(more), "new values arrive")

@@ -22,6 +22,7 @@ from adapters.mqtt.settings import MqttRead, MqttSource
 from adapters.mqtt.source import MqttBroker
 from adapters.settings import Reading
 from pipelines.registry import Registry
+from tests.contracts.rig import eventually
 from tests.servers import binary, free_port
 
 
@@ -128,6 +129,24 @@ def listens(port: int, process: subprocess.Popen[bytes]) -> bool:
                 return True
         time.sleep(0.02)
     return False
+
+
+CLOSE_WAIT = "08"
+
+
+async def parted(*ports: int) -> None:
+    """Whoever listens at these ports has read to its end what was said by those who have closed their connection: the kernel
+    keeps such a connection for it until then. (mosquitto reads one packet in a turn; a client that comes back between two is
+    given again what it had acknowledged.)
+    """
+    table = Path("/proc/net/tcp")
+    if table.exists():
+        await eventually(lambda: not _unread(table, ports), "the peer has read what was said before the end")
+
+
+def _unread(table: Path, ports: Sequence[int]) -> bool:
+    rows = (line.split() for line in table.read_text().splitlines()[1:])
+    return any(int(row[1].rpartition(":")[2], 16) in ports and row[3] == CLOSE_WAIT for row in rows)
 
 
 async def answers(port: int, process: subprocess.Popen[bytes]) -> bool:

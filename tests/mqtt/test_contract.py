@@ -12,7 +12,7 @@ import pytest
 from adapters.base import Source
 from tests.contracts.source import Emitted, SourceContract, SourceRig
 from tests.mqtt.certificates import authority
-from tests.mqtt.peers import Mosquitto, Publisher, Shop, password_file
+from tests.mqtt.peers import Mosquitto, Publisher, Shop, parted, password_file
 from tests.servers import free_port
 
 READS: Sequence[dict[str, Any]] = (
@@ -67,6 +67,9 @@ class MqttRig(SourceRig):
                 messages.append((f"shop/m1/{topic}", str(self.sent)))
         await self.publisher.send(*messages)
         return emitted
+
+    async def parted(self) -> None:
+        await parted(self.shop.port)
 
     async def garbage(self) -> int:
         await self.publisher.send(("shop/m1/load", "1,5"), ("meter/m1", '{"P": {'), ("meter/m1", '{"x": 1}'))

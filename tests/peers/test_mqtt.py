@@ -42,7 +42,7 @@ class BehindProxy(MqttRig):
     held = 1  # the proxy's, which keeps the port
 
     def __init__(self, port: int, proxy: Proxy, client: str) -> None:
-        self.proxy, self.client = proxy, client
+        self.proxy, self.port, self.client = proxy, port, client
         self.version, self.bound, self.sent = "3.1.1", 64, 0
         self.shop = Shop(proxy.port)
         self.registry = self.shop.registry
@@ -58,6 +58,9 @@ class BehindProxy(MqttRig):
 
     def unreachable(self) -> Source:
         return self._source(free_port())
+
+    async def parted(self) -> None:
+        await parted(self.proxy.port, self.port)
 
     async def cut(self) -> None:
         await self.proxy.set_door("closed")
