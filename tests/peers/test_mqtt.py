@@ -15,7 +15,7 @@ from tests.contracts.rig import eventually
 from tests.contracts.source import SourceContract, SourceRig, key, taking
 from tests.line.harness import Collector
 from tests.line.harness import eventually as soon
-from tests.mqtt.peers import Publisher, Shop, amqtt
+from tests.mqtt.peers import Publisher, Shop, amqtt, parted
 from tests.mqtt.test_contract import READS, MqttRig
 from tests.peers import found
 from tests.peers.found import Peer
