@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,9 @@ sources:
 machines:
   - {id: real, read: [{source: broker, topic: t/x, payload: number, signals: [{name: x}]}]}
 """
+
+
+PATIENCE = 300.0
 
 
 def test_kinds_are_numbered_and_named() -> None:
@@ -55,23 +59,34 @@ def ran(folder: Path, *more: str) -> tuple[list[dict[str, object]], str]:
         *more,
     ]
     environment = {**os.environ, "TMPDIR": str(folder)}
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stdout is not None
-    rows, told = list[dict[str, object]](), False
-    for line in process.stdout:
-        rows += [row for row in [json.loads(line)] if row["machine"] != "collector"]
-        if len({row["machine"] for row in rows}) == 2 and not told:
-            process.terminate()  # once: the second time means at once
-            told = True
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    process.stderr.close()
-    process.stdout.close()
-    assert process.wait(120) == 0, errors
+    told = folder / "words"  # a pipe that nobody reads would hold it up
+    with told.open("w", encoding="utf-8") as words:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=words, text=True, env=environment
+        )
+    too_long = threading.Timer(PATIENCE, process.kill)
+    too_long.start()
+    try:
+        rows, code = rows_of(process), process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        too_long.cancel()
+    errors = told.read_text(encoding="utf-8")
+    assert code == 0, (rows, errors)
     assert not list(folder.glob("shopfloor-with-sim-*")), "the folder of the simulators is gone"
     return rows, errors
+
+
+def rows_of(process: subprocess.Popen[str]) -> list[dict[str, object]]:
+    rows, told = list[dict[str, object]](), False
+    with process.stdout or pytest.fail("it has no output") as lines:
+        for line in lines:
+            rows += [row for row in [json.loads(line)] if row["machine"] != "collector"]
+            if len({row["machine"] for row in rows}) == 2 and not told:
+                process.terminate()  # once: the second time means at once
+                told = True
+    return rows
 
 
 def test_an_unknown_kind_is_said_in_words(tmp_path: Path) -> None:
