@@ -171,11 +171,23 @@ def doing(step: str) -> Iterator[None]:
 
 @contextmanager
 def crossing(where: str) -> Iterator[None]:
-    """Nothing but our errors leaves this block."""
+    """Nothing but our errors leaves this block, and faults of our own."""
     try:
         yield
     except FOREIGN as error:
         raise to_border(error, where) from error
+    except (TypeError, IndexError) as error:
+        if not _of_the_library(error):
+            raise
+        raise NotConnected(f"{where}: an answer that breaks the encoding ({_words(error)})") from error
+
+
+def _of_the_library(error: BaseException) -> bool:
+    """Whether it was raised in asyncua itself, as its decoder does where an answer is cut short."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("asyncua.")
 
 
 def _words(error: BaseException) -> str:

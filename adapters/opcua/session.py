@@ -20,7 +20,7 @@ from adapters.opcua.assembly import Assembler
 from adapters.opcua.channel import Channel
 from adapters.opcua.checkpoint import Checkpoint, Ticket
 from adapters.opcua.credentials import Credentials
-from adapters.opcua.errors import FOREIGN, crossing, to_border
+from adapters.opcua.errors import crossing
 from adapters.opcua.facts import facts_of, report
 from adapters.opcua.finding import find
 from adapters.opcua.history_repair import Recalled
@@ -215,9 +215,10 @@ class OpcUaSession:
     async def _watched(self, job: Callable[[], Awaitable[None]]) -> None:
         """A job whose failure ends the session, and nothing else."""
         try:
-            await job()
-        except (*FOREIGN, AdapterError) as error:
-            self.fail(to_border(error, self._settings.url))
+            with crossing(self._settings.url):
+                await job()
+        except AdapterError as error:
+            self.fail(error)
 
     async def _renewed(self) -> None:
         """All items for a new subscription on this session."""
@@ -259,9 +260,8 @@ class OpcUaSession:
         self.facts |= facts_of(self._settings, self._server, subscription, self._items)
         self.facts |= self._items.events.facts()
         if self.redelivers:
-            ticket = ticket_of(self._peer, subscription, self._server, self._items)
+            self._memory.ticket = ticket = ticket_of(self._peer, subscription, self._server, self._items)
             self._tickets = {subscription.id: ticket}
-            self._memory.ticket = ticket
             self._announce = True
             self._something.set()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import extensionobject_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from adapters.errors import AdapterError, Misconfigured, NotConnected
@@ -89,6 +92,18 @@ def test_a_name_that_cannot_be_one_is_told_apart_from_text_that_cannot_be_read()
     assert error.remedy
     text = to_border(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "opc.tcp://plc:4840")
     assert "the name of the host" not in str(text)
+
+
+def test_a_mistake_that_the_library_makes_over_bytes_is_not_connected() -> None:
+    decode: Any = extensionobject_from_binary
+    short = bytes.fromhex("030100020000f5")
+    with pytest.raises(TypeError):
+        decode(Buffer(short))
+    broken = pytest.raises(NotConnected, match="plc:4840: an answer that breaks the encoding")
+    with broken, crossing("opc.tcp://plc:4840"):
+        decode(Buffer(short))
+    with pytest.raises(TypeError), crossing("url"):
+        decode()
 
 
 def test_our_own_errors_and_our_own_faults_pass_unchanged() -> None:
