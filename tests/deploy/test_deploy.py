@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,18 @@ def test_the_composition_is_read_only(service: Any) -> None:
     assert {"mem_limit", "pids_limit", "ulimits", "tmpfs"} <= service.keys()
     assert parse_duration(service["stop_grace_period"]) > DRAIN + SEALING + 10
     assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == ["state:/state"]
+
+
+def test_an_image_is_made_of_the_program_alone() -> None:
+    """No state, no secrets and no .venv of whoever builds it; all that the wheel is made of."""
+    top = IMAGE.parents[2]
+    lines = (top / ".dockerignore").read_text().splitlines()
+    allowed = {line[1:].rstrip("/") for line in lines if line.startswith("!")}
+    assert lines[1] == "*", "what is not named stays out"
+    project = tomllib.loads((top / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    about = [project["project"]["readme"], *project["project"]["license-files"]]
+    assert allowed == {*wheel, *about, "pyproject.toml", "locks"}
+    for image in (IMAGE, SIMULATORS):
+        copied = re.findall(r"^COPY (?!--from)(\S+)", image.read_text(), re.MULTILINE)
+        assert {word.partition("/")[0] for word in copied} <= {*allowed, "."}
