@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -53,13 +53,19 @@ class Origin:
 
 
 async def serve(
-    settings: Settings, stop: asyncio.Event, *companions: Companion, origin: Origin | None = None
+    settings: Settings,
+    stop: asyncio.Event,
+    *companions: Companion,
+    origin: Origin | None = None,
+    opened: Callable[[Running], Awaitable[None]] | None = None,
 ) -> dict[str, Any]:
     """Run until `stop`; returns the books at the end. Raises JournalFailed, and what opening the buffer raises.
 
-    origin: without it there is nothing to reload.
+    origin: without it there is nothing to reload. opened: looks at the buffer before anything comes into it.
     """
     async with open_running(settings) as running:
+        if opened is not None:
+            await opened(running)
         plant = Plant(running)
         reload = _reload(running, plant, origin)
         async with AsyncExitStack() as stack:

@@ -122,7 +122,8 @@ async def _serve(settings: Settings, files: Sequence[Path], arguments: argparse.
     origin = Origin(paths, files, watch=arguments.watch, probe=not arguments.no_probe, hangup=True)
     recorded = partial(_recorded, Path(settings.state), tuple(map(str, files)))
     once = Once()
-    books = await serve(settings, stop, *([once] if arguments.once else []), recorded, origin=origin)
+    opened, companions = (once.opened, [once, recorded]) if arguments.once else (None, [recorded])
+    books = await serve(settings, stop, *companions, origin=origin, opened=opened)
     if arguments.json:
         print(json.dumps(books, ensure_ascii=False))
     else:
@@ -171,12 +172,15 @@ class Once:
     def __init__(self) -> None:
         self._before: dict[str, int] = {}
 
+    async def opened(self, running: Running) -> None:
+        """Before any source has begun: what comes once, and at once, counts."""
+        known = await self._decoded(running)
+        self._before = {source.name: known.get(source.name, 0) for source in running.line.sources}
+
     async def __call__(self, running: Running, stop: asyncio.Event) -> None:
         from collector.health import State
 
         deadline = running.clock.monotonic() + ONCE_PATIENCE
-        known = await self._decoded(running)
-        self._before = {source.name: known.get(source.name, 0) for source in running.line.sources}
         while running.clock.monotonic() < deadline and not stop.is_set():
             jobs = {job.name: job.state for job in running.health.all()}
             silent = self.silent(await self._decoded(running))

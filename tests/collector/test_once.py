@@ -30,6 +30,7 @@ async def test_what_an_earlier_life_received_is_nothing_received() -> None:
         clock.advance(0.1)
         return {name: known.decoded for name, known in (await journal.ledger()).sources.items()}
 
+    await once.opened(running)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(once(running, stop))
         assert once.silent(await later()) == ["plc", "lab"]
