@@ -226,10 +226,7 @@ async def open_running(settings: Settings, clock: Clock | None = None) -> AsyncI
                 followers=followers(settings),
                 clock=clock,
                 window=settings.buffer.window,
-                max_bytes=settings.buffer.max,
-                min_free=settings.buffer.min_free,
-                on_full=settings.buffer.on_full,
-                network_drive=settings.buffer.network_drive,
+                **settings.buffer.bounds(),
             )
         )
         limits = Limits(believed=believed_from(journal))

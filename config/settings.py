@@ -94,6 +94,15 @@ class Buffer(Strict):
         description="allow: only for a drive that no other computer uses and that keeps locks and flushes",
     )
 
+    def bounds(self) -> dict[str, Any]:
+        """As whoever opens the buffer says them (collector.journal.sqlite.open_journal)."""
+        return {
+            "max_bytes": self.max,
+            "min_free": self.min_free,
+            "on_full": self.on_full,
+            "network_drive": self.network_drive,
+        }
+
     @field_validator("max")
     @classmethod
     def _enough(cls, size: int) -> int:

@@ -133,15 +133,7 @@ def buffer_file(arguments: argparse.Namespace) -> Path | None:
 def buffer_bounds(arguments: argparse.Namespace) -> dict[str, Any]:
     """How the buffer of a stopped collector is opened: as it is configured; with `--state` alone nobody says how."""
     settings = None if arguments.state is not None else load_config(arguments.config).settings
-    if settings is None:
-        return {}
-    buffer = settings.buffer
-    return {
-        "max_bytes": buffer.max,
-        "min_free": buffer.min_free,
-        "on_full": buffer.on_full,
-        "network_drive": buffer.network_drive,
-    }
+    return {} if settings is None else settings.buffer.bounds()
 
 
 def add_state(parser: argparse.ArgumentParser) -> None:

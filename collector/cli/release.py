@@ -11,15 +11,12 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from collector.audit import note
 from collector.cli.common import add_config, buffer_bounds, buffer_file, said_yes, say
 from collector.cli.exits import Exit
 from collector.control import NotRunning, ask
-
-_AS_USUAL: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def add(commands: Any) -> None:
@@ -89,7 +86,7 @@ async def _release(buffer: Path, arguments: argparse.Namespace) -> int:
     return Exit.OK
 
 
-async def _told(buffer: Path, sink: str, bounds: Mapping[str, Any] = _AS_USUAL) -> dict[str, Any]:
+async def _told(buffer: Path, sink: str, bounds: Mapping[str, Any]) -> dict[str, Any]:
     try:
         async for row in ask(buffer.parent, "release", sink=sink):
             return row

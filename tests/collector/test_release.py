@@ -71,6 +71,6 @@ async def test_in_a_running_collector(tmp_path: Path) -> None:
                 yield row
 
         async with serve_control(tmp_path, {"release": release}):
-            assert await _told(path, "dead") == {"sink": "dead", "released": 2}
-            assert "not a follower" in (await _told(path, "other"))["error"]
+            assert await _told(path, "dead", {}) == {"sink": "dead", "released": 2}
+            assert "not a follower" in (await _told(path, "other", {}))["error"]
         assert (await journal.ledger()).sinks["dead"].pending == 0
