@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ import pytest
 
 from adapters.base import Entry
 from adapters.clock import SystemClock
+from adapters.memory import MemorySink
+from collector.__main__ import main
 from collector.journal.reader import JournalReader
 from collector.journal.sqlite import open_journal
 from collector.query import stored_values
+from tests.collector.test_quarantine import refuse_some
 from tests.contracts.journal import append
+from tests.fakes import FakeClock
 from tests.journal.test_damage import edit
 
 
@@ -52,3 +57,16 @@ async def test_values_whose_name_does_not_read_back_are_exported_under_one_that_
     edit(path, f"{statement} WHERE id = 1")
     assert [row[::2] for row in rows_of(path)] == [("s1", 1.0), ("unknown", 2.0)]
     assert rows_of(path)[1][1] == "lost-1"
+
+
+async def test_what_was_refused_is_shown_also_under_a_name_that_does_not_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """D7: `quarantine show` on the buffer of a stopped collector."""
+    path, sink = tmp_path / "buffer.sqlite", MemorySink("sink", refuses=lambda _key, _row: True)
+    async with open_journal(path, followers=["sink"], clock=FakeClock(), window=0.0) as journal:
+        await refuse_some(journal, sink, 1)
+    edit(path, "UPDATE points SET name = 'loaf'")
+    code = await asyncio.to_thread(main, ["quarantine", "show", "1", "--json", "--state", str(tmp_path)])
+    shown = json.loads(capsys.readouterr().out)
+    assert (code, [(row["machine"], row["signal"]) for row in shown["kept"]]) == (0, [("unknown", "lost-0")])
