@@ -6,6 +6,9 @@ import os
 import random
 import shutil
 import socket
+from collections.abc import Iterator
+from functools import cache
+from itertools import cycle
 
 import pytest
 
@@ -25,13 +28,25 @@ PORTS = range(20_000, 32_000)
 def free_port() -> int:
     """For a program that must be told its port, or that ends and begins again on it: nobody takes it in between."""
     while True:
-        port = random.choice(PORTS)
+        port = next(_shuffled())
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+
+
+@cache
+def _shuffled() -> Iterator[int]:
+    """This worker's share of them, each once before any comes again: two that are asked for at the same time differ.
+
+    Not from the common generator, which Hypothesis seeds: with it, two workers would choose the same ones.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = list(PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))])
+    random.SystemRandom().shuffle(share)
+    return cycle(share)
 
 
 def binary(name: str) -> str:
