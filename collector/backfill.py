@@ -91,7 +91,7 @@ class _Hit:
 
 async def _open_gaps(journal: Journal, source: str, begins: int, ends: int) -> list[Gap]:
     """Those of this source that lie in the range and have not been repaired as a whole."""
-    told = [one.gap for one in await journal.gaps() if one.source == source]
+    told = [one.gap for one in await journal.gaps(None) if one.source == source]
     whole = {(gap.begins, gap.ends, gap.machines) for gap in told if gap.reason == "repaired"}
     fit = [gap for gap in told if begins <= gap.begins < gap.ends < ends and not is_repair(gap)]
     return [gap for gap in fit if (gap.begins, gap.ends, gap.machines) not in whole]

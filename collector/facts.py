@@ -133,7 +133,7 @@ class Facts:
         if not new and now - mark.alive < self.alive_every * 1e9:
             return mark
         mark = Mark(now, new[-1].number if new else mark.gap, self._silenced)
-        known = await self._journal.gaps() if any(is_repair(one.gap) for one in new) else ()
+        known = await self._journal.gaps(None) if any(is_repair(one.gap) for one in new) else ()
         gaps = batches_of(self._journal.registry, OWN, new, now, originals(new, known))
         await self._tell([*gaps, self._tick(now)], (), lambda _: mark)
         return mark

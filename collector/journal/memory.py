@@ -260,8 +260,8 @@ class MemoryJournal:
         }
         return Ledger(sources, sinks, 0, self.tail.position, quarantine=out.contents())
 
-    async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
-        return list(self._gaps)[-limit:]
+    async def gaps(self, limit: int | None = 1000) -> Sequence[StoredGap]:
+        return list(self._gaps)[-limit if limit else 0 :]
 
     async def gaps_after(self, number: int, limit: int) -> Sequence[NumberedGap]:
         return numbered(self._gaps, self._gaps_told, number)[:limit]

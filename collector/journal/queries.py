@@ -193,12 +193,12 @@ def sink_accounts(connection: sqlite3.Connection) -> dict[str, SinkAccount]:
     }
 
 
-def gaps(connection: sqlite3.Connection, limit: int) -> list[StoredGap]:
-    """The newest gaps, oldest of them first."""
+def gaps(connection: sqlite3.Connection, limit: int | None) -> list[StoredGap]:
+    """The newest gaps, oldest of them first. None: all."""
     found = connection.execute(
         "SELECT source, position, begins, ends, reason, detail, machines, count FROM gaps"
         " ORDER BY number DESC LIMIT ?",
-        (limit,),
+        (-1 if limit is None else limit,),
     ).fetchall()
     return [
         StoredGap(source, position, Gap(begins, ends, reason, detail, tuple(json.loads(machines)), count))

@@ -240,7 +240,7 @@ class SqliteJournal:
         work = partial(bounds.release, follower=follower)
         return int(await self._writer.submit(Job(work, _future(), urgent=True)))
 
-    async def gaps(self, limit: int = 1000) -> Sequence[StoredGap]:
+    async def gaps(self, limit: int | None = 1000) -> Sequence[StoredGap]:
         return await self._ask(queries.gaps, limit)
 
     async def gaps_after(self, number: int, limit: int) -> Sequence[NumberedGap]:

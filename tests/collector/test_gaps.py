@@ -116,6 +116,22 @@ async def test_a_repair_is_told_in_the_row_of_the_gap_that_it_repaired(kind: str
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_repair_finds_its_gap_behind_a_thousand_others(kind: str, tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with journal_of(kind, tmp_path, clock) as journal:
+        await tell(journal, Gap(BEGAN, BEGAN + 7, "connection_lost"))
+        await tell(journal, *(Gap(BEGAN + n, BEGAN + n + 1, "connection_lost") for n in range(100, 1300)))
+        facts = facts_of(journal, clock)
+        await live(facts, clock, 1)
+        await tell(journal, Gap(BEGAN, BEGAN + 7, "repaired", "all of it", (), 12))
+        await live(facts, clock, 1)
+        rows = {(row["signal"], row["time"]): row["value"] for row in await told(journal)}
+    assert rows["gap.plc.reason", BEGAN] == "connection_lost"
+    assert rows["gap.plc.repaired", BEGAN] == 12
+    assert ("gap.plc.reason", BEGAN + 1) not in rows, "a row of its own, as of a gap that nobody knows"
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_every_field_of_a_gap_at_the_time_of_its_beginning(kind: str, tmp_path: Path) -> None:
     clock = FakeClock()
     async with journal_of(kind, tmp_path, clock) as journal:

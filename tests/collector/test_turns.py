@@ -16,7 +16,7 @@ from collector.line import intake
 from collector.quarantine import Keeper
 from pipelines.batch import Kind, Point, batch_of
 from pipelines.refinery import refinery
-from pipelines.stage import Reason, Refusal, Treatments
+from pipelines.stage import Gap, Reason, Refusal, Treatments
 from tests.fakes import FakeClock
 
 START = 1_790_000_000_000_000_000
@@ -86,3 +86,19 @@ async def test_what_comes_live_and_from_the_history_at_once_is_stored_once(tmp_p
         account = (await journal.ledger()).sources["plc"]
     assert (account.journaled, account.filtered[Reason.DUPLICATE]) == (1, 2), account
     assert account.unaccounted == 0
+
+
+async def test_gaps_are_told_as_repaired_however_many_came_since(tmp_path: Path) -> None:
+    async with open_journal(
+        tmp_path / "buffer.sqlite", followers=["sink"], clock=FakeClock(), window=0.0
+    ) as journal:
+        machine: Any = Machine(journal)
+        refine = refinery(journal.registry, Treatments())
+        lost = [Gap(START - 1 - n, START - n, "connection_lost") for n in range(1200)]
+        nothing = refine((), journal.identity("plc"))
+        await journal.append(
+            "plc", Delivery((), 0, gaps=(Gap(START, START + 1, "connection_lost"), *lost)), nothing
+        )
+        *_, last = [done async for done in backfill(machine, refine, journal, START, START + 2)]
+        *_, verdict = await journal.gaps()
+    assert (last.repaired, verdict.gap.reason, verdict.gap.count) == (1, "repaired", 1)

@@ -186,6 +186,14 @@ class JournalLaws:
             (kept,) = await journal.quarantined()
             assert (kept.origin, kept.refusal) == ("s1", refusal(2, b"abc"))
 
+    async def test_law_1_the_newest_gaps_or_all_of_them(self, rig: JournalRig) -> None:
+        gaps = [Gap(START + n, START + n + 1, "connection_lost") for n in range(1200)]
+        async with rig.open("sink") as journal:
+            await append(journal, gaps=gaps)
+            assert [one.gap for one in await journal.gaps()] == gaps[-1000:]
+            assert [one.gap for one in await journal.gaps(2)] == gaps[-2:]
+            assert [one.gap for one in await journal.gaps(None)] == gaps
+
     async def test_law_1_appends_of_several_sources_all_arrive(self, rig: JournalRig) -> None:
         async with rig.open("sink") as journal, asyncio.TaskGroup() as tasks:
             jobs = [
