@@ -7,20 +7,27 @@ The source's checkpoint is not touched. Gap records that lie in the range are to
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from adapters.base import Delivery, Remembers
+from adapters.errors import AdapterError
 from collector.gaps import is_repair
 from collector.journal.base import Journal
+from collector.journal.waiting import first_of
 from pipelines.batch import Batch
 from pipelines.registry import Registry
 from pipelines.stage import Gap, Refine
 
+T = TypeVar("T")
+
 _SHOWN = 5
+
+FULL: Final = "the buffer is full, and no collector is running that would hand it on to the databases"
+ROOM: Final = "start the collector (`collector run`) and say it again beside it; what was stored so far stays"
 
 
 @dataclass(slots=True)
@@ -81,6 +88,25 @@ async def counted(source: Remembers, begins: int, ends: int) -> AsyncGenerator[F
             yield done
     done.finished = True
     yield done
+
+
+async def unless_full(journal: Journal, rows: AsyncIterator[T]) -> AsyncGenerator[T]:
+    """These rows, for a command that has the buffer to itself. Raises AdapterError when it is full: no sink is there to empty it."""
+    going = True
+    while going:
+        come: list[T] = []
+
+        async def step(come: list[T] = come) -> None:
+            async for row in rows:
+                come.append(row)
+                return
+
+        await first_of(step(), journal.pressed.wait())
+        if not come and journal.pressed.is_set():
+            raise AdapterError(FULL, remedy=ROOM)
+        for row in come:
+            yield row
+        going = bool(come)
 
 
 @dataclass(slots=True)

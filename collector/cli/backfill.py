@@ -98,10 +98,11 @@ async def _filled(settings: Settings, arguments: argparse.Namespace) -> AsyncIte
         async for row in ask(Path(settings.state), "backfill", **span):
             yield row
     except NotRunning:
+        from collector.backfill import unless_full
         from collector.run import open_running
 
         async with open_running(settings) as running:
-            async for filled in backfilled(running, span):
+            async for filled in unless_full(running.journal, backfilled(running, span)):
                 yield filled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 
 from collector.__main__ import main
 from collector.audit import trail
+from tests.collector.test_full import filled
 from tests.line.harness import Collector, collector, eventually
 from tests.line.test_alarms import machine as machine  # noqa: PLC0414 (a fixture)
 from tests.line.test_opcua_resumption import Machine, arrived
@@ -27,6 +29,12 @@ machines:
   - id: m
     read: [{{source: plc, signals: [
       {{name: a, node: "nsu={uri};s=a", every: 10ms}}, {{name: b, node: "nsu={uri};s=b", every: 10ms}}]}}]
+"""
+
+FULL = """
+history: off
+buffer: {max: 1MB}
+sinks: [{type: influxdb, url: "http://127.0.0.1:1", org: o, bucket: machines, token: t}]
 """
 
 
@@ -107,6 +115,24 @@ def test_counted_without_a_collector_and_beside_one(
     assert books["unaccounted"] == 0
     found = running.export()["m", "a"]
     assert found == {START + 100 * n: float(n) for n in range(0, 521, 2)}
+
+
+def test_into_a_full_buffer_that_nobody_empties(
+    tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would wait for ever: only a running collector has sinks."""
+    config = tmp_path / "shop.yaml"
+    machine.server.variables["a"].access = 5
+    machine.server.machine.archive.remember("a")
+    machine.emit(100)
+    config.write_text(CONFIG.format(url=machine.server.url, uri=URI) + FULL)
+    (tmp_path / "state").mkdir(mode=0o700)
+    asyncio.run(filled(tmp_path / "state", reserve=False))
+    code, said, words = Command(config, capsys)(*SPAN)
+    assert code == 69, words
+    assert "the buffer is full" in said["error"]
+    assert "start the collector" in said["error"]
+    assert "generator" not in words, "everything was closed in its order"
 
 
 def test_nobody_answers_and_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
