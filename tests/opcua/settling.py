@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import select
+import socket
 import stat
 import struct
 import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.contracts.rig import PATIENCE
 
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes that are not yet sent
+_ESTABLISHED, _SYN_SENT = 1, 2  # linux/tcp_states.h
+_RECEIVED, _SENT = (
+    128,
+    200,
+)  # linux/tcp.h, struct tcp_info: tcpi_bytes_received; tcpi_bytes_sent, tcpi_bytes_retrans
+_LOOPBACK = "127."
+
+Address = tuple[str, int]
 
 
 async def settled() -> None:
@@ -30,9 +40,9 @@ async def settled() -> None:
         assert time.monotonic() < deadline, f"something moves all the time: {jobs or 'sockets or the loop'}"
         await asyncio.sleep(0)
         quiet = 0 if _moving(jobs) else quiet + 1
-        if quiet == 1:  # the kernel may hand over a moment later what is on its way to another socket of ours
+        if quiet and _under_way():  # the kernel may hand over later what was sent, and who has left
             await asyncio.sleep(0.001)
-            quiet = 0 if _moving(jobs) else 1
+            quiet = 0
 
 
 def watched() -> set[asyncio.Future[Any]]:
@@ -81,3 +91,63 @@ def _busy(number: int) -> bool:
 def _count(number: int, what: int) -> int:
     found: tuple[int] = struct.unpack("i", fcntl.ioctl(number, what, b"\0\0\0\0"))
     return found[0]
+
+
+class End(NamedTuple):
+    """Of a connection over IPv4. sent, received: bytes so far, each counted once."""
+
+    here: Address
+    there: Address | None
+    state: int
+    sent: int
+    received: int
+
+
+def _under_way() -> bool:
+    """Something is between two sockets of this computer: bytes, or the word that one of them is gone."""
+    ends: dict[tuple[Address | None, Address | None], End] = {(end.here, end.there): end for end in _ends()}
+    return any(_on_its_way(end, ends.get((end.there, end.here))) for end in ends.values())
+
+
+def _on_its_way(end: End, other: End | None) -> bool:
+    if not end.here[0].startswith(_LOOPBACK):
+        return False
+    if end.there is None:
+        return end.state == _SYN_SENT
+    if other is not None:
+        return other.received < end.sent
+    return end.state == _ESTABLISHED and not _held_by_another(end.here[1], end.there[1])
+
+
+def _ends() -> Iterator[End]:
+    for number in _sockets():
+        try:
+            with socket.socket(fileno=os.dup(number)) as held:
+                if (held.family, held.proto) == (socket.AF_INET, socket.IPPROTO_TCP):
+                    yield _end(held)
+        except OSError:
+            continue  # closed by a thread in this moment
+
+
+def _end(held: socket.socket) -> End:
+    told = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 240)
+    (received,), (sent, again) = (
+        struct.unpack_from("Q", told, _RECEIVED),
+        struct.unpack_from("QQ", told, _SENT),
+    )
+    try:
+        there = held.getpeername()
+    except OSError:  # it listens, or it is not connected yet, or no longer
+        there = None
+    return End(held.getsockname(), there, told[0], sent - again, received)
+
+
+def _held_by_another(ours: int, theirs: int) -> bool:
+    """The other end is alive, in another process or not yet let in: nobody is on his way out."""
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/self/net/{name}").read_text(encoding="ascii").splitlines()[1:]:
+            _, local, remote, state, *_ = line.split()
+            ports = [int(where.rpartition(":")[2], 16) for where in (local, remote)]
+            if ports == [theirs, ours]:
+                return int(state, 16) == _ESTABLISHED
+    return False
