@@ -116,7 +116,7 @@ def test_the_library_is_kept_from_logging_requests() -> None:
 
     async def look() -> None:
         with pytest.raises(OSError, match="Connect call failed"):
-            await Channel("opc.tcp://127.0.0.1:9", 1.0).offers()
+            await Channel("opc.tcp://127.0.0.1:9", 60.0).offers()
 
     asyncio.run(look())
     assert logging.getLogger("asyncua.client.ua_client").getEffectiveLevel() == logging.WARNING

@@ -282,9 +282,8 @@ async def test_a_notifier_that_is_not_there_is_told_and_the_others_work(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "_AGAIN", 0.01)
-    alarms_of(bed).refuse = [codes.NODE_ID_UNKNOWN]
+    alarms_of(bed).unknown.add(99999)  # however often it is tried
     line = await listening(bed, {"name": "x", "from": "i=99999"}, {"name": "y"})
-    alarms_of(bed).refuse = [codes.NODE_ID_UNKNOWN] * 100  # however often it is tried
     tell(bed, simple("S", "hello", 1, at(1)))
     await eventually(lambda: bool(rows(line, "y.S.message")), "the other one's event")
     assert line.session is not None

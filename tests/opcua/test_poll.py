@@ -69,10 +69,28 @@ class Sizes(Script):
         return None
 
 
+class Polls(Script):
+    """How often nothing but values was asked for: a session reads other things too, such as names."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def before(self, connection: Connection, asked: Asked) -> Verdict:
+        self.seen += asked.name == "Read" and all(
+            wish.attribute == 13 and wish.node.namespace for wish in asked["nodes"]
+        )
+        return None
+
+
 class PolledRig(OpcUaRig):
     """The same server, read every 10 ms. What is emitted stands until it has been read: polling sees the present only."""
 
     bound = 60
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls = Polls()
+        self.server.scripts.append(self.polls)
 
     def _source(self, url: str) -> Source:
         signals = [
@@ -96,11 +114,9 @@ class PolledRig(OpcUaRig):
         return 0
 
     async def _until_read(self) -> None:
-        """Two more readings, of which one may be the session's own look at the server. None at all where nobody is there."""
-        seen = self.server.record.count("Read")
-        await eventually(
-            lambda: not self.server.connections or self.server.record.count("Read") >= seen + 2, "it is read"
-        )
+        """One more reading of the values. None at all where nobody is there."""
+        seen = self.polls.seen
+        await eventually(lambda: not self.server.connections or self.polls.seen > seen, "it is read")
 
     async def arrived(self, emitted: Sequence[Emitted]) -> None:
         """Each has been read when the next one was emitted."""

@@ -38,11 +38,15 @@ class EventItem:
 
 @dataclass
 class Alarms:
-    """retained: what a refresh tells, by any name. refuse: statuses that the next event items get. refresh: of the method."""
+    """retained: what a refresh tells, by any name. refuse: statuses that the next event items get. refresh: of the method.
+
+    unknown: nodes of namespace 0 that nobody can listen to.
+    """
 
     items: dict[int, EventItem] = field(default_factory=dict)
     retained: dict[str, Fields] = field(default_factory=dict)
     refuse: list[int] = field(default_factory=list)
+    unknown: set[int | str | bytes] = field(default_factory=set)
     refresh: int = 0
     refreshes: int = 0
     framed: bool = True
@@ -50,6 +54,7 @@ class Alarms:
     def monitor(self, machine: Machine, subscription: Subscription, wish: ItemWish) -> bytes:
         """A MonitoredItemCreateResult."""
         code = self.refuse.pop(0) if self.refuse else codes.GOOD
+        code = codes.NODE_ID_UNKNOWN if wish.node.identifier in self.unknown else code
         number = 0
         if not code:
             number = machine.next_id()
