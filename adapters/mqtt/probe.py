@@ -143,8 +143,7 @@ async def _heard(visit: _Visit) -> Sequence[Finding]:
     waiting = set(range(len(templates)))
     try:
         async with patient(LISTEN):
-            while waiting and visit.connection.lost is None:
-                fresh = await _fresh(visit.connection)
+            while waiting and (fresh := await _fresh(visit.connection)):
                 messages += fresh[: ENOUGH - len(messages)]
                 topics = {message.topic.decode("utf-8", "replace") for message in fresh}
                 waiting = {n for n in waiting if not _wants(templates[n], topics)}
@@ -171,6 +170,7 @@ def _wants(templates: Sequence[Template], topics: Iterable[str]) -> bool:
 
 
 async def _fresh(connection: Connection) -> list[Message]:
+    """What has come, also before the connection was lost; nothing when it is lost and all was taken."""
     connection.received = connection.woken.set
     while not connection.wire.messages and connection.lost is None:
         connection.woken.clear()

@@ -370,6 +370,7 @@ class SourceContract:
         assert sum(refusal.values for refusal in taker.refused) == values
         assert all(refusal.where and refusal.reason and refusal.at > 0 for refusal in taker.refused)
         assert all(0 < len(refusal.raw) <= 65536 for refusal in taker.refused)
+        await rig.parted()
         async with taking(rig, resume=taker.checkpoint) as again:
             more = await rig.emit(5)
             await eventually(lambda: again.has(more), "values arrive")

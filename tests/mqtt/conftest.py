@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from paho.mqtt import client
 
-from adapters.mqtt import connection, probe
+from adapters.mqtt import connection, dial, probe
+from adapters.mqtt.sparkplug import primary
+from simulators.sparkplug import link, run
 from tests.mqtt.peers import Mosquitto
 from tests.mqtt.taking import mosquitto
 
@@ -17,9 +19,16 @@ Later = Callable[[float], None]
 
 @pytest.fixture(scope="package", autouse=True)
 def patience_with_brokers() -> Iterator[None]:
-    """On a busy machine CONNACK may take longer than a broker gets that does not understand MQTT 5, before 3.1.1."""
+    """A real broker is another process, which may stand still for seconds on a busy machine: whoever waits for it here, the
+    product or the simulated edge, has patience. (A broker that is silent on purpose is met with limits of the test's own.)
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "HESITATION", 60.0)
+        patch.setattr(connection, "HESITATION", 60.0)  # or 3.1.1 is spoken to a broker that understands 5
+        patch.setattr(connection, "ANSWER", 60.0)
+        patch.setattr(dial, "PATIENCE", 60.0)
+        patch.setattr(primary, "PATIENCE", 60.0)  # or the socket is reset, and the broker speaks the will
+        patch.setattr(link, "ANSWER", 60.0)
+        patch.setattr(run, "FAREWELL", 60.0)
         patch.setattr(probe, "LISTEN", 0.2)  # most look at what the broker answers, and not at what it brings
         yield
 

@@ -12,7 +12,7 @@ from adapters.mqtt import probe
 from tests.contracts.rig import eventually
 from tests.mqtt.peers import NUMBERS, Shop
 from tests.mqtt.scripted.broker import Rules, scripted
-from tests.mqtt.scripted.codec import CONNECT, DISCONNECT, SUBSCRIBE, disconnect, publish
+from tests.mqtt.scripted.codec import CONNECT, DISCONNECT, SUBSCRIBE, disconnect, publish, suback
 from tests.mqtt.taking import take
 
 SHARED: dict[str, Any] = {**NUMBERS, "topic": "$share/line/shop/{machine}/{signal}"}
@@ -112,19 +112,35 @@ async def test_a_broker_that_answers_for_fewer_topics_is_at_fault(version: str) 
         assert (found.level, "1 topics where 2" in found.message) == ("error", True)
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 async def test_a_connection_that_ends_while_it_is_listened_to_is_told(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    """`check --online`: silence says nothing about a topic then; and a topic's problem stays, whatever else it brings."""
+    """`check --online`: silence says nothing about a topic then; and a topic's problem stays, whatever else it brings.
+
+    at_once: all of it comes in one piece with the answer to SUBSCRIBE, before anybody listens.
+    """
     monkeypatch.setattr(probe, "LISTEN", 60.0)
     monkeypatch.setattr(probe, "_wants", lambda *_: False)  # to the end
-    async with scripted() as broker, asyncio.TaskGroup() as group:
+    listening, templates = asyncio.Event(), probe._templates
+
+    def listen(*args: Any) -> Any:
+        listening.set()
+        return templates(*args)
+
+    monkeypatch.setattr(probe, "_templates", listen)
+    async with scripted(Rules(mute=True)) as broker, asyncio.TaskGroup() as group:
 
         async def say() -> None:
-            link = await broker.link()
+            await eventually(lambda: bool(broker.links and broker.links[0].seen(SUBSCRIBE)), "a SUBSCRIBE")
+            (link,) = broker.links
+            granted = suback(link.level, link.seen(SUBSCRIBE)[0].mid, [1])
+            if not at_once:
+                link.send(granted)
+                await listening.wait()
             texts = (b"1", b"oops", b"2", b"again")
             said = [publish(link.level, "shop/m1/a", text, qos=0) for text in texts]
-            link.send(b"".join((*said, disconnect(0x8B))))
+            link.send(b"".join((granted if at_once else b"", *said, disconnect(0x8B))))
 
         group.create_task(say())
         found = await Shop(broker.port).source(NUMBERS).probe()

@@ -391,7 +391,7 @@ async def test_a_secured_broker_is_looked_at_as_it_will_be_read(tmp_path: Path) 
         assert report.facts["security"].startswith("TLSv1")
         assert any("Nothing was heard on hall/1 and hall/1/#" in words for words in report.warnings)
         with pytest.raises(Misconfigured):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await discover(
                     MqttSource.model_validate({**login, "password": "falsch"}),
                     "b",

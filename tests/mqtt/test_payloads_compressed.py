@@ -77,9 +77,9 @@ def test_a_bomb_is_refused_before_it_grows(packer: str, size: int) -> None:
         ("gzip",) if packer == "gzip" else ("deflate",) if packer == "raw" else ("deflate", "auto")
     ):
         tracemalloc.start()
-        began = time.process_time()
+        began = time.thread_time()
         found = inflate(bomb, compression)  # type: ignore[arg-type]
-        took, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+        took, (_, peak) = time.thread_time() - began, tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert isinstance(found, Decoded)
         assert "grows beyond" in found.refused[0].reason

@@ -369,7 +369,9 @@ async def test_killed_between_one_broker_and_the_other_nothing_is_missing(tmp_pa
                 if life == 0:
                     await asyncio.to_thread(running.kill)
             await eventually(
-                lambda: any(b'"v":799.0' in payload for _, payload in listener.messages), "the last value"
+                lambda: any(b'"v":799.0' in payload for _, payload in listener.messages),
+                "the last value",
+                120.0,
             )
             await asyncio.to_thread(running.wait_settled, "uns")
             books = await asyncio.to_thread(running.stop)

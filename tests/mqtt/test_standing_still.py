@@ -11,7 +11,7 @@ import pytest
 
 from adapters import awake
 from adapters.awake import patient
-from tests.contracts.rig import eventually
+from tests.contracts.rig import eventually, leap
 from tests.mqtt.peers import NUMBERS, Shop
 from tests.mqtt.scripted.broker import scripted
 from tests.mqtt.scripted.codec import PINGREQ
@@ -41,8 +41,8 @@ async def test_an_answer_that_came_meanwhile_is_read(pair: Pair) -> None:
     ours, theirs = pair
     loop = asyncio.get_running_loop()
     loop.call_soon(theirs.send, b"x")
-    loop.call_soon(stand_still, 0.3)
-    async with patient(0.02):
+    loop.call_soon(leap, 100.0)
+    async with patient(60.0):
         assert await loop.sock_recv(ours, 1) == b"x"
 
 

@@ -106,7 +106,7 @@ class Line:
         return [held[key] for key in sorted(held)]
 
     async def has(self, n: int) -> None:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             while len(self.values()) < n:
                 await asyncio.sleep(0.02 + n / 10_000)
 

@@ -16,7 +16,6 @@ from adapters.mqtt.channel import Message
 from adapters.mqtt.connection import Connection
 from adapters.mqtt.session import MqttSession
 from adapters.mqtt.settings import MqttSource
-from adapters.mqtt.sparkplug import primary
 from adapters.mqtt.sparkplug.primary import Primary
 from simulators.faces.broker import Address
 from simulators.sparkplug.book import Book
@@ -59,7 +58,7 @@ def ear(broker: Mosquitto) -> Iterator[Ear]:
     other.client.on_subscribe = lambda *_: subscribed.set()
     other.client.subscribe("spBv1.0/STATE/#", 1)
     try:
-        assert subscribed.wait(20), "no SUBACK: what is said first would be heard as retained"
+        assert subscribed.wait(60), "no SUBACK: what is said first would be heard as retained"
         yield listening
     finally:
         other.close()
@@ -168,7 +167,6 @@ async def test_who_is_cancelled_while_it_says_goodbye_closes_the_connection(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker stands still and does not answer its last message: a stop that cannot wait leaves no connection behind."""
-    monkeypatch.setattr(primary, "PATIENCE", 60.0)
     said = asyncio.Event()
     monkeypatch.setattr(Connection, "unsubscribe", lambda _, names: said.set() if names == [TOPIC] else None)
     held: list[MqttSession] = []
