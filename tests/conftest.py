@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, Phase, settings
 _PATIENT = (HealthCheck.too_slow,)
 settings.register_profile("shared machine", deadline=None, suppress_health_check=_PATIENT)
 settings.load_profile("shared machine")
-# Seeded bugs (tests/seeded): that a test fails is enough, the smallest example of it is not looked for.
+# Seeded bugs (tests/seeded): that a test fails is enough, the smallest example of it is not looked for; and a bug that is
+# caught once is caught every time.
 settings.register_profile(
     "seeded",
     deadline=None,
+    derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     database=None,
     suppress_health_check=_PATIENT,

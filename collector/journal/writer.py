@@ -187,6 +187,10 @@ class Writer:
                 for name in housekeeping.wanted(self._store, pressed=self._full)
             }
             deleted = await self._on_thread(tidy, self._store, kept, self._full)
+            if (
+                not self._full
+            ):  # a disk that is full for the tidying alone: nobody waits, and the next append says it
+                self._store.room.condition = None
             if self._full and deleted:
                 await self._flush()
             elif self._jobs or not deleted:

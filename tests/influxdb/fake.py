@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from simulators.doors import shut
+from simulators.doors import kept, shut
 from tests.influxdb.lines import Read, read_all
 
 
@@ -79,6 +80,7 @@ class Fake:
         self.points: Stored = {}
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._place: socket.socket | None = None  # while it is stopped
         self._open: set[asyncio.StreamWriter] = set()
 
     @property
@@ -92,15 +94,27 @@ class Fake:
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._let_go()
 
-    async def stop(self) -> None:
+    async def pause(self) -> None:
+        """Stop, and keep the port for the next `start`."""
+        await self.stop(keeping=True)
+
+    async def stop(self, *, keeping: bool = False) -> None:
+        self._let_go()
         if self._server is None:
             return
         await shut(self._server)
+        self._place = kept("127.0.0.1", self.port) if keeping else None
         for writer in self._open:
             writer.close()
         await self._server.wait_closed()
         self._server = None
+
+    def _let_go(self) -> None:
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

@@ -50,7 +50,7 @@ class Server:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        await eventually(self._answers, f"{self.command[0]} answers (see {self.log})")
+        await eventually(self._answers, f"{self.command[0]} answers (see {self.log})", 120.0)
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -144,7 +144,7 @@ class FakeV2Rig(SinkRig):
         return found
 
     async def down(self) -> bool:
-        await self.server.stop()
+        await self.server.pause()
         return True
 
     async def up(self) -> None:

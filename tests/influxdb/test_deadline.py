@@ -31,7 +31,8 @@ def watcher(struck: Struck) -> Iterator[Watcher]:
     watcher = Watcher(struck)
     yield watcher
     watcher.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "influxdb-deadline"]
+    assert watcher._thread is not None
+    assert not watcher._thread.is_alive()
 
 
 def test_a_late_request_is_struck_once_and_the_next_one_is_not(watcher: Watcher, struck: Struck) -> None:

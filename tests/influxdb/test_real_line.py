@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from collector.health import State
 from collector.journal.sqlite import open_journal
 from pipelines.batch import Batch, Kind, Point, batch_of
 from pipelines.registry import Registry
-from simulators.doors import shut
+from simulators.doors import kept, shut
 from tests.contracts.rig import eventually
 from tests.contracts.sink import START, contents, difference, write_once
 from tests.fakes import FakeClock
@@ -44,6 +45,7 @@ class Cable:
         self.loses = self.port = 0
         self.sent = bytearray()
         self._server: asyncio.Server | None = None
+        self._place: socket.socket | None = None  # while it is pulled
         self._open: set[asyncio.StreamWriter] = set()
 
     @property
@@ -53,19 +55,40 @@ class Cable:
     async def plug(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._let_go()
 
     async def pull(self) -> None:
         assert self._server is not None
         await shut(self._server)
+        self._place = kept("127.0.0.1", self.port)
         for writer in list(self._open):
             writer.transport.abort()
         await self._server.wait_closed()
         await eventually(lambda: not self._open, "all connections are gone")
 
+    async def cut(self) -> None:
+        """Pulled for good."""
+        if self._place is None:
+            await self.pull()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._place is not None:
+            self._place.close()
+            self._place = None
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, there = await asyncio.open_connection(self._to.hostname, self._to.port)
-        self._open |= {writer, there}
+        self._open.add(writer)
         try:
+            back, there = await asyncio.open_connection(self._to.hostname, self._to.port)
+        except OSError:
+            self._open.discard(writer)
+            writer.transport.abort()
+            return
+        self._open.add(there)
+        try:
+            if writer.transport.is_closing():  # pulled meanwhile
+                return
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._up(reader, there))
                 both.create_task(self._down(back, writer))
@@ -108,7 +131,7 @@ async def cable(rig: InfluxV1Rig) -> AsyncIterator[Cable]:
     try:
         yield cable
     finally:
-        await cable.pull()
+        await cable.cut()
 
 
 def rows(registry: Registry, first: int, n: int) -> list[Batch]:

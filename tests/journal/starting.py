@@ -7,17 +7,22 @@ import os
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from collector.journal.base import JournalFailed
 from tests.journal.platter import Image
 
 T = TypeVar("T")
 
+ROOM: Final = 256 * 1024 * 1024
+"""Bytes: a journal leaves 64 MiB of its disk to others, and browsers keep their pages at the same place."""
+
 
 def memory() -> str | None:
     """Where files lie in memory, if there is such a place: where no disk is needed to show something, none is waited for."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    place = "/dev/shm"
+    roomy = os.access(place, os.W_OK) and shutil.disk_usage(place).free > ROOM
+    return place if roomy else None
 
 
 def started(folder: Path, image: Image, look: Callable[[Path], Coroutine[Any, Any, T]]) -> T:

@@ -108,7 +108,7 @@ async def nothing_more_is_written(journal: Journal, history: History, dice: rand
     """A flush that worked behind one that failed says nothing: so there is none."""
     before = history.now
     with pytest.raises(JournalFailed):
-        await asyncio.wait_for(history.append(journal, "s0", dice), 60)
+        await asyncio.wait_for(history.append(journal, "s0", dice), 120)
     assert history.now == before, "tried again"
 
 

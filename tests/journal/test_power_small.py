@@ -53,7 +53,7 @@ async def pressed(folder: Path, given: Given, dice: random.Random) -> None:
             for number in range(APPENDS):
                 first = number * 6000
                 given.values.append(numbers[first : first + dice.choice((300, 3000, 6000))])
-                await asyncio.wait_for(append(journal, given.values[-1]), 20)
+                await asyncio.wait_for(append(journal, given.values[-1]), 120)
                 given.acked.append(len(given.disk.ops))
             life.kill()
 

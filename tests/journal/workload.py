@@ -98,7 +98,7 @@ class History:
         return Asked(number, source, delivery, refined, self.now, blob=blob)
 
     async def read_and_commit(self, journal: Journal, dice: random.Random) -> None:
-        one = await asyncio.wait_for(anext(following(journal, "sink", values=dice.choice((3, 20)))), 20)
+        one = await asyncio.wait_for(anext(following(journal, "sink", values=dice.choice((3, 20)))), 120)
         refused = 1 if dice.random() < 0.2 else 0
         move = Moved("sink", one.position, refused, self.now)
         self.moves.append(move)
@@ -106,7 +106,7 @@ class History:
         move.acked = self.now
 
     async def seal(self, journal: Journal, dice: random.Random) -> None:
-        span = await asyncio.wait_for(next_range(journal, "archive", values=8, seconds=0.0), 20)
+        span = await asyncio.wait_for(next_range(journal, "archive", values=8, seconds=0.0), 120)
         if dice.random() < 0.7:
             move = Moved("archive", span.last, 0, self.now)
             self.moves.append(move)
@@ -119,7 +119,7 @@ class History:
         total = await _recalled(journal, standing)
         assert total == _sums(self.stored[: standing.cursor])[0], "its memory is not what it was"
         span = await asyncio.wait_for(
-            journal.behind(DERIVATION, standing.cursor, values=dice.choice((3, 40))), 20
+            journal.behind(DERIVATION, standing.cursor, values=dice.choice((3, 40))), 120
         )
         total, made = _derived(total, [(e.position, e.source, e.batch) for e in span.entries])
         # The first step brings a snapshot, as collector/derive.py does it: without one, nothing is held.

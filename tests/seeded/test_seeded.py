@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,9 @@ SECONDS = 20
 WAITED = "+ Timeout +"
 """What pytest-timeout writes when it ends the process; no summary follows."""
 
+ENOUGH = 800
+"""s for all of them: a busy machine is slow, and a limit costs nothing where it is not reached."""
+
 LONG = os.environ.get("SHOPFLOOR_LONG") == "1"
 
 
@@ -34,7 +38,7 @@ def test_there_are_twenty() -> None:
     assert len(seeds()) >= 20
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(ENOUGH + 100)
 @pytest.mark.parametrize("path", seeds(), ids=lambda path: path.stem)
 def test_the_bug_is_caught(path: Path, tmp_path: Path) -> None:
     seed = read(path)
@@ -51,7 +55,8 @@ def test_the_bug_is_caught(path: Path, tmp_path: Path) -> None:
 
 
 def noticed(said: str) -> bool:
-    return " failed" in said.splitlines()[-1] or WAITED in said
+    """By the summary, behind which the interpreter may still say something of its own end."""
+    return re.search(r"^(=+ )?\d+ failed\b", said, re.MULTILINE) is not None or WAITED in said
 
 
 def run(seed: Seed, folder: Path, seconds: int = SECONDS) -> subprocess.CompletedProcess[str]:
@@ -80,14 +85,14 @@ def run(seed: Seed, folder: Path, seconds: int = SECONDS) -> subprocess.Complete
         start_new_session=True,  # what a test had started when its time was up is ended with it
     ) as process:
         try:
-            said, _ = process.communicate(timeout=800 if LONG else 250)
+            said, _ = process.communicate(timeout=ENOUGH)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(process.args, process.returncode, said)
 
 
-@pytest.mark.timeout(900 if LONG else 300)
+@pytest.mark.timeout(ENOUGH + 100)
 def test_without_a_bug_the_named_tests_pass(tmp_path: Path) -> None:
     """The other half of the proof: in the copy they fail because of the bug, and not because of the copy.
 
