@@ -85,6 +85,10 @@ class RealServer:
     async def _stop(self) -> None:
         if self._server is not None:
             await self._server.stop()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # of connections that ended a moment ago
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _write(self, name: str, number: float, at: dt.datetime) -> None:
         make: Any = ua.DataValue

@@ -42,7 +42,9 @@ def source(server: ScriptedServer) -> dict[str, Any]:
 async def look(server: ScriptedServer, folder: Path, **wishes: Any) -> Report:
     settings = OpcUaSource.model_validate({**source(server), "request_timeout": "60s"})
     gate = Gate("plc", settings, str(folder), SystemClock().wall_now)
-    return await discover(gate, "plc", source(server), Wishes(watch=0.0, **wishes), silent)
+    return await discover(
+        gate, "plc", source(server), Wishes(watch=0.0, **{"seconds": 600.0, **wishes}), silent
+    )
 
 
 def folder(server: ScriptedServer, below: NodeId, name: str) -> NodeId:

@@ -96,7 +96,7 @@ def theirs(command: Sequence[str], bodies: Sequence[bytes]) -> list[list[dict[st
         command,
         input="".join(f"{body.hex()}\n" for body in bodies),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=500,
         check=True,
         env={**os.environ, "NODE_PATH": str(NODE), "NODE_NO_WARNINGS": "1"},

@@ -93,7 +93,13 @@ async def url() -> AsyncIterator[str]:
 
 def reader(url: str, registry: Registry) -> OpcUaReader:
     settings = OpcUaSource.model_validate(
-        {"type": "opcua", "url": url, "security": "none", "publishing_interval": "50ms"}
+        {
+            "type": "opcua",
+            "url": url,
+            "security": "none",
+            "publishing_interval": "50ms",
+            "request_timeout": "60s",
+        }
     )
     read = OpcUaRead.model_validate({"source": "plc", "signals": list(SIGNALS)})
     reading = Reading(machine="m", tags={}, read=read)

@@ -47,7 +47,7 @@ def fingerprint(server: RealServer) -> str:
 def source(server: RealServer, folder: Path, **keys: Any) -> OpcUaReader:
     wishes: dict[str, Any] = {
         "type": "opcua", "url": server.url, "username": "reader", "password": "right",
-        "server_certificate_sha256": fingerprint(server), "publishing_interval": "20ms",
+        "server_certificate_sha256": fingerprint(server), "publishing_interval": "20ms", "request_timeout": "60s",
     }  # fmt: skip
     signals = [OpcUaSignal(name=name, node=f"nsu={URI};s={name}", queue=1000) for name in ("load", "speed")]
     reading = Reading(machine="m", tags={}, read=OpcUaRead(source="plc", signals=signals))

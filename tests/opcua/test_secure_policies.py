@@ -85,7 +85,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManyDoors]:
 
 
 def source(server: ManyDoors, folder: Path, **keys: Any) -> OpcUaReader:
-    given: dict[str, Any] = {"type": "opcua", "url": server.url, "publishing_interval": "20ms", **keys}
+    patient = {"publishing_interval": "20ms", "request_timeout": "60s"}
+    given: dict[str, Any] = {"type": "opcua", "url": server.url, **patient, **keys}
     if given.get("security") != "none":
         given["server_certificate_sha256"] = hashlib.sha256(server.own.certificate).hexdigest()
     signals = [OpcUaSignal(name="load", node=f"nsu={URI};s=load")]

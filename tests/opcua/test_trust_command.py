@@ -23,7 +23,7 @@ from collector.health import Health, State
 from collector.supervisor import Connected, Job, Supervisor
 from tests.contracts.rig import eventually
 from tests.fakes import FakeClock
-from tests.opcua.certificates import NOW, YEAR, Wish, make
+from tests.opcua.certificates import Wish, make
 from tests.opcua.rows.bed import Counted, let, passing
 from tests.opcua.scripted import URI, ScriptedServer
 from tests.opcua.test_trust_refused import CANARY, GOOD, ROOT, identity, reader, server, state
@@ -42,7 +42,8 @@ def written(server: ScriptedServer, folder: Path, **keys: Any) -> Path:
     more = "".join(f"    {key}: {json.dumps(words)}\n" for key, words in keys.items())
     file.write_text(
         f"version: 1\nstate: {folder}\nsources:\n  plc:\n    type: opcua\n    url: {server.url}\n    username: reader\n"
-        f"    password: {CANARY}\n{more}  open: {{type: opcua, url: opc.tcp://10.0.0.1:4840, security: none}}\n"
+        f"    password: {CANARY}\n    request_timeout: 60s\n{more}"
+        f"  open: {{type: opcua, url: opc.tcp://127.0.0.1:1, security: none}}\n"
         f'machines:\n  - {{id: m, source: plc, signals: [{{name: load, node: "nsu={URI};s=load"}}]}}\n'
     )
     return file
@@ -208,7 +209,8 @@ async def test_the_line_for_the_configuration(
 async def test_what_would_be_refused_even_so_is_not_stored(
     server: ScriptedServer, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = make(Wish(first=NOW - 2 * YEAR, last=dt.datetime(2025, 3, 1, tzinfo=dt.UTC)))
+    first, last = (dt.datetime(year, 3, 1, tzinfo=dt.UTC) for year in (2023, 2025))
+    old = make(Wish(first=first, last=last))
     server.entrance.identity = identity(old)
     assert await trust(config, "plc", "--yes") == 1
     assert "expired on 2025-03-01" in capsys.readouterr().err

@@ -32,7 +32,7 @@ async def test_what_foreign_servers_say(server: Server, tmp_path: Path) -> None:
         "request_timeout": "60s",
     }
     gate = Gate("plc", OpcUaSource.model_validate(keys), str(tmp_path), SystemClock().wall_now)
-    report = await discover(gate, "plc", keys, Wishes(watch=0.0), silent)
+    report = await discover(gate, "plc", keys, Wishes(watch=0.0, seconds=600.0), silent)
     names = {s["name"] for m in report.proposal.machines for read in m.reads for s in read.signals}
     assert {"load", "speed"} <= names
     assert report.data["cut"] == ""
@@ -42,6 +42,6 @@ async def test_what_foreign_servers_say(server: Server, tmp_path: Path) -> None:
     assert settings is not None
     assert {c.signal.name for c in settings.signals()} == names
     before = file.read_bytes()
-    report = await discover(gate, "plc", keys, Wishes(watch=0.0), silent)
+    report = await discover(gate, "plc", keys, Wishes(watch=0.0, seconds=600.0), silent)
     assert not extend(file, report.proposal, {}).changed
     assert file.read_bytes() == before

@@ -131,7 +131,7 @@ async def test_discover_names_the_specifications(tmp_path: Path) -> None:
                 "request_timeout": "60s",
             }
             gate = Gate(name, OpcUaSource.model_validate(keys), str(tmp_path), SystemClock().wall_now)
-            report = await discover(gate, name, keys, Wishes(watch=0.0), silent)
+            report = await discover(gate, name, keys, Wishes(watch=0.0, seconds=600.0), silent)
             said = report.facts["companion specifications"]
             for specification in SPECIFICATIONS[kind]:
                 assert f"{specification} (" in said

@@ -12,7 +12,6 @@ import pytest
 from asyncua.client.client import Client
 from asyncua.ua import status_codes
 
-from adapters.clock import SystemClock
 from adapters.errors import Misconfigured
 from adapters.opcua.publishing import IN_FLIGHT
 from pipelines import quality
@@ -342,7 +341,7 @@ class PeerRows:
             ]
         async with bed.line() as line:
             await line.runs()
-            before = SystemClock().now()
+            before = bed.clock.now()
             for number, (times, _) in enumerate(cases, 1):
                 await bed.tell(("load", float(-number), times))
                 await line.until(lambda n=number: line.values("load")[-1] == -n, "it is stored")  # type: ignore[misc]

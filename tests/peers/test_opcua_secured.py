@@ -13,6 +13,7 @@ import pytest
 from adapters.base import Bench
 from adapters.clock import SystemClock
 from adapters.opcua.certificate import own_certificate
+from adapters.opcua.channel import Channel
 from collector.__main__ import main
 from config.load import load
 from pipelines.registry import Registry
@@ -61,6 +62,17 @@ def command(kind: str, port: int, folder: Path) -> list[str]:
     return [sys.executable, str(found.HERE / "servers" / "secured_asyncua.py"), *secured]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may take a minute: `collector discover` has no word for it, and how slow a machine is today decides nothing."""
+    made = Channel.__init__
+
+    def patient(channel: Channel, url: str, timeout: float, *more: Any) -> None:
+        made(channel, url, max(timeout, 60.0), *more)
+
+    monkeypatch.setattr(Channel, "__init__", patient)
+
+
 @pytest.fixture(params=KINDS)
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """(which server, its address)."""
@@ -76,7 +88,8 @@ def discover(url: str, file: Path, password: str) -> int:
     word = file.parent / "word"
     word.write_text(password)
     entrance = ["--username", "reader", "--password-file", str(word), "--yes"]
-    return main(["discover", url, "--write", str(file), "--for", "0s", "--machine", "press", *entrance])
+    bounds = ["--for", "0s", "--max-seconds", "600"]
+    return main(["discover", url, "--write", str(file), *bounds, "--machine", "press", *entrance])
 
 
 def discovered(url: str, folder: Path) -> Path:

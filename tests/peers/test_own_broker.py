@@ -125,7 +125,7 @@ class Client:
             self.writer.write(PINGREQ)
         while not self.ended and not self.got.endswith(PINGRESP):
             try:
-                chunk = await asyncio.wait_for(self.reader.read(4096), 30)
+                chunk = await asyncio.wait_for(self.reader.read(4096), 90)
             except ConnectionError:
                 chunk = b""
             self.got, self.ended = self.got + chunk, not chunk
@@ -158,7 +158,7 @@ async def played(port: int, story: Sequence[Step]) -> list[dict[str, bytes]]:
 
 
 async def _something(client: Client) -> bytes:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not (said := await client.heard()):
             await asyncio.sleep(0.01)
     return said

@@ -55,7 +55,6 @@ readline
     return say({ done: 1 });
   })
   .on("close", () => {
-    if (client) client.stop();
-    setTimeout(() => process.exit(0), 500);
+    if (client) client.stop(); // and when that is said, nothing keeps this process
   });
 say({ event: "ready" });
