@@ -22,6 +22,7 @@ from simulators.machines import KINDS
 from tests.simulators.runs import START, rows
 
 Start = Callable[..., "subprocess.Popen[str]"]
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 AT = ("--start", "2026-01-01T00:00:00Z", "--seed", "42")
 
 
@@ -55,6 +56,11 @@ def line(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return read
 
 
+def complaints(err: str) -> list[str]:
+    """What stderr has, apart from the honest word that this computer stood still."""
+    return [text for text in err.splitlines() if "this computer is too slow" not in text]
+
+
 def say(process: "subprocess.Popen[str]", words: str) -> None:
     assert process.stdin is not None
     process.stdin.write(words + "\n")
@@ -72,7 +78,7 @@ def test_a_run_from_ready_to_stopped(start: Start, tmp_path: Path) -> None:
     assert config["sources"]["broker"]["url"] == ready["endpoints"]["mqtt"]
     assert Path(ready["truth"]).is_relative_to(tmp_path)
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, complaints(err)) == (0, [])
     stopped = json.loads(out)  # exactly one more line
     counts = dict.fromkeys(ready["machines"], 0)
     for row in rows(Path(ready["truth"])):
@@ -105,7 +111,7 @@ def test_a_signal_ends_it_well(start: Start, name: str) -> None:
     ready = line(process)
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, complaints(err)) == (0, [])
     assert json.loads(out)["event"] == "stopped"
     assert len(list(rows(Path(ready["truth"]), "stop"))) == 1
 
@@ -114,7 +120,7 @@ def test_who_is_gone_before_go_is_not_waited_for(start: Start) -> None:
     process = start("run", "energy", "--hold")
     ready = line(process)
     _, err = process.communicate(timeout=120)  # closes stdin
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, complaints(err)) == (0, [])
     assert list(rows(Path(ready["truth"]))) == []
 
 
@@ -126,7 +132,7 @@ def test_who_no_longer_reads_does_not_break_it(start: Start) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 0
     assert process.stderr is not None
-    assert process.stderr.read() == ""
+    assert complaints(process.stderr.read()) == []
     process.stdout = None
 
 
@@ -139,9 +145,10 @@ def test_the_truth_survives_a_kill(start: Start) -> None:
         time.sleep(0.01)
     process.kill()
     process.communicate(timeout=120)
-    *whole, last = truth.read_text().splitlines()
-    assert all(json.loads(text) for text in whole)
-    assert json.loads(last)["kind"] == "value"
+    content = truth.read_bytes()
+    *whole, torn = content.split(b"\n")
+    assert {json.loads(text)["kind"] for text in whole} >= {"start", "value"}
+    assert not torn or len(content) % PAGE == 0, "a kill ends a write between two pages at most"
 
 
 def test_two_runs_tell_the_same_truth(start: Start, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ holds = pytest.mark.skipif(sys.platform != "linux", reason="only there a port ca
 async def turned_away(turns: int) -> list[str]:
     """What is left open when a server is shut `turns` turns of the loop after somebody knocked."""
     came: list[asyncio.StreamWriter] = []
+    with warnings.catch_warnings():  # what others have left is not ours
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     server = await asyncio.start_server(lambda _, writer: came.append(writer), "127.0.0.1", 0)
     with (
         socket.create_connection(server.sockets[0].getsockname()),

@@ -78,13 +78,14 @@ def test_the_command_is_there(installed: Path) -> None:
     assert "Five-axis machining centre" in done.stdout
 
 
+@pytest.mark.timeout(1500)
 def test_the_example_project_passes(installed: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**clean(), "SHOPFLOOR_COLLECTOR": f"{sys.executable} -P -m collector"}
     done = subprocess.run(
         [installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-rA"],
-        cwd=project, env=environment, capture_output=True, text=True, timeout=500, check=False,
+        cwd=project, env=environment, capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "10 passed" in done.stdout

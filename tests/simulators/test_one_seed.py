@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-
 from simulators.clock import FreeClock
 from simulators.faces.opcua_space import Nursery
 from simulators.scenario.reading import read
@@ -77,7 +75,6 @@ def by_topic(ear: Stranger) -> Mapping[str, list[Any]]:
 CLOCKED = ("bdSeq", "Node Control/Rebirth")
 
 
-@pytest.mark.timeout(300)
 async def test_two_workshops_of_one_seed_are_the_same(tmp_path: Path, nursery: Nursery) -> None:
     one, two = await lived(tmp_path / "one", nursery), await lived(tmp_path / "two", nursery)
     assert set(one.told) == set(two.told)

@@ -116,9 +116,9 @@ async def test_cut_reset_and_a_closed_door_make_the_client_come_back(tmp_path: P
 async def test_half_open_is_noticed_by_the_keep_alive_alone(tmp_path: Path) -> None:
     async with line(tmp_path) as proxy:
         with client(proxy.port, keepalive=1) as peer:
-            await peer.next("up")
+            await peer.until("up")  # a broker that stood still for two seconds is left, and found again
             proxy.both(blackhole=True)
-            await peer.next("down")
+            await peer.until("down")
             proxy.clear()
             await peer.until("up")
 

@@ -26,7 +26,7 @@ from simulators.sparkplug.habits import DIALECTS, Habits
 from simulators.sparkplug.run import confirm, end
 from simulators.truth import open_truth
 from tests.contracts.rig import eventually
-from tests.mqtt.peers import Mosquitto
+from tests.mqtt.peers import Mosquitto, parted
 from tests.simulators.runs import rows
 from tests.simulators.sparkplug import reader
 from tests.simulators.sparkplug.reader import Read
@@ -57,13 +57,18 @@ class Ear:
 
     def __init__(self, port: int) -> None:
         self.heard: list[Heard] = []
+        self.port, self._marks, self._said = port, set[str](), 0
         self.client = paho.Client(CallbackAPIVersion.VERSION2)
-        self.client.on_message = lambda _c, _d, m: self.heard.append(
-            Heard(m.topic, bytes(m.payload), m.retain)
-        )
+        self.client.on_message = self._message
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("#", qos=0)
         self.client.loop_start()
+
+    def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if message.topic.startswith("mark/"):
+            self._marks.add(message.topic)
+        else:
+            self.heard.append(Heard(message.topic, bytes(message.payload), message.retain))
 
     def say(self, topic: str, content: bytes, *, retain: bool = False) -> None:
         self.client.publish(topic, content, qos=1, retain=retain).wait_for_publish(60)
@@ -79,11 +84,12 @@ class Ear:
         )
 
     async def quiet(self) -> None:
-        """Everything that was published before has arrived: this message came behind it."""
-        mark = f"mark/{len(self.heard)}/x"
+        """All that was confirmed before has arrived, and the last words of who has closed his connection: this came behind it."""
+        await parted(self.port)
+        self._said += 1
+        mark = f"mark/{self._said}"
         self.say(mark, b"")
-        await eventually(lambda: any(each.topic == mark for each in self.heard), "the mark arrives")
-        self.heard = [each for each in self.heard if not each.topic.startswith("mark/")]
+        await eventually(lambda: mark in self._marks, "the mark arrives")
 
     def close(self) -> None:
         self.client.disconnect()
@@ -447,6 +453,7 @@ async def test_the_command_line(broker: Mosquitto, tmp_path: Path, ear: Ear) -> 
                 3,
                 ["cell", "robot-1", "robot-2"],
             )
+            await eventually(lambda: ear.kinds().count("DBIRTH") == 2, "its births are heard")
             await ear.quiet()
             assert set(ear.kinds()) == {"NBIRTH", "DBIRTH"}
             for word in ('{"break": "seq-gap"}', "nonsense", "go"):
