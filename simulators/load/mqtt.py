@@ -86,6 +86,7 @@ class Publisher(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._congested = False
         self._flush()
+        self.moved.set()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -167,6 +168,7 @@ async def run(broker: str, what: Publishing, how: Run) -> int:
         await settled(lambda: publisher.settled, publisher.moved, how.drain, stop)
         cut = publisher.lost.is_set()
         publisher.close()
+        await settled(publisher.lost.is_set, publisher.moved, how.drain, asyncio.Event())  # all is written
         say({"event": "finished", **report(publisher)})
         if how.stay and not cut:
             await stop.wait()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +20,12 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators.broker.packets import packet
+from simulators.load import mqtt
 from simulators.load.edges import Edges
+from simulators.load.mqtt import Publisher, Publishing
 from simulators.load.packets import Round, acknowledged
 from simulators.load.series import Series
-from tests.servers import binary, free_port
+from tests.mqtt.peers import Mosquitto
 from tests.simulators.sparkplug import reader
 
 START = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
@@ -133,26 +135,13 @@ def test_acknowledgements_must_come_in_order() -> None:
 
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[int]:
-    port = free_port()
-    settings = folder / "mosquitto.conf"
-    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0"]
-    settings.write_text("\n".join([*lines, "max_inflight_messages 0"]) + "\n")
-    with subprocess.Popen([binary("mosquitto"), "-c", str(settings)], stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for_port(port)
-            yield port
-        finally:
-            process.terminate()
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("mosquitto does not listen")
+    lines = ["max_queued_messages 0", "max_inflight_messages 0"]
+    broker = Mosquitto(folder, lines, persistence=False)
+    asyncio.run(broker.start())
+    try:
+        yield broker.port
+    finally:
+        asyncio.run(broker.stop())
 
 
 @contextmanager
@@ -183,6 +172,7 @@ def test_every_message_arrives_as_stated(tmp_path: Path, qos: int) -> None:
         f"--qos={qos}",
         "--prefix=hall/m7",
         "--window=50",
+        "--drain=90",
     ]
     with mosquitto(tmp_path) as port, subscriber(port, "hall/m7/+") as got:
         command = [
@@ -211,7 +201,15 @@ def test_every_message_arrives_as_stated(tmp_path: Path, qos: int) -> None:
 @pytest.mark.server("mosquitto")
 @pytest.mark.parametrize("form", ["json", "sparkplug"])
 def test_many_values_per_message_arrive_as_stated(tmp_path: Path, form: str) -> None:
-    options = ["--topics=20", "--rate=400", "--seconds=1", f"--form={form}", "--values=10", "--prefix=hall"]
+    options = [
+        "--topics=20",
+        "--rate=400",
+        "--seconds=1",
+        f"--form={form}",
+        "--values=10",
+        "--prefix=hall",
+        "--drain=90",
+    ]
     with mosquitto(tmp_path) as port, subscriber(port, "#") as got:
         command = [
             sys.executable,
@@ -263,6 +261,34 @@ def test_what_cannot_be_sent_is_said_in_words(tmp_path: Path, options: list[str]
     assert refused.returncode == 1
     assert words in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+class SlowTransport(asyncio.Transport):
+    """Has not written all when it is closed: the connection ends some turns of the loop later."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__()
+        self.publisher = publisher
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Kept for later."""
+
+    def close(self) -> None:
+        asyncio.get_running_loop().call_later(0.05, self.publisher.connection_lost, None)
+
+
+async def test_it_ends_when_its_last_words_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At QoS 0 nobody acknowledges: what waits in the transport would be lost with the event loop."""
+    what = Publishing(topics=2, rate=20, qos=0)
+    publisher = Publisher(what)
+    publisher.connection_made(SlowTransport(publisher))
+
+    async def opened(*_: Any) -> Publisher:
+        return publisher
+
+    monkeypatch.setattr(mqtt, "open_publisher", opened)
+    assert await mqtt.run("mqtt://127.0.0.1:1", what, mqtt.Run(seconds=0.1, settle=0.0, drain=90.0)) == 0
+    assert publisher.lost.is_set()
 
 
 def test_no_broker_is_said_in_words() -> None:
