@@ -28,7 +28,7 @@ async def test_a_job_that_did_not_hear_it_is_told_again(monkeypatch: pytest.Monk
         await asyncio.Event().wait()
 
     health = Health()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
         made = Crew(Supervisor(health, FakeClock()), health, tasks)
         made.begin([Job("plc", "source", deaf)])
         await working.wait()

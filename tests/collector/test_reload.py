@@ -25,6 +25,18 @@ from tests.opcua.scripted import Refuse, ScriptedServer, codes
 T0 = 1_790_000_000_000_000_000
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computer that stands still for a while makes no peer absent; where one is, it says so at once."""
+    for limit in (
+        "collector.reload.PROBE_PATIENCE",
+        "collector.reload.COMING_UP",
+        "collector.reload.FAREWELL",
+        "adapters.mqtt.dial.PATIENCE",
+    ):
+        monkeypatch.setattr(limit, PATIENCE)
+
+
 @pytest.fixture
 async def left() -> AsyncIterator[ScriptedServer]:
     server = plc()

@@ -38,7 +38,7 @@ def process(tmp_path: Path) -> Iterator[Collector]:
     config = tmp_path / "collector.yaml"
     config.write_text(CONFIG)
     with collector(config) as running:
-        eventually(running.books, "it answers")
+        eventually(lambda: (running.books() or {}).get("ready"), "it is ready")
         yield running
 
 
