@@ -56,7 +56,7 @@ class Child:
             self._process.kill()
             await self._process.wait()
 
-    async def stop(self, patience: float = 30.0) -> bool:
+    async def stop(self, patience: float = 120.0) -> bool:
         """An orderly stop; False if it did not end, or not with 0."""
         if self._process is None:
             return False

@@ -22,8 +22,9 @@ LOSES = """
 import collector.journal.sqlite as sqlite
 append, calls = sqlite.SqliteJournal.append, [0]
 async def lossy(self, source, delivery, refined, **how):
-    calls[0] += source == "press"
-    if source == "press" and calls[0] % 20 == 7:
+    valuable = source == "press" and len(refined.batches) > 0
+    calls[0] += valuable
+    if valuable and calls[0] % 20 == 1:  # in every life at least once, however short it is
         return self.tail.position
     return await append(self, source, delivery, refined, **how)
 sqlite.SqliteJournal.append = lossy
@@ -34,11 +35,13 @@ import os, pathlib
 import adapters.mqtt.checkpoint as checkpoint
 import collector.journal.sqlite as sqlite
 checkpoint.Checkpoint.stamp = lambda self, message: message.at
-append, calls, once = sqlite.SqliteJournal.append, [0], pathlib.Path(__file__).with_suffix(".once")
+append, once = sqlite.SqliteJournal.append, pathlib.Path(__file__).with_suffix(".once")
+def has_ticks(self, batches):
+    names = [point.name for point in self.registry.since(0)]
+    return any(names[point] == "tick" for batch in batches for point in batch.points.tolist())
 async def dies_before_it_acknowledges(self, source, delivery, refined, **how):
     position = await append(self, source, delivery, refined, **how)
-    calls[0] += source == "press"
-    if calls[0] == 30 and not once.exists():
+    if source == "press" and has_ticks(self, refined.batches) and not once.exists():
         once.touch()
         os._exit(9)
     return position
