@@ -12,8 +12,8 @@ from pathlib import Path
 
 from collector.system import child_options
 
-READY = 30.0
-"""Seconds that the simulators may take to listen."""
+READY = 120.0
+"""Seconds that the simulators may take to listen: a busy computer needs many just to load them."""
 
 
 class SimulatorsFailed(Exception):

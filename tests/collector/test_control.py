@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from collector.control import FILE, NotRunning, ask, serve_control
+from tests.contracts.rig import a_while, leap
 
 
 async def count(request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
@@ -70,6 +71,18 @@ async def test_strangers_get_nothing(tmp_path: Path, request_line: bytes) -> Non
         writer.close()
         assert answer == b""
         assert [row async for row in ask(tmp_path, "count", to=1)] == [{"number": 0}]
+
+
+async def test_who_asks_while_the_process_stands_still_is_answered(tmp_path: Path) -> None:
+    """Let in, and then the process stands still for longer than anybody has for his question: it is read all the same."""
+    async with serve_control(tmp_path, COMMANDS):
+        door = json.loads((tmp_path / FILE).read_text())
+        reader, writer = await asyncio.open_connection("127.0.0.1", door["port"])
+        await a_while(0.05)
+        leap(3600.0)
+        writer.write(json.dumps({"token": door["token"], "command": "count", "to": 1}).encode() + b"\n")
+        assert await reader.readline() == b'{"number": 0}\n'
+        writer.close()
 
 
 async def test_leaving_ends_an_open_stream(tmp_path: Path) -> None:
