@@ -3,7 +3,8 @@
 TCP on 127.0.0.1 with a port chosen by the system and a token, both in a file that only the owner can read. Not a Unix
 socket: those do not exist on every Windows and their paths are limited to 107 bytes; one way for all systems.
 One request per connection: a line of JSON {"token", "command", …}; the answer is lines of JSON and an empty one behind the last,
-so that nothing to say and an end before everything was said are two things.
+so that nothing to say and an end before everything was said are two things. Ahead of them, at once, comes an empty object:
+a command may take its time, but who does not greet is another program that has the port of a collector that was killed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from adapters.awake import patient
 from collector.doors import shut
@@ -27,6 +28,10 @@ log = logging.getLogger("collector")
 
 FILE = "control.json"
 _LINE = 1 << 16
+
+GREETING: Final = b"{}\n"
+HELLO = 15.0
+"""Seconds until whoever listens at the port has greeted."""
 
 Answer = AsyncIterator[Mapping[str, Any]]
 Commands = Mapping[str, Callable[[Mapping[str, Any]], Answer]]
@@ -82,6 +87,8 @@ async def _serve(
         str(request.get("token", "")).encode(), token.encode()
     ):
         return
+    writer.write(GREETING)
+    await writer.drain()
     command = commands.get(str(request.get("command")))
     if command is None:
         await _send(writer, {"error": f"unknown command {request.get('command')!r}"})
@@ -135,13 +142,24 @@ async def ask(state_dir: Path, command: str, **arguments: Any) -> AsyncIterator[
     try:
         with contextlib.suppress(ConnectionError, ValueError):  # killed, or somebody else has its port by now
             await _send(writer, {"token": door["token"], "command": command, **arguments})
-            while (line := await reader.readline()).endswith(b"\n"):
+            line = await _greeted(reader)
+            while line.endswith(b"\n"):
                 if line == b"\n":
                     return
                 row = json.loads(line)
                 answered = True
                 yield row
+                line = await reader.readline()
+    except TimeoutError as error:
+        raise NotRunning(f"nobody answers for the collector with its state in {state_dir}") from error
     finally:
         writer.close()
     if not answered:
         raise NotRunning(f"the collector with its state in {state_dir} ended before it answered")
+
+
+async def _greeted(reader: asyncio.StreamReader) -> bytes:
+    """The line behind the greeting. A collector of before the greeting begins with its answer."""
+    async with patient(HELLO):
+        line = await reader.readline()
+    return await reader.readline() if line == GREETING else line

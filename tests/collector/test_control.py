@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from collector import control
 from collector.control import FILE, NotRunning, ask, serve_control
 from tests.contracts.rig import a_while, leap
 
@@ -121,6 +122,51 @@ async def test_a_command_that_fails_is_told_so_and_ends_no_collector(
         assert [row async for row in ask(tmp_path, "count", to=1)] == [{"number": 0}]
         assert [row async for row in ask(tmp_path, "nothing")] == []
     assert "nobody foresaw this" in caplog.text
+
+
+async def slowly(_request: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+    await asyncio.sleep(1.0)  # longer than a greeting may take here; still longer would be as right
+    yield {"number": 0}
+
+
+async def test_a_command_may_take_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "HELLO", 0.5)
+    async with serve_control(tmp_path, {"slowly": slowly}):
+        assert [row async for row in ask(tmp_path, "slowly")] == [{"number": 0}]
+
+
+async def test_a_port_that_somebody_silent_has_by_now_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, and another program listens there that waits for something else; until now `collector status` waited for ever."""
+    monkeypatch.setattr(control, "HELLO", 0.5)
+    over = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        (tmp_path / FILE).write_text(json.dumps({"port": port, "token": "t", "pid": 1}))
+        with pytest.raises(NotRunning, match="nobody answers"):
+            await anext(ask(tmp_path, "count"))
+        over.set()
+
+
+async def test_a_collector_of_before_the_greeting_is_understood(tmp_path: Path) -> None:
+    """A program that was updated asks one that has not been started again yet."""
+
+    async def older(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"number": 0}\n\n')
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(older, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        (tmp_path / FILE).write_text(json.dumps({"port": port, "token": "t", "pid": 1}))
+        assert [row async for row in ask(tmp_path, "count")] == [{"number": 0}]
 
 
 @pytest.mark.parametrize("answer", [b"", b'{"half": ', b"-ERR unknown command\r\n", None])
