@@ -10,12 +10,14 @@ from typing import Any
 
 from tests.line.oracle import Series, from_influx
 
+PATIENCE = 90.0  # s
+
 
 def influx(url: str, database: str, text: str, *, method: str = "GET") -> list[dict[str, Any]]:
     """Rows of an InfluxQL query: columns and tags as one dictionary each, times in ns."""
     query = urllib.parse.urlencode({"db": database, "q": text, "epoch": "ns"})
     request = urllib.request.Request(f"{url}/query?{query}", method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         result = json.load(answer)["results"][0]
     assert "error" not in result, result
     return [
@@ -41,7 +43,7 @@ def victoria_counts(url: str) -> Counter[tuple[str, str]]:
     """How many samples VictoriaMetrics holds of each (machine, signal)."""
     query = urllib.parse.urlencode({"match[]": '{__name__!~"(machine|quality)_.+"}'})
     counts: Counter[tuple[str, str]] = Counter()
-    with urllib.request.urlopen(f"{url}/api/v1/export?{query}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{url}/api/v1/export?{query}", timeout=PATIENCE) as answer:
         for line in answer:
             row = json.loads(line)
             metric = row["metric"]

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.line.oracle import Hole, Series, Truth, compare, from_jsonl, read_truth
 
-ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+"""Whoever is ended with SIGABRT says where each of its threads stands."""
 
 PATIENCE = 120.0
 """Seconds until something that must come counts as not coming: a slow and busy computer has stalls of many in it."""
@@ -183,9 +186,13 @@ class Collector:
 
         eventually(lost, f"{source} is lost")
 
+    def asked(self) -> dict[str, Any]:
+        """The books, as soon as it answers: a collector that stands still for a moment answers later."""
+        return dict(eventually(self.books, "it answers"))
+
     def journaled(self, *sources: str) -> int:
         """Values in the buffer since the first start, of these sources or of all but the collector itself."""
-        rows = (self.books() or {"sources": []})["sources"]
+        rows = self.asked()["sources"]
         wanted = [row for row in rows if (row["name"] in sources if sources else row["name"] != "collector")]
         return sum(int(row["journaled"]) for row in wanted)
 
@@ -261,6 +268,13 @@ class Collector:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
+    def tell_where(self) -> None:
+        """In the output of a test that fails: where every thread of the collector stands, and what it said last."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.communicate(timeout=PATIENCE)
+        sys.stdout.write(self.log()[-10_000:])
+
     def log(self) -> str:
         path = self.folder / "collector.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
@@ -274,7 +288,8 @@ class Collector:
         """The gap records by machine; `machines` names the source or sources of each machine. Read with plain SQL."""
         import sqlite3
 
-        with sqlite3.connect(f"file:{self.state / 'buffer.sqlite'}?mode=ro", uri=True) as books:
+        file = f"file:{self.state / 'buffer.sqlite'}?mode=ro"
+        with closing(sqlite3.connect(file, uri=True, timeout=PATIENCE)) as books:
             rows = [Hole(*row) for row in books.execute("SELECT source, begins, ends FROM gaps")]
         return {
             machine: [hole for hole in rows if hole.source in said]
@@ -288,5 +303,8 @@ def collector(*config: Path, kind: type[Collector] = Collector) -> Iterator[Coll
     running.start()
     try:
         yield running
+    except (AssertionError, pytest.fail.Exception):  # also that of a time-out
+        running.tell_where()
+        raise
     finally:
         running.close()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from collector.cli.exits import Exit
 from tests.influxdb.peers import Server
 from tests.line.conftest import Extra, v1
 from tests.line.databases import influx as query
@@ -95,14 +96,22 @@ def raise_alarm(machine: Machine) -> None:
 
 
 def called(running: Collector) -> dict[str, tuple[str, str]]:
-    """Label and description by signal, from `collector status --json`, without those that have none."""
+    """Label and description by signal, from `collector status --json`, without those that have none. It answers with 0 or 1: on
+    a computer that stood still a collector is not healthy for a minute. Where it does not answer there is nothing.
+    """
     command = [sys.executable, "-P", "-m", "collector", "status", "--json", *map(str, running.config)]
     said = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=running.environment, timeout=PATIENCE
+        command, check=False, capture_output=True, text=True, env=running.environment, timeout=PATIENCE
     )
+    if said.returncode not in (Exit.OK, Exit.PROBLEMS):
+        return {}
     rows = json.loads(said.stdout)["signals"]
     assert {row["machine"] for row in rows} <= {"m"}
     return {row["signal"]: (row["label"], row["description"]) for row in rows if row["label"]}
+
+
+def whole(words: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]] | None:
+    return words if {"tool.at.x", "state", "state.text"} <= words.keys() else None
 
 
 def newest(influx: Server) -> dict[str, Any]:
@@ -126,8 +135,7 @@ def test_all_of_them_arrive_in_influxdb(
         raise_alarm(machine)
         wanted = {*FIELDS, "alarm.Spindle.OverTemp.active", "alarm.Spindle.OverTemp.message"}
         eventually(lambda: wanted <= newest(influx).keys(), "every field is in the database")
-        eventually(lambda: {"tool.at.x", "state", "state.text"} <= called(running).keys(), "the words")
-        words = called(running)
+        words = eventually(lambda: whole(called(running)), "the words")
         running.wait_passed("influx")
         books = running.stop()
     stored = newest(influx)

@@ -85,4 +85,4 @@ def repaired(influx: Server) -> bool:
         'SELECT "reason", "repaired", "repair" FROM "collector_gap" WHERE "source" = \'plc\'',
     )
     done = [row for row in rows if str(row["repair"]).startswith("repaired: ")]
-    return bool(done) and done[0]["reason"] == "collector_down"
+    return any(row["reason"] == "collector_down" for row in done)

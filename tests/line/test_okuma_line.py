@@ -13,8 +13,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.line.harness import Collector, collector, eventually
 from tests.mqtt.peers import Mosquitto, Publisher
 from tests.mqtt.test_okuma import expected, lines
@@ -55,9 +53,11 @@ def stored(path: Path, timed: set[str]) -> Counter[Row]:
     return rows
 
 
-def decoded(running: Collector) -> int:
-    rows = (running.books() or {"sources": []})["sources"]
-    return sum(int(row["decoded"]) for row in rows if row["name"] == "broker")
+def with_all(running: Collector, count: int) -> dict[str, Any] | None:
+    """The books, once so many values of the broker are in them."""
+    books = running.books() or {"sources": []}
+    decoded = sum(int(row["decoded"]) for row in books["sources"] if row["name"] == "broker")
+    return books if decoded >= count else None
 
 
 CONFIG = """
@@ -70,7 +70,6 @@ machines:
 """
 
 
-@pytest.mark.timeout(180)
 def test_a_real_machine_is_stored_completely(
     tmp_path: Path,
     mosquitto: Mosquitto,
@@ -84,9 +83,7 @@ def test_a_real_machine_is_stored_completely(
         asyncio.run(publisher.send(*[("shdr/okuma", line) for line in lines]))
         publisher.close()
         said_in_all = sum(len(expected(line)) for line in lines)
-        eventually(lambda: decoded(running) >= said_in_all, "every line")
-        books = running.books()
-        assert books is not None
+        books = eventually(lambda: with_all(running, said_in_all), "every line")
         running.export()  # before the stop, which states that nothing has a value any more
         running.stop()
     source = next(row for row in books["sources"] if row["name"] == "broker")

@@ -76,12 +76,9 @@ def machine() -> Iterator[Machine]:
 
 
 def arrived(running: Collector) -> int:
-    books = running.books()
-    return (
-        0
-        if books is None
-        else int(next(row for row in books["sources"] if row["name"] == "plc")["journaled"])
-    )
+    """Values in its buffer; 0 while it does not answer, and before it knows of the source."""
+    rows = (running.books() or {"sources": ()})["sources"]
+    return next((int(row["journaled"]) for row in rows if row["name"] == "plc"), 0)
 
 
 def test_killed_while_the_machine_goes_on(tmp_path: Path, machine: Machine) -> None:
@@ -92,7 +89,7 @@ def test_killed_while_the_machine_goes_on(tmp_path: Path, machine: Machine) -> N
         running.wait_connected("plc")
         eventually(lambda: arrived(running) >= 2, "the first values are stored")
         for _ in range(3):
-            before = arrived(running)
+            before = running.journaled("plc")
             machine.emit(100)
             eventually(lambda: arrived(running) > before, "some are stored")  # noqa: B023 - asked at once
             machine.emit(100)  # and these are not, or are on their way

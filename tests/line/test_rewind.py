@@ -59,6 +59,7 @@ def rewind(running: Collector, *arguments: str, sink: str = "influx") -> tuple[i
     ]
     done = subprocess.run(
         [*command, "--json", *arguments],
+        stdin=subprocess.DEVNULL,  # nobody who could be asked, also where the tests are run from a terminal
         capture_output=True,
         env=ENVIRONMENT,
         text=True,

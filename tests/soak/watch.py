@@ -6,7 +6,8 @@ left at the quietest moment, so the lowest sample of a span of time counts, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,13 +35,13 @@ class Sample(NamedTuple):
 def sample(pid: int, state: Path, at: float, heap: Path | None = None) -> Sample:
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    history = [path.stat().st_size for path in _files(state / "history")]
+    history = _sizes((state / "history").rglob("*.parquet"))
     return Sample(
         at,
         int(fields["VmRSS"].split()[0]) / 1024,
         sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
         int(fields["Threads"]),
-        sum(path.stat().st_size for path in state.glob("buffer.sqlite*")) / MIB,
+        sum(_sizes(state.glob("buffer.sqlite*"))) / MIB,
         sum(history) / MIB,
         len(history),
         *(int(part) / MIB for part in _told(heap)),
@@ -51,8 +52,14 @@ def _told(heap: Path | None) -> Sequence[str]:
     return heap.read_text("ascii").split() if heap is not None and heap.exists() else ("0", "0")
 
 
-def _files(folder: Path) -> Sequence[Path]:
-    return [path for path in folder.rglob("*.parquet") if path.exists()] if folder.exists() else []
+def _sizes(files: Iterable[Path]) -> Sequence[int]:
+    """Bytes of those that are still there: files are merged, deleted and folded while they are looked at."""
+    found = []
+    with suppress(FileNotFoundError):  # a folder that goes while it is read ends the look
+        for file in files:
+            with suppress(FileNotFoundError):
+                found.append(file.stat().st_size)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,10 @@ def judge(samples: Sequence[Sample], warm: float, limits: Limits) -> list[Line]:
     after = [one for one in samples if one.at >= warm]
     first, last = after[0], after[-1]
     slope, error = heap_slope(after)
-    grown = last.descriptors - first.descriptors
+    fewest = [min(one.descriptors for one in some) for some in (after[:5], after[-5:])]
+    grown = (
+        fewest[1] - fewest[0]
+    )  # a file that is open for a moment, while it is sealed or merged, is none that is forgotten
     most = {name: max(getattr(one, name) for one in after) for name in Sample._fields}
     return [
         Line("memory, MiB", first.memory, last.memory, most["memory"], "", ok=True),
