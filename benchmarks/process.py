@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,16 +112,37 @@ class Child:
 @contextmanager
 def child(name: str, command: Sequence[str], core: int, folder: Path) -> Iterator[Child]:
     """A process on a core, gone when the block ends, whatever happened in it. Not reached by the terminal's Ctrl-C."""
+    with ExitStack() as ending:
+        with held():
+            started = _started(name, command, core, folder)
+            ending.callback(started.stop)
+        yield started
+
+
+def _started(name: str, command: Sequence[str], core: int, folder: Path) -> Child:
     out, err = folder / f"{name}.out", folder / f"{name}.err"
     with out.open("wb") as stdout, err.open("wb") as stderr, on_core(core):
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=ROOT, start_new_session=True
         )
-    started = Child(name, process, out, err)
+    return Child(name, process, out, err)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """An interruption comes when this is left: raised between the start of a process and the place that ends it again, it
+    would leave one behind.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda which, _frame: came.append(which)) for number in numbers]
     try:
-        yield started
+        yield
     finally:
-        started.stop()
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def python(*arguments: str) -> list[str]:
@@ -128,10 +150,19 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
+PORTS = range(12_000, 20_000)
+"""Below those that a system hands out by itself (Linux: from 32768): nobody takes one between the look and its server's start."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def listening(port: int) -> bool:
