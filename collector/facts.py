@@ -175,11 +175,13 @@ class Facts:
             return f"{count} values missing{more}"
         return "what it said meanwhile is missing: see its gap record" if gaps else ""
 
-    async def stood(self, seconds: float) -> None:
-        """The process was stopped or its loop held up for so long until now: whatever no peer has kept is missing."""
+    def stood(self, seconds: float) -> None:
+        """The process was stopped or its loop held up for so long until now: whatever no peer has kept is missing. `alive` tells
+        it: a task of its own would hold up the end of all where nothing fits into the buffer any more.
+        """
         now = self._clock.now()
         gap = Gap(now - round(seconds * 1e9), now, "collector_stood_still", "the collector stood still")
-        await self._tell((), (gap,))
+        self._owed.append(_Owed((), (gap,)))
 
     def _jumped(self, jump: Jump) -> _Owed:
         """The size as a point, and the times that are doubtful as a gap record: on both sides of it times mean something else."""

@@ -80,7 +80,6 @@ class Plant:
             losses=partial(_losses, running),
         )
         self._crew: Crew | None = None
-        self._tasks: asyncio.TaskGroup | None = None
         self._exchanging = asyncio.Lock()
         self.working = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -91,18 +90,16 @@ class Plant:
             crew = self._crew = Crew(self._supervisor, self._running.health, tasks)
             # Before anything is appended: where no word fits into the buffer any more, these make room.
             crew.begin(job for job in self._jobs() if job.role != "source")
-            await first_of(self._lived(crew, tasks), stop.wait())
+            await first_of(self._lived(crew), stop.wait())
             self.stopping.set()
-            self._tasks = None
             crew.close()
             async with self._exchanging:  # whose sessions an exchange is closing are told as lost by it
                 await self._end(crew, at_once(stop))
 
-    async def _lived(self, crew: Crew, tasks: asyncio.TaskGroup) -> None:
+    async def _lived(self, crew: Crew) -> None:
         """The sources at work, and what the collector says of itself, until cancelled."""
         await self._facts.started()
         crew.begin(job for job in self._jobs() if job.role == "source")
-        self._tasks = tasks
         self.working.set()
         await self._facts.alive()
 
@@ -122,8 +119,8 @@ class Plant:
 
     def stood(self, seconds: float) -> None:
         """The process stood still for so long: what the machines did meanwhile may be missing, and that is a fact."""
-        if seconds >= STANDSTILL and self._tasks is not None:
-            self._tasks.create_task(self._facts.stood(seconds))
+        if seconds >= STANDSTILL and self.working.is_set():
+            self._facts.stood(seconds)
 
     def _jobs(self) -> list[Job]:
         line = self._running.line

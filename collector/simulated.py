@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.awake import patient
 from collector.system import child_options
 
 READY = 120.0
@@ -65,7 +66,7 @@ async def _ready_line(child: asyncio.subprocess.Process) -> bytes:
     if child.stdout is None:
         raise SimulatorsFailed("the simulators have no output")
     try:
-        async with asyncio.timeout(READY):
+        async with patient(READY):
             line = await child.stdout.readline()
     except TimeoutError as error:
         raise SimulatorsFailed(f"the simulators were not ready within {READY:.0f} s") from error

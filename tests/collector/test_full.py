@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from adapters.base import Delivery
+from adapters.base import Delivery, Position
 from adapters.clock import SystemClock
 from collector import crew, run
+from collector.assembly import Line
+from collector.health import Health
+from collector.journal.memory import MemoryJournal
 from collector.journal.sqlite import open_journal
 from collector.journal.waiting import first_of
+from collector.run import Plant, Running
 from pipelines.batch import Kind, Point, batch_of
 from pipelines.refinery import refinery
-from pipelines.stage import Treatments
+from pipelines.stage import Refined, Treatments
 from tests.collector.floor import Floor, influx, machine, opcua, plc, row, state
 from tests.influxdb.fake import Fake, fake, refusal
 from tests.opcua.scripted import ScriptedServer
@@ -91,3 +96,48 @@ async def test_a_full_buffer_is_begun_with_emptied_and_ended(
         books = await floor.until("all of it is stored", lambda books: row(books, "influxdb")["pending"] == 0)
     assert books["unaccounted"] == 0
     assert row(books, "collector")["journaled"] > 0
+
+
+class Stuck(MemoryJournal):
+    """From some moment on nothing fits any more."""
+
+    def __init__(self) -> None:
+        super().__init__(followers=(), clock=SystemClock())
+        self.stuck = False
+
+    async def append(
+        self, source: str, delivery: Delivery, refined: Refined, *, own: bool = False
+    ) -> Position:
+        while self.stuck:
+            await asyncio.Event().wait()
+        return await super().append(source, delivery, refined, own=own)
+
+
+@asynccontextmanager
+async def at_work(folder: Path, journal: Stuck) -> AsyncIterator[Plant]:
+    line = Line(journal.registry, [], [], None, Treatments())
+    plant, stop = Plant(Running(line, journal, Health(), SystemClock(), folder)), asyncio.Event()
+    async with asyncio.timeout(90), asyncio.TaskGroup() as tasks:
+        tasks.create_task(plant.work(stop))
+        await plant.working.wait()
+        yield plant
+        stop.set()
+
+
+async def test_a_standstill_is_a_gap_record_also_at_the_very_end(tmp_path: Path) -> None:
+    journal = Stuck()
+    async with at_work(tmp_path, journal) as plant:
+        plant.stood(7.0)
+    (gap,) = [one.gap for one in await journal.gaps() if one.gap.reason == "collector_stood_still"]
+    assert gap.ends - gap.begins == 7 * 10**9
+
+
+async def test_a_standstill_with_a_full_buffer_holds_up_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word about it waited for space for ever, and the end waited for the word."""
+    monkeypatch.setattr(run, "LAST_WORDS", 0.5)
+    journal = Stuck()
+    async with at_work(tmp_path, journal) as plant:
+        journal.stuck = True
+        plant.stood(7.0)

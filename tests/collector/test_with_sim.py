@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -58,13 +59,13 @@ def ran(folder: Path, *more: str) -> tuple[list[dict[str, object]], str]:
         "energy,climate",
         *more,
     ]
-    environment = {**os.environ, "TMPDIR": str(folder)}
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONFAULTHANDLER": "1"}
     told = folder / "words"  # a pipe that nobody reads would hold it up
     with told.open("w", encoding="utf-8") as words:
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=words, text=True, env=environment
         )
-    too_long = threading.Timer(PATIENCE, process.kill)
+    too_long = threading.Timer(PATIENCE, process.send_signal, [signal.SIGABRT])  # it says where it stands
     too_long.start()
     try:
         rows, code = rows_of(process), process.wait()

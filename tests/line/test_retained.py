@@ -234,7 +234,8 @@ class Books:
             [batch_of(Kind.NUMBER, self.ids, at, np.zeros(50), received=at)], self.journal.identity("src")
         )
         await edges(False)
-        await self.facts.stood(7.0)
+        self.facts.stood(7.0)
+        await self.facts._pay()
         await self.take()
 
     async def look(self) -> None:

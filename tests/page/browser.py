@@ -12,7 +12,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,18 @@ FLAGS = (
     "--remote-debugging-pipe",
 )  # fmt: skip
 LARGEST = 64 * 1024 * 1024  # bytes of one message: a screenshot of a wall display
+
+
+GONE = (
+    "context was destroyed",
+    "target navigated",
+    "Cannot find default execution context",
+    "Cannot find context",
+)
+
+
+class Gone(Exception):
+    """The document went while it was asked something: another one is on its way."""
 
 
 class Page:
@@ -45,6 +57,8 @@ class Page:
             while True:
                 answer = json.loads((await self._reader.readuntil(b"\0"))[:-1])
                 if answer.get("id") == self._number:
+                    if any(words in str(answer.get("error")) for words in GONE):
+                        raise Gone(answer["error"])
                     assert "error" not in answer, answer
                     return answer["result"]  # type: ignore[no-any-return]
                 self.events.append(answer)
@@ -86,11 +100,22 @@ class Page:
         probe = f"(() => {{ try {{ return Boolean({condition}) }} catch {{ return false }} }})()"
         try:
             async with asyncio.timeout(seconds):
-                while not await self.evaluate(probe):
+                while not await self._holds(probe):
                     await asyncio.sleep(0.02)
         except TimeoutError:
             shown = await self.evaluate("document.body?.innerText")
             raise AssertionError(f"never became true: {condition}\n{shown}") from None
+
+    async def _holds(self, probe: str) -> bool:
+        with suppress(Gone):
+            return bool(await self.evaluate(probe))
+        return False
+
+    async def reload(self) -> None:
+        """Returns when the document is another one."""
+        await self.evaluate("window.before = true")
+        await self.call("Page.reload")
+        await self.until("!window.before")
 
     async def screenshot(self, path: Path) -> None:
         shot = await self.call("Page.captureScreenshot", format="png")
@@ -104,9 +129,33 @@ class Page:
         return said + [json.dumps(event["params"]) for event in thrown]
 
 
+STARTS = 3
+"""A browser that dies while it starts, on a computer that has no memory left for it, says nothing about the page."""
+
+
 @asynccontextmanager
 async def browser(profile: Path) -> AsyncIterator[Page]:
     """A browser with one empty tab; it and all its processes are gone afterwards."""
+    async with AsyncExitStack() as stack:
+        yield await _attached(stack, profile)
+
+
+async def _attached(stack: AsyncExitStack, profile: Path) -> Page:
+    for number in range(1, STARTS + 1):
+        page = await stack.enter_async_context(_started(profile / str(number)))
+        try:
+            await page.attach()
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            if number == STARTS:
+                raise
+        else:
+            break
+    return page
+
+
+@asynccontextmanager
+async def _started(profile: Path) -> AsyncIterator[Page]:
+    profile.parent.mkdir(exist_ok=True)
     theirs_in, ours_out = _pipe()
     ours_in, theirs_out = _pipe()
     process = await asyncio.create_subprocess_exec(
@@ -124,9 +173,7 @@ async def browser(profile: Path) -> AsyncIterator[Page]:
     )
     out, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(ours_out, "wb"))
     try:
-        page = Page(reader, out)
-        await page.attach()
-        yield page
+        yield Page(reader, out)
     finally:
         out.close()
         into.close()

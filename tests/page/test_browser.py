@@ -213,7 +213,7 @@ async def test_dutch_is_complete_and_remembered(tmp_path: Path) -> None:
         assert "62,53" in await page.evaluate("document.body.innerText")
         await page.evaluate("document.querySelector('[data-language=en]').click()")
         await page.until("document.body.innerText.includes('Connection lost')")
-        await page.call("Page.reload")
+        await page.reload()
         await page.until("document.body.innerText.includes('Connection lost')")
         assert await page.evaluate("import('/static/texts.js').then(({TEXTS}) => shape(TEXTS.en) === shape(TEXTS.nl));"
             "function shape(t) { return JSON.stringify(t, (k, v) => typeof v === 'object' ? v : typeof v) }")  # fmt: skip
