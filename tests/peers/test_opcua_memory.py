@@ -109,8 +109,8 @@ def recalled(line: Taker) -> list[int]:
 async def test_values_of_a_time_in_which_nobody_listened(server: MemoryServer) -> None:
     registry = Registry()
     read = {"signals": [{"name": "kept", "node": "nsu=urn:test:peer;s=kept", "every": "0s"}]}
+    await server.tell(["kept", 1.0, START_MS + 1])  # before: the value that the server began with is of today
     async with taking(server.source(registry, read), registry) as line:
-        await server.tell(["kept", 1.0, START_MS + 1])
         await eventually(lambda: 1 in stored(line), "a value")
         checkpoint = line.checkpoint
     await server.tell(*(["kept", float(n), START_MS + n] for n in range(2, 3000)))

@@ -4,7 +4,9 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from opcua import Server, ua  # type: ignore[import-not-found]  # lives in .peers only
@@ -86,6 +88,20 @@ class Machine:
         return 0
 
 
+def in_its_thread(server: Server, job: Callable[[], int]) -> int:
+    """Where it serves its clients: what is written from another thread while an item is created, the library tells twice."""
+    made: Future[int] = Future()
+
+    def done() -> None:
+        try:
+            made.set_result(job())
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            made.set_exception(error)
+
+    server.iserver.loop.call_soon(done)
+    return made.result()
+
+
 def main() -> None:
     logging.basicConfig(level=logging.CRITICAL)
     options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
@@ -98,7 +114,7 @@ def main() -> None:
     say({"event": "ready", "namespace": index})
     try:
         for line in sys.stdin:
-            say({"done": machine.do(json.loads(line))})
+            say({"done": in_its_thread(server, partial(machine.do, json.loads(line)))})
     finally:
         server.stop()
 
