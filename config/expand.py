@@ -47,7 +47,7 @@ class Expander:
             return found[-1]
 
         value = _REFERENCE.sub(text, scalar.value)
-        expanded = "${" in scalar.value.replace("$${", "")
+        expanded = any(match[0] != "$${" for match in _REFERENCE.finditer(scalar.value))
         return replace(scalar, value=value, expanded=expanded, lost="" in found)
 
     def _text(self, match: re.Match[str], mark: Mark) -> str:

@@ -189,7 +189,7 @@ class Writer:
             deleted = await self._on_thread(tidy, self._store, kept, self._full)
             if (
                 not self._full
-            ):  # a disk that is full for the tidying alone: nobody waits, and the next append says it
+            ):  # the disk is full for the tidying alone: nobody waits, and the next append says it
                 self._store.room.condition = None
             if self._full and deleted:
                 await self._flush()

@@ -135,8 +135,14 @@ def test_what_was_not_found_is_one_error_and_not_two(tmp_path: Path, token: str)
     assert "is not set" in found[0].message or "cannot be read" in found[0].message
 
 
-def test_a_literal_reference(tmp_path: Path) -> None:
-    assert secret_of(loaded(tmp_path, SECURE.replace("PASSWORD", '"a$${env:X}$"'))) == "a${env:X}$"
+@pytest.mark.parametrize(
+    ("written", "meant"), [("a$${env:X}$", "a${env:X}$"), ("a$$${b", "a$${b"), ("$$${{", "$${{")]
+)
+def test_a_literal_reference(tmp_path: Path, written: str, meant: str) -> None:
+    """It stands in the file, however many dollars are in front of it."""
+    result = loaded(tmp_path, SECURE.replace("PASSWORD", f'"{written}"'))
+    assert secret_of(result) == meant
+    assert any("a secret stands in the file" in problem.message for problem in result.warnings)
 
 
 def test_keys_are_not_expanded(tmp_path: Path) -> None:
