@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.discovery import Proposal, ProposedMachine, ProposedRead, Reference
@@ -452,12 +453,13 @@ _DATA = st.dictionaries(
 
 
 @given(data=_DATA)
+@example(data={"a": "$${{"})
 def test_any_text_comes_back(data: Any) -> None:
     """Apart from ${, which is looked up later and is written $${ (see above)."""
     lines: Sequence[str] = block(data)
     for text in ("\n".join(lines), flow(data)):
         assert doubled(read_back(text)) == doubled(data)
-        assert "${" not in text.replace("$${", "")
+        assert re.search(r"(?<!\$)\$\{", text) is None
 
 
 def doubled(data: Any) -> Any:
