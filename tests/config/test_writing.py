@@ -458,16 +458,16 @@ def test_any_text_comes_back(data: Any) -> None:
     """Apart from ${, which is looked up later and is written $${ (see above)."""
     lines: Sequence[str] = block(data)
     for text in ("\n".join(lines), flow(data)):
-        assert doubled(read_back(text)) == doubled(data)
+        assert read_back(text) == escaped(data)
         assert re.search(r"(?<!\$)\$\{", text) is None
 
 
-def doubled(data: Any) -> Any:
+def escaped(data: Any) -> Any:
     if isinstance(data, dict):
-        return {key: doubled(cell) for key, cell in data.items()}
+        return {key: escaped(cell) for key, cell in data.items()}
     if isinstance(data, list):
-        return [doubled(cell) for cell in data]
-    return data.replace("$${", "${") if isinstance(data, str) else data
+        return [escaped(cell) for cell in data]
+    return data.replace("${", "$${") if isinstance(data, str) else data
 
 
 def test_only_what_is_meant_as_a_reference_is_one() -> None:
