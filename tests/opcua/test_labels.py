@@ -89,7 +89,9 @@ async def test_without_browsing_there_are_names_and_values(bed: Types, script: S
     bed.put("x", Scalar(11, 1.0), 11, unit="mm")
     called(bed, "x", "Positie")
 
-    async def named() -> Line:  # browsing begins when the session is there, and its answer is not waited for in real time
+    async def named() -> (
+        Line
+    ):  # browsing begins when the session is there, and its answer is not waited for in real time
         line = await begin(bed)
         await eventually(lambda: line.values("x") == [1.0], "the value")
         await eventually(lambda: bed.labels.of("m", "x").label == "Positie", "the name")
