@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Mapping
+from functools import wraps
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTErrorCode
 
 # How long an example takes says more about the machine's load than about the code.
 _PATIENT = (HealthCheck.too_slow,)
@@ -32,6 +35,23 @@ def pytest_configure() -> None:
     # Where HTTP leaves through a proxy, the servers of this computer are asked directly all the same.
     here = filter(None, [os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "127.0.0.1", "localhost"])
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(here)
+    _tidy_paho()
+
+
+def _tidy_paho() -> None:
+    """A client that has stopped keeps the pair of sockets that woke its thread. When the garbage collector finds both at
+    once, it may warn of the sockets before the client closes them: an error in whatever test runs then.
+    """
+    stopped = Client.loop_stop
+
+    @wraps(stopped)
+    def loop_stop(client: Client) -> MQTTErrorCode:
+        said = stopped(client)
+        if client._thread is None:
+            client._reset_sockets(sockpair_only=True)
+        return said
+
+    Client.loop_stop = loop_stop  # type: ignore[method-assign, assignment]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

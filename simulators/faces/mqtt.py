@@ -241,6 +241,8 @@ async def open_publisher(address: Address, truth: Truth, client_id: str) -> Asyn
     finally:
         client.disconnect()
         await asyncio.to_thread(client.loop_stop)
+        # The pair of sockets that wakes its thread is otherwise left to the garbage collector, which may complain of it.
+        client._reset_sockets(sockpair_only=True)  # noqa: SLF001 - paho offers no public way
 
 
 async def _first_connection(publisher: Publisher, address: Address) -> None:

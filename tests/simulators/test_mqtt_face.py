@@ -188,6 +188,19 @@ async def test_what_is_told_is_received_although_the_broker_was_away(
                 assert times == sorted(set(times)), signal
 
 
+async def test_no_socket_is_left_to_the_garbage_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paho itself leaves two: its own way to stop is put back here (see tests/conftest.py)."""
+    own: Any = Client.loop_stop
+    monkeypatch.setattr(Client, "loop_stop", own.__wrapped__)
+    async with open_workshop(plan(tmp_path)) as workshop:
+        assert workshop.publisher is not None
+        client: Any = workshop.publisher._client
+        assert client._sockpairR is not None
+    assert (client._sockpairR, client._sockpairW) == (None, None)
+
+
 async def test_a_missing_broker_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt, "CONNECT_S", 0.2)
     with socket.socket() as taken:
