@@ -313,14 +313,14 @@ async def test_continuation_points_that_lead_nowhere_are_given_back(bed: Bed) ->
 
 async def test_values_outside_of_what_was_asked_for_are_not_taken(bed: Bed) -> None:
     remembering(bed, "a")
-    line = await away_while(bed, ticks=range(3, 10))
-    archive_of(bed).values["a"][:0] = [value(-1, -50), DataValue(Scalar(DOUBLE, 1.0))]
+    archive_of(bed).values["a"] += [value(-1, -50), DataValue(Scalar(DOUBLE, 1.0))]
     original = archive_of(bed)._node
 
     def everything(name: str, point: bytes | None, span: tuple[int, int], most: int) -> bytes:
         return original(name, point, (-(2**62), 2**62), most)
 
     archive_of(bed)._node = everything  # type: ignore[method-assign]
+    line = await away_while(bed, ticks=range(3, 10))
     gap = await mended(line)
     assert -50 not in stored(line, "a")
     assert gap.reason == "repaired_in_part", "one of them had no time"
