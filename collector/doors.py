@@ -1,4 +1,4 @@
-"""How a server of ours stops listening.
+"""How a server of ours stops listening, and keeps its port for the time when it listens again.
 
 The simulators have the same few lines (simulators/doors.py): neither imports the other.
 """
@@ -6,6 +6,8 @@ The simulators have the same few lines (simulators/doors.py): neither imports th
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from typing import Final
 
 TURNS: Final = 4
@@ -27,3 +29,20 @@ async def shut(server: asyncio.Server) -> None:
             await asyncio.sleep(0)
     finally:
         server.close()
+
+
+def kept(port: int) -> socket.socket | None:
+    """Bound to this port of 127.0.0.1 and not listening: connections are refused, and no other program is given the port.
+
+    None where it cannot be had (systems other than Linux answer differently to who knocks at such a port).
+    """
+    if sys.platform != "linux":
+        return None
+    place = socket.socket()
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its own connections may still be ending
+        place.bind(("127.0.0.1", port))
+    except OSError:
+        place.close()
+        return None
+    return place

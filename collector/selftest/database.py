@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from collector.doors import shut
+from collector.doors import kept, shut
 from collector.selftest.lines import read_lines
 from collector.selftest.truth import KIND
 
@@ -29,20 +30,29 @@ class Database:
         self.port = 0
         self.lose_answers = 0
         self._server: asyncio.Server | None = None
+        self._place: socket.socket | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=2**24)
         self.port = self._server.sockets[0].getsockname()[1]
+        self.let_go()
 
     async def stop(self) -> None:
-        """Refuses connections and cuts those that are open, in the middle of a request if need be."""
+        """Refuses connections and cuts those that are open, in the middle of a request if need be. Its port stays its own."""
         if self._server is not None:
             await shut(self._server)
+            self._place = kept(self.port)
             for writer in tuple(self._open):
                 writer.transport.abort()
             await self._server.wait_closed()
             self._server = None
+
+    def let_go(self) -> None:
+        """Of a port at which nobody listens."""
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     def of(self, machine: str) -> Mapping[tuple[str, int], Any]:
         return {(signal, at): value for (owner, signal, at), value in self.stored.items() if owner == machine}
@@ -112,3 +122,4 @@ async def database() -> AsyncIterator[Database]:
         yield store
     finally:
         await store.stop()
+        store.let_go()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from collector.cli.exits import Exit
+from collector.selftest.database import database
 from collector.selftest.lines import read_lines
 from collector.selftest.plan import run
 from collector.selftest.truth import Counts, Truth
@@ -102,6 +105,26 @@ async def test_a_sabotaged_collector_is_found_out(tmp_path: Path, sabotage: str,
     assert not result.ok
     assert getattr(result.counts, what) > 0, result
     assert result.counts.stored > 1_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems answer differently")
+async def test_a_database_that_is_away_keeps_its_port() -> None:
+    """Any program may be given a port that nobody holds: the database could not come back, and the collector be blamed."""
+    async with database() as store:
+        await store.stop()
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", store.port))
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", store.port)
+        await store.start()
+        _, writer = await asyncio.open_connection("127.0.0.1", store.port)
+        writer.close()
+        await writer.wait_closed()
+        await store.stop()
+    with socket.socket() as other:  # and holds it no longer than it needs it
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", store.port))
+        other.listen()
 
 
 def _said() -> tuple[Truth, dict[tuple[str, int], object]]:
