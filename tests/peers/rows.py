@@ -7,6 +7,7 @@ nothing else. Whether a server can give back what was lost is its own affair and
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,9 +51,12 @@ class Wire:
 
     def __init__(self) -> None:
         self.up, self.down = bytearray(), bytearray()
+        self._answers = defaultdict[int, bytearray](bytearray)  # by connection
 
-    def __call__(self, direction: str, _: int, content: bytes) -> None:
+    def __call__(self, direction: str, connection: int, content: bytes) -> None:
         (self.up if direction == "up" else self.down).extend(content)
+        if direction == "down":
+            self._answers[connection].extend(content)
 
     def count(self, name: str) -> int:
         """A message begins with kind, "F", length, channel, token, numbers; then comes the type, a four-byte NodeId."""
@@ -67,8 +71,16 @@ class Wire:
 
     @property
     def granted(self) -> int:
-        """Answers to OpenSecureChannel, renewals included."""
-        return self.down.count(b"OPNF")
+        """Answers to OpenSecureChannel, renewals included; only where a chunk begins: what is encrypted may hold any bytes."""
+        return sum(kind == b"OPN" for said in self._answers.values() for kind in _chunks(said))
+
+
+def _chunks(said: bytearray) -> Iterable[bytes]:
+    """The kind of each: it stands before "F" and the length (OPC 10000-6, 7.1.2.2)."""
+    at = 0
+    while at + 8 <= len(said):
+        yield bytes(said[at : at + 3])
+        at += max(8, int.from_bytes(said[at + 4 : at + 8], "little"))
 
 
 def _places(where: bytearray, mark: bytes) -> Iterable[int]:

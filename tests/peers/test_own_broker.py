@@ -111,6 +111,28 @@ STORIES: dict[str, Sequence[Step]] = {
 }  # fmt: skip
 
 
+def whole(got: bytes) -> int:
+    """Bytes of the packet that begins here; 0 while it is not all there."""
+    size = 0
+    for number, byte in enumerate(got[1:5]):
+        size |= (byte & 127) << 7 * number
+        if byte < 128:
+            end = 2 + number + size
+            return end if end <= len(got) else 0
+    return 0
+
+
+def answered(got: bytes) -> int:
+    """Where the answer to a ping stands, or -1. Behind it there may be what came in the same moment."""
+    at = 0
+    while not got.startswith(PINGRESP, at):
+        size = whole(got[at:])
+        if not size:
+            return -1
+        at += size
+    return at
+
+
 class Client:
     """Collects what comes."""
 
@@ -123,14 +145,17 @@ class Client:
         """All that came up to the answer to a ping, without it; `END` at the end of the connection."""
         if not self.ended:
             self.writer.write(PINGREQ)
-        while not self.ended and not self.got.endswith(PINGRESP):
+        while (end := answered(self.got)) < 0 and not self.ended:
             try:
                 chunk = await asyncio.wait_for(self.reader.read(4096), 90)
             except ConnectionError:
                 chunk = b""
             self.got, self.ended = self.got + chunk, not chunk
-        said, self.got = self.got.removesuffix(PINGRESP), b""
-        return said + b"END" if self.ended else said
+        if end < 0:
+            said, self.got = self.got + b"END", b""
+        else:
+            said, self.got = self.got[:end], self.got[end + len(PINGRESP) :]
+        return said
 
 
 async def played(port: int, story: Sequence[Step]) -> list[dict[str, bytes]]:
