@@ -17,9 +17,11 @@ Extra = Callable[..., Path]
 
 
 def started(server: Server) -> Iterator[Server]:
-    asyncio.run(server.start())
-    yield server
-    asyncio.run(server.stop())
+    try:
+        asyncio.run(server.start())
+        yield server
+    finally:  # also one that does not answer in time: its process would be another test's trouble
+        asyncio.run(server.stop())
 
 
 @pytest.fixture
@@ -40,9 +42,11 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(
         tmp_path / "broker", ["max_queued_messages 0", "max_inflight_messages 100", "autosave_interval 1"]
     )
-    asyncio.run(broker.start())
-    yield broker
-    asyncio.run(broker.stop())
+    try:
+        asyncio.run(broker.start())
+        yield broker
+    finally:
+        asyncio.run(broker.stop())
 
 
 @pytest.fixture

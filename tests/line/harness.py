@@ -303,7 +303,7 @@ def collector(*config: Path, kind: type[Collector] = Collector) -> Iterator[Coll
     running.start()
     try:
         yield running
-    except (AssertionError, pytest.fail.Exception):  # also that of a time-out
+    except (AssertionError, subprocess.TimeoutExpired, pytest.fail.Exception):
         running.tell_where()
         raise
     finally:
