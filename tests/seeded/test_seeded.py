@@ -12,10 +12,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.journal.starting import memory
 from tests.seeded.patches import PATCHES, Seed, applied, copy_of_the_code, read
 
 SECONDS = 20
@@ -75,15 +77,19 @@ def run(seed: Seed, folder: Path, seconds: int = SECONDS) -> subprocess.Complete
         f"--timeout={seconds}",
         "--timeout-method=thread",
     ]
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "pytest", *options, *seed.caught_by],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "CI": "", "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # what a test had started when its time was up is ended with it
-    ) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="seeded-", dir=memory()) as ram,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "pytest", *options, *seed.caught_by],
+            cwd=folder,
+            env=os.environ
+            | {"PYTHONPATH": str(folder), "CI": "", "PYTHONDONTWRITEBYTECODE": "1", "SHOPFLOOR_MEMORY": ram},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # what a test had started when its time was up is ended with it
+        ) as process,
+    ):
         try:
             said, _ = process.communicate(timeout=ENOUGH)
         finally:
