@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from collector.selftest.child import Child, child
-from collector.selftest.database import Database
+from collector.selftest.database import Database, database
 from collector.selftest.press import Press
 from collector.selftest.truth import MACHINE, TIMED, Truth
 from simulators.doors import shut
@@ -114,12 +114,11 @@ class Bed(NamedTuple):
 
 @asynccontextmanager
 async def bed(folder: Path) -> AsyncIterator[Bed]:
-    machine, store = Timed(Truth()), Database()
-    await store.start()
+    machine = Timed(Truth())
     server = await asyncio.start_server(machine.serve, "127.0.0.1", 0)
     machine.port = server.sockets[0].getsockname()[1]
     try:
-        async with child(folder, machine.port, store.port) as collector:
+        async with database() as store, child(folder, machine.port, store.port) as collector:
             await collector.start()
             made = Bed(machine, store, collector, folder)
             machine.say(TIMED, machine.truth.timed())
@@ -127,7 +126,6 @@ async def bed(folder: Path) -> AsyncIterator[Bed]:
             yield made
     finally:
         await shut(server)
-        await store.stop()
 
 
 AT_ONCE = 1.0 if LONG else 90.0
